@@ -1,0 +1,172 @@
+//! What the catalog knows of each object: plain data, stored as JSON.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Conflict, JobId, ROW_ID, TableId};
+
+/// The one schema that users' objects live in.
+pub const PUBLIC: &str = "public";
+
+/// One catalog entry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Object {
+    pub id: JobId,
+    pub name: String,
+    pub owner: String,
+    /// The statement that made it, as SHOW CREATE prints it.
+    pub sql: String,
+    /// Microseconds since 1970.
+    pub created_at: i64,
+    /// Objects that it reads: they cannot be dropped before it.
+    pub depends_on: Vec<JobId>,
+    pub definition: Definition,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Definition {
+    Source(Source),
+    Table(Table),
+    MaterializedView(MaterializedView),
+    View(View),
+    Sink(Sink),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    pub name: String,
+    pub data_type: DataType,
+    pub nullable: bool,
+    /// Not shown by `*`, `DESCRIBE` or `\d`.
+    pub hidden: bool,
+    /// SQL text of the value that INSERT takes where the column is not named.
+    pub default: Option<String>,
+}
+
+/// `WATERMARK FOR column AS column - delay`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watermark {
+    /// Index into the columns.
+    pub column: usize,
+    pub delay_micros: i64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Source {
+    pub columns: Vec<Column>,
+    pub watermark: Option<Watermark>,
+    pub options: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Table {
+    /// With the hidden `_row_id` last when the table has no key.
+    pub columns: Vec<Column>,
+    pub primary_key: Vec<usize>,
+    pub conflict: Conflict,
+    pub watermark: Option<Watermark>,
+    /// Connector options; empty for a table that only takes DML.
+    pub options: BTreeMap<String, String>,
+    pub append_only: bool,
+    pub table: TableId,
+    /// The fragment graph as JSON: `plan::FragmentGraph`.
+    pub graph: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MaterializedView {
+    /// Hidden key columns last.
+    pub columns: Vec<Column>,
+    /// The key of the stored rows, as column indices.
+    pub key: Vec<usize>,
+    pub table: TableId,
+    pub append_only: bool,
+    /// Columns that carry a watermark.
+    pub watermark_columns: Vec<usize>,
+    pub query: String,
+    /// The fragment graph as JSON: `plan::FragmentGraph`.
+    pub graph: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct View {
+    pub columns: Vec<Column>,
+    pub query: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sink {
+    pub options: BTreeMap<String, String>,
+    pub columns: Vec<Column>,
+    /// The fragment graph as JSON: `plan::FragmentGraph`.
+    pub graph: String,
+}
+
+impl Definition {
+    /// As in `SHOW`, errors and `pg_class`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Source(_) => "source",
+            Self::Table(_) => "table",
+            Self::MaterializedView(_) => "materialized view",
+            Self::View(_) => "view",
+            Self::Sink(_) => "sink",
+        }
+    }
+
+    pub fn columns(&self) -> &[Column] {
+        match self {
+            Self::Source(s) => &s.columns,
+            Self::Table(t) => &t.columns,
+            Self::MaterializedView(v) => &v.columns,
+            Self::View(v) => &v.columns,
+            Self::Sink(s) => &s.columns,
+        }
+    }
+
+    /// The running job's graph, for objects that run.
+    pub fn graph(&self) -> Option<&str> {
+        match self {
+            Self::Table(t) => Some(&t.graph),
+            Self::MaterializedView(v) => Some(&v.graph),
+            Self::Sink(s) => Some(&s.graph),
+            Self::Source(_) | Self::View(_) => None,
+        }
+    }
+
+    /// The stored rows: state table and key columns, for what can be scanned.
+    pub fn rows(&self) -> Option<(TableId, &[usize])> {
+        match self {
+            Self::Table(t) => Some((t.table, &t.primary_key)),
+            Self::MaterializedView(v) => Some((v.table, &v.key)),
+            _ => None,
+        }
+    }
+}
+
+impl Object {
+    /// All columns, hidden ones too, as an Arrow schema.
+    pub fn schema(&self) -> SchemaRef {
+        schema(self.definition.columns())
+    }
+}
+
+impl Column {
+    pub fn new(name: impl Into<String>, data_type: DataType, nullable: bool) -> Self {
+        Self { name: name.into(), data_type, nullable, hidden: false, default: None }
+    }
+
+    /// The hidden key of rows that have none.
+    pub fn row_id() -> Self {
+        Self { hidden: true, ..Self::new(ROW_ID, DataType::Int64, false) }
+    }
+}
+
+pub fn schema(columns: &[Column]) -> SchemaRef {
+    Arc::new(Schema::new(
+        columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable)).collect::<Vec<_>>(),
+    ))
+}

@@ -1,0 +1,4 @@
+//! Expressions and aggregates on chunks, through DataFusion.
+
+pub mod functions;
+pub mod proto;

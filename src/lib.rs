@@ -1,0 +1,12 @@
+//! Weir: a SQL streaming database in one binary.
+
+pub mod session;
+pub mod stream;
+pub mod catalog;
+pub mod plan;
+pub mod connector;
+pub mod expr;
+pub mod state;
+pub mod log;
+pub mod types;
+pub mod common;

@@ -1,0 +1,38 @@
+//! A stream plan cut at its exchanges.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Distribution, Node};
+use crate::types::{FragmentId, JobId, OperatorId, TableId};
+
+/// Fragments and the edges between them, with stable ids: persisted, and what recovery starts from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FragmentGraph {
+    /// Upstream fragments first; the last one holds the plan's root.
+    pub fragments: Vec<Fragment>,
+    pub edges: Vec<Edge>,
+    /// Tables and views of other jobs that the job reads.
+    pub upstreams: Vec<JobId>,
+    /// Where the job's dead letters go: source, split, offset, raw, error, time.
+    pub dead_letters: TableId,
+    /// Where rows that came too late go.
+    pub late_rows: TableId,
+}
+
+/// Operators that run fused in one actor; parallel unless `single`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Fragment {
+    pub id: FragmentId,
+    /// `Exchange` leaves receive from other fragments.
+    pub root: Node,
+    pub single: bool,
+}
+
+/// Rows flow from the root of `from` to the `Exchange` leaf `leaf` of `to`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Edge {
+    pub from: FragmentId,
+    pub to: FragmentId,
+    pub leaf: OperatorId,
+    pub distribution: Distribution,
+}

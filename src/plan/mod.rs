@@ -1,0 +1,15 @@
+//! The narrow waist: stream plans and fragment graphs as plain, serialisable data.
+//!
+//! The planner writes them, EXPLAIN prints them, the catalog persists them, the job layer turns them into actors.
+//! Nothing here runs.
+
+pub mod expr;
+pub mod fragment;
+pub mod node;
+
+pub use expr::Expr;
+pub use fragment::{Edge, Fragment, FragmentGraph};
+pub use node::{
+    AggCall, AggMethod, AggPhase, Distribution, HashAgg, Materialize, Node, Operator, Properties, SinkOp, SourceRead,
+    TableRead, WatermarkStep,
+};

@@ -1,0 +1,238 @@
+//! The nodes of a stream plan and what is known of their output at plan time.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use super::Expr;
+use crate::types::{Conflict, JobId, OperatorId, TableId};
+
+/// One operator with its inputs. Also the fragment-local tree, where [`Operator::Exchange`] is a leaf.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Node {
+    pub id: OperatorId,
+    pub operator: Operator,
+    pub inputs: Vec<Node>,
+    /// The columns that come out.
+    pub schema: SchemaRef,
+    pub properties: Properties,
+}
+
+/// What the planner knows of a node's output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Properties {
+    /// Column indices that identify a row of the stream.
+    pub stream_key: Vec<usize>,
+    pub distribution: Distribution,
+    /// No retraction ever comes out.
+    pub append_only: bool,
+    /// Columns (microseconds) below whose watermark no further row comes.
+    pub watermark_columns: Vec<usize>,
+}
+
+/// Where a row is processed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Distribution {
+    /// One actor.
+    Single,
+    /// By virtual node of these columns.
+    Hash(Vec<usize>),
+    /// Anywhere: whichever actor read it.
+    Any,
+}
+
+/// What a node does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Operator {
+    /// Reads a replayable source or a table's log; offsets are kept in a state table.
+    Source(SourceRead),
+    /// Backfills a table or view, then follows its changes. The scan's position is kept in a state table.
+    TableScan(TableRead),
+    Filter {
+        predicate: Expr,
+    },
+    /// `exprs[i]` makes output column *i*.
+    Project {
+        exprs: Vec<Expr>,
+        watermarks: Vec<WatermarkStep>,
+    },
+    /// Makes a watermark: the largest time seen in `column` less `delay_micros`. A row whose time is null becomes
+    /// a dead letter.
+    Watermark {
+        column: usize,
+        delay_micros: i64,
+    },
+    HashAgg(HashAgg),
+    Union,
+    /// In a plan: rows move between actors. In a fragment: a leaf that receives from another fragment.
+    Exchange {
+        distribution: Distribution,
+    },
+    Materialize(Materialize),
+    Sink(SinkOp),
+}
+
+/// How the watermark of an input column becomes that of an output column: by evaluating the (monotone) expression
+/// of `output` on the watermark itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatermarkStep {
+    pub input: usize,
+    pub output: usize,
+}
+
+/// Reads a source: the sequential half is shared by the fragment's actors, the decoding is parallel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SourceRead {
+    /// The catalog object whose connector is read.
+    pub source: JobId,
+    pub name: String,
+    /// The connector's options as written in WITH and FORMAT/ENCODE; for a table without a connector they name
+    /// its log.
+    pub options: BTreeMap<String, String>,
+    /// All columns of a record, in the source's order: what the format needs to know.
+    pub full_schema: SchemaRef,
+    /// Which of them come out, in order; a last column `_row_id` follows them.
+    pub projection: Vec<usize>,
+    /// Records carry weights (a table's log).
+    pub changes: bool,
+    /// One row: the reader's position.
+    pub offsets: TableId,
+}
+
+/// Reads the rows and then the changes of another job's table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TableRead {
+    pub upstream: JobId,
+    pub name: String,
+    /// The state table that the upstream materializes into.
+    pub table: TableId,
+    /// All columns of that table, hidden ones too.
+    pub full_schema: SchemaRef,
+    /// Which of them come out, in order.
+    pub projection: Vec<usize>,
+    /// The table's key columns, as indices into `full_schema`.
+    pub key: Vec<usize>,
+    /// One row an actor: how far the backfill has come.
+    pub progress: TableId,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AggPhase {
+    /// Rows in, one partial state a group and epoch out: group columns, then the state columns of each call.
+    Partial,
+    /// Partial states in, changes of the result out.
+    Final,
+    /// Rows in, changes of the result out.
+    Single,
+}
+
+/// How an aggregate follows its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AggMethod {
+    /// DataFusion's accumulator state is kept and merged; for append-only input and states of fixed size.
+    Merge,
+    /// Linear in the weight (count, sum, avg): for input with retractions.
+    Linear,
+    /// The group's values are kept as an ordered, counted set; the result is computed from it when it changes.
+    Values,
+}
+
+/// One aggregate call. Arguments, filter and ordering are over the rows that enter the aggregation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AggCall {
+    /// The function's name in the registry, such as `sum`.
+    pub function: String,
+    pub args: Vec<Expr>,
+    pub distinct: bool,
+    pub filter: Option<Expr>,
+    /// Expression, descending, nulls first.
+    pub order_by: Vec<(Expr, bool, bool)>,
+    pub ignore_nulls: bool,
+    pub method: AggMethod,
+    /// The result column.
+    pub name: String,
+    /// The counted set of `Values` and of DISTINCT.
+    pub values: Option<TableId>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HashAgg {
+    pub phase: AggPhase,
+    /// The schema of the rows that enter the aggregation (for `Final`: of the partial phase's input).
+    pub rows: SchemaRef,
+    /// Column indices of `rows`; empty for an aggregate over everything, which always has one row.
+    pub group: Vec<usize>,
+    pub aggs: Vec<AggCall>,
+    /// Which of the group columns carries the watermark: it comes first in stored keys.
+    pub window: Option<usize>,
+    /// Emit a group once, when the watermark has passed its window column, and free its state.
+    pub emit_on_close: bool,
+    /// The input of the aggregation never retracts.
+    pub append_only: bool,
+    /// One row a group; not for `Partial`.
+    pub state: Option<TableId>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Materialize {
+    pub table: TableId,
+    /// Key columns, in key order.
+    pub key: Vec<usize>,
+    pub conflict: Conflict,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SinkOp {
+    pub sink: JobId,
+    pub name: String,
+    pub options: BTreeMap<String, String>,
+    /// Which columns are written.
+    pub columns: Vec<usize>,
+}
+
+impl Node {
+    /// Visits the node and everything below it, inputs first.
+    pub fn visit(&self, f: &mut impl FnMut(&Node)) {
+        for input in &self.inputs {
+            input.visit(f);
+        }
+        f(self);
+    }
+
+    /// Every state table that the tree owns, with the operator that owns it.
+    pub fn state_tables(&self) -> Vec<(OperatorId, TableId)> {
+        let mut tables = Vec::new();
+        self.visit(&mut |node| match &node.operator {
+            Operator::Source(s) => tables.push((node.id, s.offsets)),
+            Operator::TableScan(t) => tables.push((node.id, t.progress)),
+            Operator::HashAgg(a) => {
+                tables.extend(a.state.map(|t| (node.id, t)));
+                if a.phase != AggPhase::Partial {
+                    tables.extend(a.aggs.iter().filter_map(|c| c.values).map(|t| (node.id, t)));
+                }
+            }
+            Operator::Materialize(m) => tables.push((node.id, m.table)),
+            _ => {}
+        });
+        tables
+    }
+}
+
+impl Operator {
+    /// The operator's one name: in EXPLAIN, in `weir.operators`, as its file under `stream/operator`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Source(_) => "Source",
+            Self::TableScan(_) => "TableScan",
+            Self::Filter { .. } => "Filter",
+            Self::Project { .. } => "Project",
+            Self::Watermark { .. } => "Watermark",
+            Self::HashAgg(_) => "HashAgg",
+            Self::Union => "Union",
+            Self::Exchange { .. } => "Exchange",
+            Self::Materialize(_) => "Materialize",
+            Self::Sink(_) => "Sink",
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The operators. The actor loop owns the protocol: it aligns, calls, seals, forwards the barrier, acks.
+//!
+//! An operator sees its inputs by port, writes to [`Output`], and keeps state in `StateWriter`s. It is synchronous and
+//! never waits on anything but a state read.
+
+use arrow::datatypes::SchemaRef;
+
+use super::message::{Barrier, Watermark};
+use crate::common::Result;
+use crate::connector::DeadLetter;
+use crate::types::{Epoch, StreamChunk};
+
+/// One running instance of a plan node.
+pub trait StreamOperator: Send {
+    fn on_chunk(&mut self, port: usize, chunk: StreamChunk, out: &mut Output) -> Result<()>;
+
+    /// Port watermarks only rise. Forwarded by default when the operator keeps columns in place.
+    fn on_watermark(&mut self, port: usize, watermark: Watermark, out: &mut Output) -> Result<()>;
+
+    /// All inputs have delivered the barrier: emit what the epoch leaves to emit. The loop forwards the barrier.
+    fn on_barrier(&mut self, barrier: &Barrier, out: &mut Output) -> Result<()>;
+
+    /// Seal every state table at `epoch`; called right after `on_barrier`, of every operator, data or not.
+    fn seal(&mut self, _epoch: Epoch) -> Result<()> {
+        Ok(())
+    }
+
+    /// Bytes held in memory by the open epoch and caches.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// What an operator sends on, in order.
+#[derive(Default)]
+pub struct Output {
+    pub emitted: Vec<Emitted>,
+    /// Rows that could not be evaluated.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Rows that came after their window had closed.
+    pub late_rows: Vec<LateRows>,
+}
+
+pub enum Emitted {
+    Chunk(StreamChunk),
+    Watermark(Watermark),
+}
+
+/// Late rows of one batch, as they entered the operator.
+pub struct LateRows {
+    pub rows: StreamChunk,
+    /// The watermark that had passed, microseconds.
+    pub watermark: i64,
+}
+
+impl Output {
+    /// Sends a chunk on; an empty one is dropped.
+    pub fn chunk(&mut self, chunk: StreamChunk) {
+        if !chunk.is_empty() {
+            self.emitted.push(Emitted::Chunk(chunk));
+        }
+    }
+
+    pub fn watermark(&mut self, watermark: Watermark) {
+        self.emitted.push(Emitted::Watermark(watermark));
+    }
+}
+
+/// How operators find their state tables: the job layer passes the store, tests pass a memory store.
+pub struct BuildContext<'a> {
+    pub store: &'a std::sync::Arc<crate::state::StateStore>,
+    /// The schema of the operator's (first) input.
+    pub input: SchemaRef,
+    /// The virtual nodes that this actor owns.
+    pub vnodes: std::ops::Range<usize>,
+    /// This actor's number within its fragment, from 0, and how many there are.
+    pub actor: usize,
+    pub actors: usize,
+}

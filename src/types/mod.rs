@@ -1,0 +1,13 @@
+//! Plain data that every layer shares: ids, epochs, chunks of changes, keys, and their text form for tests.
+
+pub mod chunk;
+pub mod conflict;
+pub mod id;
+pub mod key;
+pub mod pretty;
+pub mod time;
+
+pub use chunk::{ROW_ID, StreamChunk};
+pub use conflict::Conflict;
+pub use id::{ActorId, Epoch, FragmentId, JobId, OperatorId, SessionId, TableId};
+pub use key::{Keys, VNODES, vnode};
