@@ -58,7 +58,7 @@ pub enum Operator {
         watermarks: Vec<WatermarkStep>,
     },
     /// Makes a watermark: the largest time seen in `column` less `delay_micros`. A row whose time is null becomes
-    /// a dead letter.
+    /// a dead letter. State: each actor's watermark.
     Watermark {
         column: usize,
         delay_micros: i64,
@@ -205,6 +205,7 @@ impl Node {
         let mut tables = Vec::new();
         self.visit(&mut |node| match &node.operator {
             Operator::Source(s) => tables.push((node.id, s.offsets)),
+            Operator::Watermark { state, .. } => tables.push((node.id, *state)),
             Operator::TableScan(t) => tables.push((node.id, t.progress)),
             Operator::HashAgg(a) => {
                 tables.extend(a.state.map(|t| (node.id, t)));

@@ -90,8 +90,11 @@ impl StateStore {
     }
 
     /// While the pin lives, no run above `epoch` is folded, so a snapshot at `epoch` can be taken of every table.
-    /// `commit` waits for it; keep it short.
-    pub fn pin(self: &Arc<Self>, _epoch: Epoch) -> EpochPin {
+    /// `commit` of a later epoch waits for it: keep it short.
+    ///
+    /// # Errors
+    /// `ObjectNotReady` for an epoch below the last folded one.
+    pub fn pin(self: &Arc<Self>, _epoch: Epoch) -> Result<EpochPin> {
         todo!()
     }
 
