@@ -62,6 +62,7 @@ pub enum Operator {
     Watermark {
         column: usize,
         delay_micros: i64,
+        state: TableId,
     },
     HashAgg(HashAgg),
     Union,
