@@ -1,6 +1,8 @@
 //! Weir: a SQL streaming database in one binary.
 
 pub mod session;
+pub mod job;
+pub mod checkpoint;
 pub mod stream;
 pub mod catalog;
 pub mod plan;

@@ -8,6 +8,8 @@
 //! The position of a [`SplitReader`] after a unit is the whole state of a source: what was fetched before a barrier is
 //! processed before it, so one position an epoch makes a source exactly-once at any parallelism.
 
+pub mod table_log;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -3,6 +3,9 @@
 //! An operator sees its inputs by port, writes to [`Output`], and keeps state in `StateWriter`s. It is synchronous and
 //! never waits on anything but a state read.
 
+pub mod build;
+pub mod sink;
+
 use arrow::datatypes::SchemaRef;
 
 use super::message::{Barrier, Watermark};

@@ -1,0 +1,55 @@
+//! How the streams tell the coordinator that there is something to put a barrier behind: no barrier is sent when nothing
+//! changed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
+
+/// Shared by all sources and the barrier timer.
+#[derive(Debug, Clone, Default)]
+pub struct Pulse(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    dirty: AtomicBool,
+    urgent: AtomicBool,
+    notify: Notify,
+}
+
+impl Pulse {
+    /// Data has entered: the next timed barrier is wanted.
+    pub fn mark(&self) {
+        if !self.0.dirty.swap(true, Ordering::SeqCst) {
+            self.0.notify.notify_one();
+        }
+    }
+
+    /// A barrier is wanted now: a bounded source has ended.
+    pub fn urge(&self) {
+        self.0.dirty.store(true, Ordering::SeqCst);
+        if !self.0.urgent.swap(true, Ordering::SeqCst) {
+            self.0.notify.notify_one();
+        }
+    }
+
+    /// Whether data has entered since the last [`Pulse::clear`].
+    pub fn is_dirty(&self) -> bool {
+        self.0.dirty.load(Ordering::SeqCst)
+    }
+
+    pub fn is_urgent(&self) -> bool {
+        self.0.urgent.load(Ordering::SeqCst)
+    }
+
+    /// A barrier is about to be sent: what enters from now on is behind it.
+    pub fn clear(&self) {
+        self.0.dirty.store(false, Ordering::SeqCst);
+        self.0.urgent.store(false, Ordering::SeqCst);
+    }
+
+    /// Waits for the next mark or urge.
+    pub async fn changed(&self) {
+        self.0.notify.notified().await;
+    }
+}
