@@ -22,6 +22,9 @@ use crate::common::Result;
 use crate::common::clock::Clock;
 use crate::types::{Epoch, JobId, StreamChunk};
 
+mod log_split;
+pub mod table_log;
+
 /// Options as written in `WITH (…)` and `FORMAT … ENCODE …( … )`; keys in lower case. `format` and `encode` hold the
 /// words after FORMAT and ENCODE in lower case.
 pub type Options = BTreeMap<String, String>;
