@@ -22,8 +22,11 @@ use crate::common::Result;
 use crate::common::clock::Clock;
 use crate::types::{Epoch, JobId, StreamChunk};
 
+mod format;
 mod log_split;
+mod options;
 pub mod table_log;
+pub mod tcp;
 
 /// Options as written in `WITH (…)` and `FORMAT … ENCODE …( … )`; keys in lower case. `format` and `encode` hold the
 /// words after FORMAT and ENCODE in lower case.
