@@ -15,7 +15,6 @@ use super::log_split::LogSplit;
 use super::options::Given;
 use super::{Context, Decoder, Ingest, Options, Source, SplitReader};
 use crate::common::Result;
-use crate::log::Log;
 use crate::types::JobId;
 
 mod decode;
@@ -51,7 +50,7 @@ struct Settings {
 /// `InvalidParameterValue` for options that are wrong, missing or unknown.
 pub fn source(id: JobId, name: &str, options: &Options, context: &Context) -> Result<Arc<dyn Source>> {
     let settings = settings(name, options)?;
-    Ok(Arc::new(TcpSource { name: name.into(), settings, options: options.clone(), log: (context.logs)(id)? }))
+    Ok(Arc::new(TcpSource { id, name: name.into(), settings, options: options.clone(), context: context.clone() }))
 }
 
 fn settings(name: &str, options: &Options) -> Result<Settings> {
@@ -100,10 +99,11 @@ fn address_of(given: &Given, key: &str, address: &str) -> Result<String> {
 }
 
 struct TcpSource {
+    id: JobId,
     name: String,
     settings: Settings,
     options: Options,
-    log: Arc<Log>,
+    context: Context,
 }
 
 impl Source for TcpSource {
@@ -112,7 +112,8 @@ impl Source for TcpSource {
     }
 
     fn reader(&self, position: Option<&str>) -> Result<Box<dyn SplitReader>> {
-        Ok(Box::new(LogSplit::open(Arc::clone(&self.log), position, lines::TAG_BYTES)?))
+        let log = (self.context.logs)(self.id)?;
+        Ok(Box::new(LogSplit::open(log, position, lines::TAG_BYTES)?))
     }
 
     fn decoder(&self, schema: SchemaRef, projection: Vec<usize>) -> Result<Box<dyn Decoder>> {
