@@ -1,14 +1,42 @@
 //! The durable stream log: append-only segments of records with CRCs, fsync in groups, offsets, retention.
 //!
 //! What cannot be replayed (INSERT, TCP, HTTP) goes through a log: acknowledged when fsynced, then read by offset.
+//!
+//! ```text
+//! append --queue--> writer thread --> segment files <-- readers (own files, CRC checked)
+//!                        |                                 ^
+//!                        +----------> index: what is durable
+//! ```
+//! It knows bytes and row counts, not what they mean.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::common::Result;
+use crate::common::clock::Clock;
+use crate::common::{Error, ErrorKind, Result};
+use index::Index;
+use writer::{Append, Writer};
+
+mod format;
+mod index;
+mod reader;
+mod recover;
+mod segment;
+mod writer;
+#[cfg(test)]
+mod tests;
+
+pub use reader::LogReader;
+
+/// Appends that may wait in the queue; more wait for room in it.
+const QUEUE: usize = 1024;
 
 /// How one log is kept.
 #[derive(Debug, Clone)]
@@ -22,6 +50,7 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
+    /// Keeps what readers still need, and no more.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), segment_bytes: 64 << 20, retention_bytes: 0, retention: Duration::ZERO }
     }
@@ -38,63 +67,146 @@ pub struct Record {
     pub payload: Bytes,
 }
 
-/// A log: many appenders, many readers.
-pub struct Log {}
+/// A log: many appenders, many readers. Dropping it waits for the write under way.
+pub struct Log {
+    config: LogConfig,
+    index: Arc<Index>,
+    /// `None` only while the log is dropped.
+    queue: Option<mpsc::Sender<Append>>,
+    writer: Option<JoinHandle<()>>,
+    /// One truncation at a time.
+    truncating: Mutex<()>,
+    /// Locked for as long as the log is open.
+    _lock: fs::File,
+}
 
 impl Log {
     /// Opens or creates the log. A torn tail is cut; a corrupt middle is an error that names segment and offset.
-    pub fn open(_config: LogConfig) -> Result<Arc<Self>> {
-        todo!()
+    /// Blocking file reads, of the last segment at most.
+    ///
+    /// # Errors
+    /// `DataCorrupted`; `ObjectInUse` when the log is open already.
+    pub fn open(config: LogConfig) -> Result<Arc<Self>> {
+        let context = |e: Error| e.context(format!("cannot open the log {}", config.dir.display()));
+        fs::create_dir_all(&config.dir).map_err(|e| context(e.into()))?;
+        let lock = lock(&config).map_err(context)?;
+        let (segments, tail) = recover::recover(&config.dir).map_err(context)?;
+        let index = Arc::new(Index::new(segments, tail.next_offset));
+        let (queue, appends) = mpsc::channel(QUEUE);
+        let writer = Writer::new(config.dir.clone(), config.segment_bytes, Arc::clone(&index), tail);
+        let writer = std::thread::Builder::new()
+            .name("weir-log".into())
+            .spawn(move || writer.run(appends))
+            .map_err(|e| context(e.into()))?;
+        Ok(Arc::new(Self {
+            config,
+            index,
+            queue: Some(queue),
+            writer: Some(writer),
+            truncating: Mutex::new(()),
+            _lock: lock,
+        }))
     }
 
     /// Appends an entry and returns its offset once it is fsynced; concurrent appends share an fsync. After an error
-    /// (disk full, I/O) the entry is not in the log, and the log goes on once the disk does.
-    pub async fn append(self: &Arc<Self>, _payload: Bytes, _rows: u32) -> Result<u64> {
-        todo!()
+    /// (disk full, I/O) the entry is not in the log, and the log goes on once the disk does. Whether the entry of a
+    /// future that is dropped while it waits gets into the log is open.
+    pub async fn append(self: &Arc<Self>, payload: Bytes, rows: u32) -> Result<u64> {
+        if payload.len() > format::MAX_PAYLOAD {
+            return Err(Error::new(
+                ErrorKind::InvalidParameterValue,
+                format!(
+                    "an entry of {} bytes is too large for the log, at most {}",
+                    payload.len(),
+                    format::MAX_PAYLOAD
+                ),
+            )
+            .with_hint("write fewer rows at once"));
+        }
+        let ended = || Error::internal(format!("the writer of the log {} has ended", self.config.dir.display()));
+        let queue = self.queue.as_ref().ok_or_else(ended)?;
+        let (done, result) = oneshot::channel();
+        queue.send(Append { payload, rows, done }).await.map_err(|_| ended())?;
+        result.await.map_err(|_| ended())?
     }
 
     /// The offset after the last durable entry.
     pub fn end(&self) -> u64 {
-        todo!()
+        self.index.end()
     }
 
     /// The first offset that is still there.
     pub fn start(&self) -> u64 {
-        todo!()
+        self.index.start()
     }
 
-    /// Wakes whoever waits for entries.
-    pub fn appended(&self) -> Arc<tokio::sync::Notify> {
-        todo!()
+    /// Wakes whoever waits for entries. Each call gives a `Notify` of its own, which keeps a permit: take it once, before
+    /// the first look for entries, and no entry is missed.
+    pub fn appended(&self) -> Arc<Notify> {
+        self.index.watch()
     }
 
     /// A reader from `offset` on.
-    pub fn reader(self: &Arc<Self>, _offset: u64) -> Result<LogReader> {
-        todo!()
+    ///
+    /// # Errors
+    /// `ObjectNotReady` below [`Log::start`], `DataCorrupted` above [`Log::end`].
+    pub fn reader(self: &Arc<Self>, offset: u64) -> Result<LogReader> {
+        LogReader::new(self.config.dir.clone(), Arc::clone(&self.index), offset)
     }
 
-    /// Deletes closed segments all of whose entries are below `offset`, as retention allows.
-    pub fn truncate(&self, _offset: u64) -> Result<()> {
-        todo!()
+    /// Deletes closed segments all of whose entries are below `offset`, as retention allows. Blocking.
+    pub fn truncate(&self, offset: u64) -> Result<()> {
+        let _one = self.truncating.lock();
+        while let Some((oldest, bytes)) = self.index.oldest_below(offset) {
+            let path = segment::path(&self.config.dir, oldest.first_offset);
+            if bytes <= self.config.retention_bytes && self.age(&path)? < self.config.retention {
+                break;
+            }
+            // Readers must not find it while it goes.
+            self.index.remove_oldest(oldest);
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    self.index.restore_oldest(oldest);
+                    return Err(Error::from(e).context(format!("cannot delete log segment {}", path.display())));
+                }
+                // One by one, so that a crash cannot leave a gap.
+                _ => segment::sync_dir(&self.config.dir)?,
+            }
+        }
+        Ok(())
     }
 
     /// Bytes on disk.
     pub fn bytes(&self) -> u64 {
-        todo!()
+        self.index.bytes()
+    }
+
+    /// Time since the segment was written to.
+    fn age(&self, segment: &std::path::Path) -> Result<Duration> {
+        let modified = fs::metadata(segment)?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Duration::from_micros(u64::try_from(Clock::system().now_micros()).unwrap_or(0));
+        Ok(now.saturating_sub(modified))
     }
 }
 
-/// A position in a log.
-pub struct LogReader {}
-
-impl LogReader {
-    /// The next durable entry, or `None` at the end for now. Blocking file reads.
-    pub fn next(&mut self) -> Result<Option<Record>> {
-        todo!()
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!(log = %self.config.dir.display(), "the writer of the log panicked");
+        }
     }
+}
 
-    /// The offset of the entry that `next` returns next.
-    pub fn offset(&self) -> u64 {
-        todo!()
+/// Two writers on one folder would tear each other's entries.
+fn lock(config: &LogConfig) -> Result<fs::File> {
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(config.dir.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::new(ErrorKind::ObjectInUse, "it is already open")
+            .with_hint("stop the other Weir on this data folder")),
+        Err(fs::TryLockError::Error(e)) => Err(e.into()),
     }
 }

@@ -1,0 +1,290 @@
+//! A column of values from its texts, a type at a time. A text that is no such value becomes a null and a fault of its
+//! record. Knows no file format.
+
+use std::sync::Arc;
+
+use arrow::array::builder::{BooleanBufferBuilder, NullBufferBuilder};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Field, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+};
+use arrow::json::ReaderBuilder;
+use serde::de::IgnoredAny;
+
+use super::records::{Column, Faults};
+use super::scalar::{self, Bad, UnixUnit};
+use crate::common::{Error, Result};
+
+/// Checks that columns of this type can be read from text.
+///
+/// # Errors
+/// `NotSupported`, with the column's name.
+pub(super) fn check(field: &FieldRef) -> Result<()> {
+    let readable = match field.data_type() {
+        data_type if data_type.is_nested() => {
+            ReaderBuilder::new_with_field(field.clone()).with_batch_size(1).build_decoder().is_ok()
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => zone.as_deref().is_none_or(|zone| zone == "UTC"),
+        data_type => PLAIN.contains(data_type) || matches!(data_type, DataType::Decimal128(_, _)),
+    };
+    if readable {
+        return Ok(());
+    }
+    let (name, data_type) = (field.name(), field.data_type());
+    Err(Error::not_supported(format!("column \"{name}\": a {data_type} cannot be read from text"))
+        .with_hint("declare the column as VARCHAR and cast it in the query"))
+}
+
+const PLAIN: &[DataType] = &[
+    DataType::Boolean,
+    DataType::Int16,
+    DataType::Int32,
+    DataType::Int64,
+    DataType::Float32,
+    DataType::Float64,
+    DataType::Utf8,
+    DataType::LargeUtf8,
+    DataType::Utf8View,
+    DataType::Binary,
+    DataType::Date32,
+    DataType::Time64(TimeUnit::Microsecond),
+    DataType::Interval(IntervalUnit::MonthDayNano),
+];
+
+/// Reads the values of `texts` as `field`'s type; faults get the records that hold no such value, and those with a
+/// null where `field` allows none.
+pub(super) fn read(
+    field: &FieldRef,
+    texts: &Column<'_>,
+    unix: Option<UnixUnit>,
+    faults: &mut Faults,
+) -> Result<ArrayRef> {
+    let mut reader = Reader { field, texts, faults };
+    let array: ArrayRef = match field.data_type() {
+        DataType::Int64 => Arc::new(reader.integer::<Int64Type>(i64::MIN, i64::MAX, |v| v)),
+        DataType::Int32 => Arc::new(reader.integer::<Int32Type>(i32::MIN.into(), i32::MAX.into(), |v| v as i32)),
+        DataType::Int16 => Arc::new(reader.integer::<Int16Type>(i16::MIN.into(), i16::MAX.into(), |v| v as i16)),
+        DataType::Float64 => Arc::new(reader.primitive::<Float64Type>(scalar::float)),
+        DataType::Float32 => Arc::new(reader.primitive::<Float32Type>(scalar::float32)),
+        DataType::Boolean => Arc::new(reader.boolean()),
+        DataType::Date32 => Arc::new(reader.primitive::<Date32Type>(scalar::date)),
+        DataType::Time64(_) => Arc::new(reader.primitive::<Time64MicrosecondType>(scalar::time)),
+        DataType::Timestamp(_, zone) => {
+            let times = reader.primitive::<TimestampMicrosecondType>(|text| scalar::timestamp(text, unix));
+            Arc::new(times.with_timezone_opt(zone.clone()))
+        }
+        DataType::Decimal128(precision, scale) => {
+            let (precision, scale) = (*precision, *scale);
+            let numbers = reader.primitive::<Decimal128Type>(|text| scalar::decimal(text, precision, scale, false));
+            Arc::new(numbers.with_precision_and_scale(precision, scale)?)
+        }
+        DataType::Interval(_) => Arc::new(reader.primitive::<IntervalMonthDayNanoType>(scalar::interval)),
+        DataType::Binary => {
+            let (offsets, values, nulls) = reader.variable(scalar::bytes);
+            Arc::new(BinaryArray::try_new(offsets, values.into(), nulls)?)
+        }
+        DataType::Utf8 => Arc::new(reader.string()?),
+        DataType::LargeUtf8 | DataType::Utf8View => cast(&reader.string()?, field.data_type())?,
+        _ => reader.nested()?,
+    };
+    if !field.is_nullable()
+        && let Some(nulls) = array.nulls()
+    {
+        for (row, _) in nulls.iter().enumerate().filter(|(_, valid)| !valid) {
+            faults
+                .add(texts.first + row, || format!("column \"{}\" is NOT NULL, the record has no value", field.name()));
+        }
+    }
+    Ok(array)
+}
+
+struct Reader<'a, 'b> {
+    field: &'a FieldRef,
+    texts: &'a Column<'b>,
+    faults: &'a mut Faults,
+}
+
+impl Reader<'_, '_> {
+    #[inline]
+    fn integer<T: ArrowPrimitiveType>(
+        &mut self,
+        min: i64,
+        max: i64,
+        narrow: impl Fn(i64) -> T::Native,
+    ) -> PrimitiveArray<T> {
+        self.primitive(|text| scalar::integer(text, min, max).map(&narrow))
+    }
+
+    #[inline]
+    fn primitive<T: ArrowPrimitiveType>(
+        &mut self,
+        parse: impl Fn(&[u8]) -> Result<T::Native, Bad>,
+    ) -> PrimitiveArray<T> {
+        let mut values = Vec::with_capacity(self.texts.rows);
+        let mut nulls = NullBufferBuilder::new(self.texts.rows);
+        for text in self.texts.iter() {
+            let value = text.and_then(|text| match parse(text) {
+                Ok(value) => Some(value),
+                Err(bad) => {
+                    self.fault(values.len(), text, bad);
+                    None
+                }
+            });
+            nulls.append(value.is_some());
+            values.push(value.unwrap_or_default());
+        }
+        PrimitiveArray::new(ScalarBuffer::from(values), nulls.finish())
+    }
+
+    fn boolean(&mut self) -> BooleanArray {
+        let mut values = BooleanBufferBuilder::new(self.texts.rows);
+        let mut nulls = NullBufferBuilder::new(self.texts.rows);
+        for text in self.texts.iter() {
+            let value = text.and_then(|text| match scalar::boolean(text) {
+                Ok(value) => Some(value),
+                Err(bad) => {
+                    self.fault(values.len(), text, bad);
+                    None
+                }
+            });
+            nulls.append(value.is_some());
+            values.append(value.unwrap_or_default());
+        }
+        BooleanArray::new(values.finish(), nulls.finish())
+    }
+
+    /// Values of any length; `append` adds one to the buffer.
+    fn variable(
+        &mut self,
+        append: impl Fn(&[u8], &mut Vec<u8>) -> Result<(), Bad>,
+    ) -> (OffsetBuffer<i32>, Vec<u8>, Option<NullBuffer>) {
+        let total = self.texts.iter().flatten().map(<[u8]>::len).sum();
+        let mut values = Vec::with_capacity(total);
+        let mut offsets = Vec::with_capacity(self.texts.rows + 1);
+        offsets.push(0);
+        let mut nulls = NullBufferBuilder::new(self.texts.rows);
+        for text in self.texts.iter() {
+            let valid = text.is_some_and(|text| {
+                let end = values.len();
+                append(text, &mut values).is_ok_and(|()| i32::try_from(values.len()).is_ok()) || {
+                    values.truncate(end);
+                    self.fault(offsets.len() - 1, text, Bad::Syntax);
+                    false
+                }
+            });
+            nulls.append(valid);
+            offsets.push(values.len() as i32);
+        }
+        (OffsetBuffer::new(offsets.into()), values, nulls.finish())
+    }
+
+    fn string(&mut self) -> Result<StringArray> {
+        let copy = |text: &[u8], out: &mut Vec<u8>| {
+            out.extend_from_slice(text);
+            Ok(())
+        };
+        let (offsets, values, nulls) = self.variable(copy);
+        match StringArray::try_new(offsets, values.into(), nulls) {
+            Ok(array) => Ok(array),
+            Err(_) => {
+                let checked = |text: &[u8], out: &mut Vec<u8>| {
+                    let text = std::str::from_utf8(text).map_err(|_| Bad::Syntax)?;
+                    out.extend_from_slice(text.as_bytes());
+                    Ok(())
+                };
+                let (offsets, values, nulls) = self.variable(checked);
+                Ok(StringArray::try_new(offsets, values.into(), nulls)?)
+            }
+        }
+    }
+
+    /// Arrays and structs, written as JSON.
+    fn nested(&mut self) -> Result<ArrayRef> {
+        let rows = self.texts.rows;
+        let mut texts = Vec::with_capacity(rows);
+        for (row, text) in self.texts.iter().enumerate() {
+            let valid = text.filter(|text| {
+                serde_json::from_slice::<IgnoredAny>(text).is_ok() || {
+                    self.fault(row, text, Bad::Syntax);
+                    false
+                }
+            });
+            texts.push(valid.unwrap_or(b"null"));
+        }
+        if let Some(array) = json_values(self.field, &texts) {
+            return Ok(array);
+        }
+        for (row, text) in texts.iter_mut().enumerate() {
+            if json_values(self.field, &[*text]).is_none() {
+                self.fault(row, text, Bad::Syntax);
+                *text = b"null";
+            }
+        }
+        json_values(self.field, &texts)
+            .ok_or_else(|| Error::internal(format!("column \"{}\" cannot be read from JSON", self.field.name())))
+    }
+
+    #[cold]
+    fn fault(&mut self, row: usize, text: &[u8], bad: Bad) {
+        let field = self.field;
+        self.faults.add(self.texts.first + row, || message(field, text, bad));
+    }
+}
+
+/// The values of `texts`, each one JSON value; `None` if one is not of `field`'s type.
+fn json_values(field: &FieldRef, texts: &[&[u8]]) -> Option<ArrayRef> {
+    let field = Arc::new(Field::new(field.name(), field.data_type().clone(), true));
+    let mut decoder = ReaderBuilder::new_with_field(field)
+        .with_batch_size(texts.len().max(1))
+        .with_coerce_primitive(true)
+        .build_decoder()
+        .ok()?;
+    decoder.decode(&texts.join(&b'\n')).ok()?;
+    decoder.decode(b"\n").ok()?;
+    let batch = decoder.flush().ok()??;
+    (batch.num_rows() == texts.len()).then(|| batch.column(0).clone())
+}
+
+fn message(field: &Field, text: &[u8], bad: Bad) -> String {
+    const SHOWN: usize = 100;
+    let shown = String::from_utf8_lossy(text.get(..SHOWN).unwrap_or(text));
+    let more = if text.len() > SHOWN { "…" } else { "" };
+    let (name, data_type) = (field.name(), sql_name(field.data_type()));
+    match bad {
+        Bad::Range => format!("column \"{name}\": \"{shown}{more}\" is out of range for {data_type}"),
+        Bad::Syntax if std::str::from_utf8(text).is_err() => {
+            format!("column \"{name}\": \"{shown}{more}\" is not valid UTF-8")
+        }
+        Bad::Syntax => format!("column \"{name}\": \"{shown}{more}\" is not a value of type {data_type}"),
+    }
+}
+
+/// A type's name as in CREATE SOURCE.
+pub(in crate::connector) fn sql_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "BOOLEAN".into(),
+        DataType::Int16 => "SMALLINT".into(),
+        DataType::Int32 => "INT".into(),
+        DataType::Int64 => "BIGINT".into(),
+        DataType::Float32 => "REAL".into(),
+        DataType::Float64 => "DOUBLE PRECISION".into(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".into(),
+        DataType::Binary => "BYTEA".into(),
+        DataType::Date32 => "DATE".into(),
+        DataType::Time64(_) => "TIME".into(),
+        DataType::Timestamp(_, None) => "TIMESTAMP".into(),
+        DataType::Timestamp(_, Some(_)) => "TIMESTAMPTZ".into(),
+        DataType::Interval(_) => "INTERVAL".into(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        DataType::List(item) => format!("{}[]", sql_name(item.data_type())),
+        other => other.to_string(),
+    }
+}
+
+/// Of records `first..`, those without a fault.
+pub(super) fn mask(first: usize, rows: usize, faults: &Faults) -> BooleanArray {
+    (first..first + rows).map(|record| Some(!faults.contains(record))).collect()
+}
