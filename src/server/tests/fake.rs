@@ -154,7 +154,7 @@ impl BackendSession for FakeSession {
                 return Ok(Response::Done(if failed { "ROLLBACK".into() } else { verb.into() }));
             }
             _ if failed => return Err(Error::new(ErrorKind::FailedTransaction, "the transaction is aborted")),
-            "BEGIN" => {
+            "BEGIN" | "START" => {
                 self.status = TransactionStatus::InBlock;
                 return Ok(Response::Done("BEGIN".into()));
             }

@@ -123,7 +123,9 @@ async fn answers_to_odd_sequences() {
         // An error skips to Sync; what is between is not run.
         (vec![parse("SELECT SYNTAX"), bind(), execute(0), query("SELECT 1"), sync()], &["E42601", "Z"]),
         (vec![parse("PANIC"), bind(), execute(0), execute(0), sync()], &["1", "2", "EXX000", "Z"]),
-        (vec![bind(), sync()], &["E26000", "Z"]),
+        // The unnamed statement lives past Sync, but not past a simple query.
+        (vec![bind(), sync()], &["2", "Z"]),
+        (vec![query(""), bind(), sync()], &["I", "Z", "E26000", "Z"]),
         (vec![execute(0), sync()], &["E34000", "Z"]),
         (vec![describe("S"), sync()], &["E26000", "Z"]),
         (vec![(b'B', b"\0".to_vec()), sync()], &["E08P01", "Z"]),
@@ -157,7 +159,11 @@ async fn answers_to_odd_sequences() {
         for (tag, body) in &messages {
             raw.send(*tag, body).await;
         }
-        assert_eq!(raw.until(b'Z').await, want, "{messages:?}");
+        let mut got = Vec::new();
+        for _ in want.iter().filter(|tag| **tag == "Z") {
+            got.extend(raw.until(b'Z').await);
+        }
+        assert_eq!(got, want, "{messages:?}");
     }
 }
 
