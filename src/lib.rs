@@ -1,5 +1,6 @@
 //! Weir: a SQL streaming database in one binary.
 
+pub mod server;
 pub mod session;
 pub mod job;
 pub mod checkpoint;

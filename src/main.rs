@@ -1,3 +1,93 @@
-//! The `weir` binary.
+//! The `weir` binary: reads the settings, sets up the log, opens the database, and serves it until a signal.
 
-fn main() {}
+mod client;
+mod settings;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use weir::common::config::Config;
+use weir::common::{Error, ErrorKind, Result};
+use weir::server::{Backend, Server};
+use weir::session::Session;
+
+use self::settings::{Cli, Command};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(arguments) => match arguments.settings() {
+            Ok(settings) => match start_log(&settings.log) {
+                Ok(()) => serve(settings.config).await.map(|()| ExitCode::SUCCESS),
+                Err(e) => Err(e),
+            },
+            Err(e) => Err(e),
+        },
+        Command::Sql(arguments) => client::run(arguments).await,
+    };
+    outcome.unwrap_or_else(|e| {
+        eprintln!("weir: {}", e.message());
+        if let Some(detail) = e.detail() {
+            eprintln!("DETAIL: {detail}");
+        }
+        if let Some(hint) = e.hint() {
+            eprintln!("HINT: {hint}");
+        }
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs until SIGTERM or SIGINT; then tells the clients, and returns when they are gone.
+async fn serve(config: Config) -> Result<()> {
+    let stop = stop_on_signal()?;
+    // The port first: a second server must not touch the first one's data folder.
+    let server = Server::bind(&config).await?;
+    let database = Arc::new(NoDatabase);
+    tracing::info!(address = %server.address(), data = %config.data_dir.display(), "ready for connections");
+    server.serve(database, stop).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Stands where the database facade goes: refuses every session.
+struct NoDatabase;
+
+impl Backend for NoDatabase {
+    type Session = Session;
+
+    fn session(&self, _user: &str, _database: &str) -> Result<Session> {
+        Err(Error::new(ErrorKind::CannotConnectNow, "this build has no database yet"))
+    }
+}
+
+fn stop_on_signal() -> Result<CancellationToken> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "stopping");
+        stopping.cancel();
+    });
+    Ok(stop)
+}
+
+fn start_log(filter: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(filter).map_err(|e| {
+        Error::new(ErrorKind::InvalidParameterValue, format!("log filter {filter:?}: {e}"))
+            .with_hint("write a level (error, warn, info, debug, trace), or targets: info,weir::checkpoint=debug")
+    })?;
+    tracing_subscriber::fmt().compact().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! What the wire asks of the database: a session for a connection, and what a session can do.
+//!
+//! It is a trait so that the wire is tested without a database; [`Session`] is the one implementation that ships.
+
+use std::future::Future;
+
+use arrow::datatypes::DataType;
+use datafusion::scalar::ScalarValue;
+use tokio_util::sync::CancellationToken;
+
+use crate::common::Result;
+use crate::session::{Notice, Prepared, Response, Session, Statement, TransactionStatus};
+use crate::types::SessionId;
+
+/// Opens sessions. The server keeps it for as long as it listens.
+pub trait Backend: Send + Sync + 'static {
+    type Session: BackendSession;
+
+    /// A session for an authenticated user.
+    ///
+    /// # Errors
+    /// `UndefinedDatabase`, or that the database is not ready.
+    fn session(&self, user: &str, database: &str) -> Result<Self::Session>;
+}
+
+/// The methods of [`Session`], one for one.
+pub trait BackendSession: Send + 'static {
+    fn id(&self) -> SessionId;
+    fn parse(&self, sql: &str) -> Result<Vec<Statement>>;
+    fn prepare(
+        &mut self,
+        statement: Statement,
+        declared: &[Option<DataType>],
+    ) -> impl Future<Output = Result<Prepared>> + Send;
+    fn execute(
+        &mut self,
+        statement: &Statement,
+        parameters: &[ScalarValue],
+    ) -> impl Future<Output = Result<Response>> + Send;
+    fn take_notices(&mut self) -> Vec<Notice>;
+    fn take_parameter_changes(&mut self) -> Vec<(String, String)>;
+    fn set_startup_parameter(&mut self, name: &str, value: &str);
+    fn transaction_status(&self) -> TransactionStatus;
+    fn fail_transaction(&mut self);
+    /// The wire takes the token before each statement. It must be one that is not cancelled yet: when the last one
+    /// was, this call renews it.
+    fn cancel_token(&self) -> CancellationToken;
+}
+
+impl BackendSession for Session {
+    fn id(&self) -> SessionId {
+        Session::id(self)
+    }
+
+    fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
+        Session::parse(self, sql)
+    }
+
+    async fn prepare(&mut self, statement: Statement, declared: &[Option<DataType>]) -> Result<Prepared> {
+        Session::prepare(self, statement, declared).await
+    }
+
+    async fn execute(&mut self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Response> {
+        Session::execute(self, statement, parameters).await
+    }
+
+    fn take_notices(&mut self) -> Vec<Notice> {
+        Session::take_notices(self)
+    }
+
+    fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
+        Session::take_parameter_changes(self)
+    }
+
+    fn set_startup_parameter(&mut self, name: &str, value: &str) {
+        Session::set_startup_parameter(self, name, value);
+    }
+
+    fn transaction_status(&self) -> TransactionStatus {
+        Session::transaction_status(self)
+    }
+
+    fn fail_transaction(&mut self) {
+        Session::fail_transaction(self);
+    }
+
+    fn cancel_token(&self) -> CancellationToken {
+        Session::cancel_token(self)
+    }
+}

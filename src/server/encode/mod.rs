@@ -1,0 +1,138 @@
+//! Record batches to DataRow messages, in text or binary, as PostgreSQL would send the same values.
+//!
+//! Types are named by arrow-pg, so that they agree with the catalogue tables. The values are written here: arrow-pg
+//! holds a NUMERIC in 96 bits, and builds a value of its own per cell.
+
+mod binary;
+mod column;
+mod text;
+mod types;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use pgwire::messages::data::{FieldDescription, RowDescription};
+
+use self::column::Column;
+use super::wire::Writer;
+use crate::common::{Error, Result};
+
+pub use self::types::{PgType, pg_type};
+
+/// How a value travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    Binary,
+}
+
+impl Format {
+    /// Spreads the codes of a Bind over `count` values: none means text, one is for all.
+    ///
+    /// # Errors
+    /// `ProtocolViolation` for another number of codes, or an unknown code.
+    pub fn spread(codes: &[i16], count: usize) -> Result<Vec<Self>> {
+        let all = codes.iter().map(|code| Self::from_code(*code)).collect::<Result<Vec<_>>>()?;
+        match all.as_slice() {
+            [] => Ok(vec![Self::Text; count]),
+            [one] => Ok(vec![*one; count]),
+            many if many.len() == count => Ok(all),
+            many => Err(super::error::violation(format!("{} format codes for {count} values", many.len()))),
+        }
+    }
+
+    fn from_code(code: i16) -> Result<Self> {
+        match code {
+            0 => Ok(Self::Text),
+            1 => Ok(Self::Binary),
+            other => Err(super::error::violation(format!("unknown format code {other}"))),
+        }
+    }
+}
+
+/// The columns of a result: their types and formats.
+pub struct RowEncoder {
+    columns: Vec<(String, PgType, Format)>,
+}
+
+impl RowEncoder {
+    /// # Errors
+    /// `NotSupported` for a type without a PostgreSQL counterpart; `ProtocolViolation` for wrong format codes.
+    pub fn new(schema: &SchemaRef, format_codes: &[i16]) -> Result<Self> {
+        let formats = Format::spread(format_codes, schema.fields().len())?;
+        let columns = schema
+            .fields()
+            .iter()
+            .zip(formats)
+            .map(|(field, format)| Ok((field.name().clone(), pg_type(field)?, format)))
+            .collect::<Result<_>>()?;
+        Ok(Self { columns })
+    }
+
+    pub fn description(&self) -> RowDescription {
+        let fields = self.columns.iter().map(|(name, ty, format)| {
+            let code = i16::from(*format == Format::Binary);
+            FieldDescription::new(name.replace('\0', ""), 0, 0, ty.oid, ty.size, -1, code)
+        });
+        RowDescription::new(fields.collect())
+    }
+
+    /// Whether the rows are what `other` promised.
+    pub fn same_types(&self, other: &Self) -> bool {
+        self.columns.len() == other.columns.len()
+            && self.columns.iter().zip(&other.columns).all(|(a, b)| a.1.oid == b.1.oid)
+    }
+
+    /// Prepares a batch for being written row by row.
+    pub fn batch(&self, batch: &RecordBatch) -> Result<Rows> {
+        if batch.num_columns() != self.columns.len() {
+            return Err(Error::internal(format!(
+                "a batch of {} columns in a result of {}",
+                batch.num_columns(),
+                self.columns.len()
+            )));
+        }
+        let columns = batch
+            .columns()
+            .iter()
+            .zip(&self.columns)
+            .map(|(array, (_, _, format))| Ok((Column::new(array)?, *format)))
+            .collect::<Result<_>>()?;
+        Ok(Rows { columns, next: 0, len: batch.num_rows() })
+    }
+}
+
+/// A batch that is partly written.
+pub struct Rows {
+    columns: Vec<(Column, Format)>,
+    next: usize,
+    len: usize,
+}
+
+impl Rows {
+    pub fn is_done(&self) -> bool {
+        self.next >= self.len
+    }
+
+    /// Queues the next row.
+    ///
+    /// # Errors
+    /// A value that the format cannot hold; the row is then not sent.
+    pub fn write_next(&mut self, writer: &mut Writer) -> Result<()> {
+        let row = self.next;
+        let columns = &self.columns;
+        let count = u16::try_from(columns.len()).map_err(|_| {
+            Error::not_supported("a result has at most 65535 columns").with_hint("select fewer columns")
+        })?;
+        writer.row(count, |out| {
+            for (column, format) in columns {
+                column.write(row, *format, out)?;
+            }
+            Ok(())
+        })?;
+        self.next += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! Arrow types to PostgreSQL's: the object id and width that a client sees.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use pgwire::api::Type;
+
+use crate::common::{Error, Result};
+
+/// A type as RowDescription names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PgType {
+    pub oid: u32,
+    /// Bytes of a value, -1 when they vary.
+    pub size: i16,
+}
+
+impl PgType {
+    pub fn of(ty: &Type) -> Self {
+        let size = match *ty {
+            Type::BOOL | Type::CHAR => 1,
+            Type::INT2 => 2,
+            Type::INT4 | Type::FLOAT4 | Type::DATE | Type::OID => 4,
+            Type::INT8 | Type::FLOAT8 | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ => 8,
+            Type::INTERVAL => 16,
+            _ => -1,
+        };
+        Self { oid: ty.oid(), size }
+    }
+}
+
+/// The type under which a column is sent.
+///
+/// # Errors
+/// `NotSupported` for maps, unions and the like.
+pub fn pg_type(field: &FieldRef) -> Result<PgType> {
+    let plain = Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type())));
+    match arrow_pg::datatypes::field_into_pg_type(&plain) {
+        Ok(ty) => Ok(PgType::of(&ty)),
+        Err(_) => Err(unsupported(field.name(), field.data_type())),
+    }
+}
+
+pub fn unsupported(name: &str, data_type: &DataType) -> Error {
+    Error::not_supported(format!("column {name:?} of type {data_type} cannot be sent"))
+        .with_hint("cast it to VARCHAR, or select a part of it")
+}
+
+/// Types that are the same to a client become one that arrow-pg knows; an array has one type for all dimensions.
+fn plain(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Null => DataType::Utf8,
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal256(..) => DataType::Decimal128(38, 0),
+        DataType::Dictionary(_, value) => plain(value),
+        DataType::RunEndEncoded(_, value) => plain(value.data_type()),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => match plain(item.data_type()) {
+            inner @ DataType::List(_) => inner,
+            inner => DataType::List(Arc::new(Field::new("item", inner, true))),
+        },
+        DataType::Struct(fields) => DataType::Struct(
+            fields.iter().map(|f| Arc::new(f.as_ref().clone().with_data_type(plain(f.data_type())))).collect(),
+        ),
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,178 @@
+//! A socket as two halves: framed messages in, buffered messages out. Knows lengths, not meanings.
+//!
+//! A message's length is believed only as its bytes arrive, so a lying length costs no memory.
+
+use std::io;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use pgwire::messages::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::error::{Fault, violation};
+use crate::common::{Error, Result};
+
+/// Bytes of a start-up packet, as in PostgreSQL.
+const MAX_STARTUP: usize = 10_000;
+/// Bytes of a message that carries SQL or data.
+const MAX_LARGE: usize = 256 << 20;
+/// Bytes of any other message.
+const MAX_SMALL: usize = 64 << 10;
+/// Bytes that are read ahead while a statement runs.
+const READ_AHEAD: usize = 64 << 10;
+/// Bytes after which output is sent on.
+const WRITE_FULL: usize = 64 << 10;
+/// A larger buffer is given back once it is empty.
+const KEEP: usize = 1 << 20;
+
+/// The client's bytes, cut into messages.
+pub struct Reader {
+    half: OwnedReadHalf,
+    buffer: BytesMut,
+}
+
+impl Reader {
+    pub fn new(half: OwnedReadHalf) -> Self {
+        Self { half, buffer: BytesMut::new() }
+    }
+
+    /// The body of a start-up packet, which has a length but no tag. `None` when the client left.
+    pub async fn startup(&mut self) -> Result<Option<Bytes>, Fault> {
+        if !self.fill(4).await? {
+            return Ok(None);
+        }
+        let length = length(&self.buffer[..4], MAX_STARTUP)?;
+        if !self.fill(length).await? {
+            return Ok(None);
+        }
+        let mut packet = self.buffer.split_to(length).freeze();
+        packet.advance(4);
+        Ok(Some(packet))
+    }
+
+    /// The next message's tag and body. `None` when the client left. Safe to drop and call again.
+    pub async fn message(&mut self) -> Result<Option<(u8, Bytes)>, Fault> {
+        if !self.fill(5).await? {
+            return Ok(None);
+        }
+        let tag = self.buffer[0];
+        let limit = if b"QPBd".contains(&tag) { MAX_LARGE } else { MAX_SMALL };
+        let length = length(&self.buffer[1..5], limit)?;
+        if !self.fill(1 + length).await? {
+            return Ok(None);
+        }
+        let mut frame = self.buffer.split_to(1 + length).freeze();
+        frame.advance(5);
+        if self.buffer.is_empty() && length > KEEP {
+            self.buffer = BytesMut::new();
+        }
+        Ok(Some((tag, frame)))
+    }
+
+    /// Returns when the client is gone. Reads ahead meanwhile, up to a bound.
+    pub async fn gone(&mut self) {
+        loop {
+            if self.buffer.len() >= READ_AHEAD {
+                return std::future::pending().await;
+            }
+            match self.half.read_buf(&mut self.buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Reads until `length` bytes are there; false at the end of the input.
+    async fn fill(&mut self, length: usize) -> io::Result<bool> {
+        while self.buffer.len() < length {
+            if self.half.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The length field counts itself.
+fn length(field: &[u8], limit: usize) -> Result<usize> {
+    let mut field = field;
+    let length = field.try_get_i32().unwrap_or(-1);
+    match usize::try_from(length) {
+        Ok(length) if (4..=limit).contains(&length) => Ok(length),
+        _ => Err(violation(format!("invalid message length {length}"))),
+    }
+}
+
+/// The server's messages. They leave with [`Writer::flush`]; a sender of rows asks [`Writer::is_full`].
+pub struct Writer {
+    half: OwnedWriteHalf,
+    buffer: BytesMut,
+    /// Where a row began that is not finished.
+    row: Option<usize>,
+}
+
+impl Writer {
+    pub fn new(half: OwnedWriteHalf) -> Self {
+        Self { half, buffer: BytesMut::new(), row: None }
+    }
+
+    /// Queues a message.
+    ///
+    /// # Errors
+    /// `Internal` when it is longer than the protocol allows.
+    pub fn send(&mut self, message: &impl Message) -> Result<()> {
+        self.drop_row();
+        let start = self.buffer.len();
+        message.encode(&mut self.buffer).map_err(|e| {
+            self.buffer.truncate(start);
+            Error::internal(format!("a message cannot be sent: {e}"))
+        })
+    }
+
+    /// Queues one raw byte, as the answer to an encryption request is.
+    pub fn byte(&mut self, byte: u8) {
+        self.buffer.put_u8(byte);
+    }
+
+    /// Queues a DataRow whose columns `fill` appends; a row that fails half way (even by a panic) leaves nothing.
+    pub fn row(&mut self, columns: u16, fill: impl FnOnce(&mut BytesMut) -> Result<()>) -> Result<()> {
+        self.drop_row();
+        let start = self.buffer.len();
+        self.row = Some(start);
+        self.buffer.put_u8(b'D');
+        self.buffer.put_i32(0);
+        self.buffer.put_u16(columns);
+        fill(&mut self.buffer)?;
+        let length = i32::try_from(self.buffer.len() - start - 1)
+            .map_err(|_| Error::not_supported("a row of more than 2 GB cannot be sent"))?;
+        self.buffer[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
+        self.row = None;
+        Ok(())
+    }
+
+    fn drop_row(&mut self) {
+        if let Some(start) = self.row.take() {
+            self.buffer.truncate(start);
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.buffer.len() >= WRITE_FULL
+    }
+
+    /// Waits for the socket to take everything.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        self.drop_row();
+        self.half.write_all_buf(&mut self.buffer).await?;
+        if self.buffer.capacity() > KEEP {
+            self.buffer = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Sends what is queued and closes the server's direction.
+    pub async fn close(mut self) -> io::Result<()> {
+        self.flush().await?;
+        self.half.shutdown().await
+    }
+}
