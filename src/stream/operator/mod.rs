@@ -14,6 +14,8 @@ mod union;
 mod watermark;
 #[cfg(test)]
 mod check;
+#[cfg(test)]
+mod tests;
 
 pub use build::build;
 
