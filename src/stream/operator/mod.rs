@@ -4,7 +4,21 @@
 //! never waits on anything but a state read.
 
 pub mod build;
+mod event_time;
+mod filter;
+mod hash_agg;
+mod letter;
+mod materialize;
+mod project;
 pub mod sink;
+mod union;
+mod watermark;
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod tests;
+
+pub use build::build;
 
 use arrow::datatypes::SchemaRef;
 
