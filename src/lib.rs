@@ -3,6 +3,8 @@
 pub mod session;
 pub mod stream;
 pub mod catalog;
+pub mod sql;
+pub mod planner;
 pub mod plan;
 pub mod connector;
 pub mod expr;
