@@ -1,4 +1,8 @@
-//! Expressions and aggregates on chunks, through DataFusion.
+//! Expressions and aggregates on chunks, through DataFusion. Knows neither plans nor state: what it is given are
+//! physical expressions and arrays.
 
+pub mod aggregate;
+pub mod eval;
 pub mod functions;
 pub mod proto;
+mod tumble;

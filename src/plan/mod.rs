@@ -3,6 +3,7 @@
 //! The planner writes them, EXPLAIN prints them, the catalog persists them, the job layer turns them into actors.
 //! Nothing here runs.
 
+pub mod agg;
 pub mod expr;
 pub mod fragment;
 pub mod node;

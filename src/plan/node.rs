@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 use super::Expr;
+pub use crate::expr::aggregate::AggMethod;
 use crate::types::{Conflict, JobId, OperatorId, TableId};
 
 /// One operator with its inputs. Also the fragment-local tree, where [`Operator::Exchange`] is a leaf.
@@ -126,17 +127,6 @@ pub enum AggPhase {
     Final,
     /// Rows in, changes of the result out.
     Single,
-}
-
-/// How an aggregate follows its input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AggMethod {
-    /// DataFusion's accumulator state is kept and merged; for append-only input and states of fixed size.
-    Merge,
-    /// Linear in the weight (count, sum, avg): for input with retractions.
-    Linear,
-    /// The group's values are kept as an ordered, counted set; the result is computed from it when it changes.
-    Values,
 }
 
 /// One aggregate call. Arguments, filter and ordering are over the rows that enter the aggregation.
