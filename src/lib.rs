@@ -6,6 +6,8 @@ pub mod job;
 pub mod checkpoint;
 pub mod stream;
 pub mod catalog;
+pub mod sql;
+pub mod planner;
 pub mod plan;
 pub mod connector;
 pub mod expr;

@@ -1,5 +1,229 @@
 //! Names to ids and definitions: immutable snapshots, persisted through the state store's commit.
+//!
+//! ```text
+//! create, drop --> new Snapshot + meta writes --(caller commits them)--> publish
+//! ```
+//!
+//! A change is made in two steps, so that nothing is visible before it is durable. Knows no SQL and no plans.
 
 pub mod def;
+mod snapshot;
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
 
 pub use def::{Column, Definition, MaterializedView, Object, Sink, Source, Table, View, Watermark};
+pub use snapshot::Snapshot;
+
+use crate::common::{Error, Result};
+use crate::types::{JobId, TableId};
+
+const OBJECT: &str = "catalog/object/";
+const NEXT_ID: &str = "catalog/next_id";
+/// Ids below are left to tables that are not the catalog's.
+const FIRST_ID: u32 = 1;
+
+/// Meta entries to put (`Some`) or remove (`None`), all in one commit.
+pub type MetaWrites = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// The current snapshot and the id counter. Changes are made by one caller at a time (the database's DDL lock).
+pub struct Catalog {
+    current: RwLock<Arc<Snapshot>>,
+    next_id: Mutex<u32>,
+}
+
+/// A change that is ready: commit `writes`, then [`Catalog::publish`] it.
+pub struct Change {
+    pub snapshot: Arc<Snapshot>,
+    pub writes: MetaWrites,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self { current: RwLock::default(), next_id: Mutex::new(FIRST_ID) }
+    }
+}
+
+impl Catalog {
+    /// Rebuilds the catalog from its meta entries; others are ignored.
+    ///
+    /// # Errors
+    /// `DataCorrupted` for an entry that cannot be read.
+    pub fn load(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Self> {
+        let mut objects = Vec::new();
+        let mut next_id = FIRST_ID;
+        for (key, value) in entries {
+            let key = String::from_utf8_lossy(&key);
+            if key == NEXT_ID {
+                next_id = read(&key, &value)?;
+            } else if key.starts_with(OBJECT) {
+                objects.push(Arc::new(read::<Object>(&key, &value)?));
+            }
+        }
+        objects.sort_by_key(|o| o.id);
+        let snapshot = Arc::new(Snapshot::new(objects, 1)?);
+        Ok(Self { current: RwLock::new(snapshot), next_id: Mutex::new(next_id) })
+    }
+
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.read().clone()
+    }
+
+    /// A new object's id. Ids of objects and of state tables come from one counter, persisted by the next change.
+    pub fn next_job_id(&self) -> JobId {
+        JobId(self.next())
+    }
+
+    pub fn next_table_id(&self) -> TableId {
+        TableId(self.next())
+    }
+
+    fn next(&self) -> u32 {
+        let mut next = self.next_id.lock();
+        *next += 1;
+        *next - 1
+    }
+
+    /// Prepares the snapshot with `object` in it.
+    ///
+    /// # Errors
+    /// `DuplicateTable` when the name is taken.
+    pub fn create(&self, object: Object) -> Result<Change> {
+        let value = write(&object)?;
+        let key = object_key(object.id);
+        let snapshot = self.snapshot().with(object)?;
+        self.change(snapshot, vec![(key, Some(value))])
+    }
+
+    /// Prepares the snapshot where `object` takes the place of the object with the same id (CREATE OR REPLACE VIEW).
+    ///
+    /// # Errors
+    /// `UndefinedObject` when there is none.
+    pub fn replace(&self, object: Object) -> Result<Change> {
+        let value = write(&object)?;
+        let key = object_key(object.id);
+        let snapshot = self.snapshot().replacing(object)?;
+        self.change(snapshot, vec![(key, Some(value))])
+    }
+
+    /// Prepares the snapshot without the objects `ids`.
+    ///
+    /// # Errors
+    /// `DependentObjects` when an object that stays needs one of them.
+    pub fn drop(&self, ids: &[JobId]) -> Result<Change> {
+        let snapshot = self.snapshot().without(ids)?;
+        self.change(snapshot, ids.iter().map(|id| (object_key(*id), None)).collect())
+    }
+
+    fn change(&self, snapshot: Snapshot, mut writes: MetaWrites) -> Result<Change> {
+        writes.push((NEXT_ID.into(), Some(write(&*self.next_id.lock())?)));
+        Ok(Change { snapshot: Arc::new(snapshot), writes })
+    }
+
+    /// Makes a committed change visible.
+    pub fn publish(&self, change: Arc<Snapshot>) {
+        *self.current.write() = change;
+    }
+}
+
+/// `id` in ten digits, so that the order of keys is the order of ids.
+fn object_key(id: JobId) -> Vec<u8> {
+    format!("{OBJECT}{:010}", id.0).into_bytes()
+}
+
+fn read<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
+    serde_json::from_slice(value).map_err(|e| Error::corrupted(format!("the catalog entry {key}: {e}")))
+}
+
+fn write<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| Error::internal(format!("a catalog entry cannot be written: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::datatypes::DataType;
+
+    use super::*;
+
+    fn object(catalog: &Catalog, name: &str, depends_on: &[JobId]) -> Object {
+        let columns = vec![Column::new("a", DataType::Int64, true)];
+        let definition = match depends_on {
+            [] => Definition::Source(Source { columns, watermark: None, options: BTreeMap::new() }),
+            _ => Definition::View(View { columns, query: "SELECT 1 AS a".into() }),
+        };
+        Object {
+            id: catalog.next_job_id(),
+            name: name.into(),
+            owner: "root".into(),
+            sql: String::new(),
+            created_at: 0,
+            depends_on: depends_on.to_vec(),
+            definition,
+        }
+    }
+
+    /// Applies writes as a store would.
+    fn apply(store: &mut BTreeMap<Vec<u8>, Vec<u8>>, writes: MetaWrites) {
+        for (key, value) in writes {
+            match value {
+                Some(value) => drop(store.insert(key, value)),
+                None => drop(store.remove(&key)),
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_committed_is_loaded_again() {
+        let catalog = Catalog::default();
+        let mut store = BTreeMap::new();
+        let mut ids = Vec::new();
+        for name in ["a", "b", "c"] {
+            let object = object(&catalog, name, &ids);
+            ids.push(object.id);
+            let change = catalog.create(object).unwrap();
+            assert!(catalog.snapshot().get(name).is_none(), "visible before it is durable");
+            apply(&mut store, change.writes);
+            catalog.publish(change.snapshot);
+        }
+        let change = catalog.drop(&[ids[2]]).unwrap();
+        apply(&mut store, change.writes);
+        let loaded = Catalog::load(store.into_iter().collect()).unwrap();
+        let names: Vec<_> = loaded.snapshot().objects().map(|o| o.name.clone()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(loaded.next_table_id(), TableId(4), "ids are not used again");
+    }
+
+    #[test]
+    fn a_torn_entry_is_named() {
+        let e = Catalog::load(vec![(object_key(JobId(7)), b"{".to_vec())]).map(|_| ()).unwrap_err();
+        assert_eq!(e.kind().sqlstate(), "XX001");
+        assert!(e.message().contains("catalog/object/0000000007"), "{e}");
+    }
+
+    #[test]
+    fn errors() {
+        let catalog = Catalog::default();
+        let bid = object(&catalog, "bid", &[]);
+        let id = bid.id;
+        catalog.publish(catalog.create(bid).unwrap().snapshot);
+        let hot = object(&catalog, "hot", &[id]);
+        let hot_id = hot.id;
+        catalog.publish(catalog.create(hot).unwrap().snapshot);
+
+        let e = catalog.create(object(&catalog, "bid", &[])).map(|_| ()).unwrap_err();
+        assert_eq!((e.kind().sqlstate(), e.message()), ("42P07", "source \"bid\" already exists"));
+        let e = catalog.drop(&[id]).map(|_| ()).unwrap_err();
+        assert_eq!(e.kind().sqlstate(), "2BP01");
+        assert_eq!(e.detail(), Some("view \"hot\" depends on source \"bid\""));
+        assert!(e.hint().unwrap_or_default().contains("CASCADE"));
+        assert!(catalog.drop(&[hot_id, id]).is_ok());
+        assert_eq!(catalog.snapshot().dependants_of(id), [hot_id]);
+        let e = catalog.snapshot().find("bidd").map(|_| ()).unwrap_err();
+        assert_eq!((e.kind().sqlstate(), e.hint()), ("42P01", Some("did you mean \"bid\"?")));
+        let e = catalog.snapshot().find("zzzzzz").map(|_| ()).unwrap_err();
+        assert!(e.hint().unwrap_or_default().contains("SHOW"), "{e}");
+    }
+}

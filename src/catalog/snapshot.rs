@@ -1,0 +1,191 @@
+//! One state of the catalog, immutable: what a statement sees from its beginning to its end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Object;
+use super::def::PUBLIC;
+use crate::common::{Error, ErrorKind, Result};
+use crate::types::JobId;
+
+/// All objects by id and by name. Cheap to clone; ids rise in the order of creation.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    by_id: BTreeMap<JobId, Arc<Object>>,
+    by_name: BTreeMap<String, JobId>,
+    version: u64,
+}
+
+impl Snapshot {
+    pub(super) fn new(objects: Vec<Arc<Object>>, version: u64) -> Result<Self> {
+        let mut snapshot = Self { version, ..Self::default() };
+        for object in objects {
+            snapshot.insert(object)?;
+        }
+        Ok(snapshot)
+    }
+
+    /// Rises with every change.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The object of this name (as the catalog keeps it: folded, without its schema).
+    pub fn get(&self, name: &str) -> Option<&Arc<Object>> {
+        self.by_id.get(self.by_name.get(name)?)
+    }
+
+    /// Like [`Snapshot::get`].
+    ///
+    /// # Errors
+    /// `UndefinedTable`, with the nearest name as a hint.
+    pub fn find(&self, name: &str) -> Result<&Arc<Object>> {
+        self.get(name).ok_or_else(|| {
+            let error = Error::new(ErrorKind::UndefinedTable, format!("relation \"{name}\" does not exist"));
+            match self.nearest(name) {
+                Some(near) => error.with_hint(format!("did you mean \"{near}\"?")),
+                None => error.with_hint("SHOW TABLES, SHOW SOURCES and SHOW MATERIALIZED VIEWS list what exists"),
+            }
+        })
+    }
+
+    pub fn by_id(&self, id: JobId) -> Option<&Arc<Object>> {
+        self.by_id.get(&id)
+    }
+
+    /// In the order of creation: an object comes after those that it reads.
+    pub fn objects(&self) -> impl DoubleEndedIterator<Item = &Arc<Object>> {
+        self.by_id.values()
+    }
+
+    /// Objects that read `id` directly, in the order of creation.
+    pub fn dependants_of(&self, id: JobId) -> Vec<JobId> {
+        self.objects().filter(|o| o.depends_on.contains(&id)).map(|o| o.id).collect()
+    }
+
+    /// `ids` and everything that needs them, dependants first: what DROP … CASCADE removes.
+    pub fn with_dependants(&self, ids: &[JobId]) -> Vec<JobId> {
+        let mut all = ids.to_vec();
+        let mut next = 0;
+        while let Some(id) = all.get(next).copied() {
+            for dependant in self.dependants_of(id) {
+                if !all.contains(&dependant) {
+                    all.push(dependant);
+                }
+            }
+            next += 1;
+        }
+        all.sort_unstable();
+        all.dedup();
+        all.reverse();
+        all
+    }
+
+    pub(super) fn with(&self, object: Object) -> Result<Self> {
+        let mut next = self.clone();
+        next.version += 1;
+        next.insert(Arc::new(object))?;
+        Ok(next)
+    }
+
+    pub(super) fn replacing(&self, object: Object) -> Result<Self> {
+        let mut next = self.clone();
+        next.version += 1;
+        let old = next.by_id.remove(&object.id).ok_or_else(|| {
+            Error::new(ErrorKind::UndefinedObject, format!("there is no object {} to replace", object.id))
+        })?;
+        next.by_name.remove(&old.name);
+        next.insert(Arc::new(object))?;
+        Ok(next)
+    }
+
+    pub(super) fn without(&self, ids: &[JobId]) -> Result<Self> {
+        let needed: Vec<_> = ids
+            .iter()
+            .flat_map(|id| self.dependants_of(*id).into_iter().map(|dependant| (dependant, *id)))
+            .filter(|(dependant, _)| !ids.contains(dependant))
+            .collect();
+        if let Some((_, first)) = needed.first() {
+            let detail: Vec<_> = needed
+                .iter()
+                .map(|(dependant, id)| format!("{} depends on {}", self.describe(*dependant), self.describe(*id)))
+                .collect();
+            return Err(Error::new(
+                ErrorKind::DependentObjects,
+                format!("cannot drop {} because other objects depend on it", self.describe(*first)),
+            )
+            .with_detail(detail.join("; "))
+            .with_hint("DROP … CASCADE drops the dependent objects too"));
+        }
+        let mut next = self.clone();
+        next.version += 1;
+        for id in ids {
+            if let Some(object) = next.by_id.remove(id) {
+                next.by_name.remove(&object.name);
+            }
+        }
+        Ok(next)
+    }
+
+    fn insert(&mut self, object: Arc<Object>) -> Result<()> {
+        if let Some(other) = self.get(&object.name) {
+            return Err(Error::new(
+                ErrorKind::DuplicateTable,
+                format!("{} \"{}\" already exists", other.definition.kind(), other.name),
+            )
+            .with_hint(format!("choose another name in schema {PUBLIC}, write IF NOT EXISTS, or DROP it first")));
+        }
+        self.by_name.insert(object.name.clone(), object.id);
+        self.by_id.insert(object.id, object);
+        Ok(())
+    }
+
+    fn describe(&self, id: JobId) -> String {
+        match self.by_id(id) {
+            Some(object) => format!("{} \"{}\"", object.definition.kind(), object.name),
+            None => format!("object {id}"),
+        }
+    }
+
+    /// The name that differs least, if it is near enough to be a slip.
+    fn nearest(&self, name: &str) -> Option<&str> {
+        let near = |other: &String| (edit_distance(name, other), other.clone());
+        let (distance, nearest) = self.by_name.keys().map(near).min()?;
+        let limit = (name.chars().count() / 3).max(1);
+        self.by_name.get_key_value(&nearest).filter(|_| distance <= limit).map(|(name, _)| name.as_str())
+    }
+}
+
+/// Insertions, deletions and replacements of characters between two names (Levenshtein).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, y) in row.iter_mut().skip(1).zip(&b) {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = *cell;
+            left = replaced.min(diagonal + 1).min(left + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::edit_distance;
+
+    #[test]
+    fn edit_distances() {
+        for (a, b, distance) in
+            [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("bid", "bids", 1), ("ab", "ba", 2)]
+        {
+            assert_eq!(edit_distance(a, b), distance, "{a:?} {b:?}");
+        }
+    }
+}

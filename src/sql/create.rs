@@ -1,0 +1,338 @@
+//! `CREATE SOURCE | TABLE | MATERIALIZED VIEW | VIEW | SINK`.
+
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::cursor::{Cursor, is_word};
+use super::options::options;
+use super::statement::{
+    ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Statement, WatermarkDef,
+};
+use super::{ast, interval, name, types};
+use crate::common::{Error, ErrorKind, Result};
+use crate::types::Conflict;
+
+pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
+    c.expect(&["CREATE"])?;
+    let or_replace = c.take(&["OR", "REPLACE"]);
+    if or_replace && !c.at("VIEW") {
+        return Err(c
+            .not_supported("OR REPLACE is only supported for views that are not materialized")
+            .with_hint("DROP the object first, or write CREATE … IF NOT EXISTS"));
+    }
+    if c.take(&["SOURCE"]) {
+        source(c)
+    } else if c.take(&["TABLE"]) {
+        table(c)
+    } else if c.take(&["MATERIALIZED", "VIEW"]) {
+        materialized_view(c)
+    } else if c.take(&["VIEW"]) {
+        view(c, or_replace)
+    } else if c.take(&["SINK"]) {
+        sink(c)
+    } else {
+        let word = c.peek().token.to_string().to_uppercase();
+        match c.peek().token {
+            Token::Word(_) => Err(c
+                .not_supported(&format!("CREATE {word} is not supported"))
+                .with_hint("what can be created: SOURCE, TABLE, MATERIALIZED VIEW, VIEW, SINK")),
+            _ => Err(c.unexpected("SOURCE, TABLE, MATERIALIZED VIEW, VIEW or SINK")),
+        }
+    }
+}
+
+fn source(c: &mut Cursor) -> Result<Statement> {
+    let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
+    let name = c.object_name()?;
+    let elements = elements(c)?;
+    if !elements.primary_key.is_empty() {
+        return Err(Error::not_supported("a source has no primary key")
+            .with_hint("write CREATE TABLE with the same connector: it keeps one row a key"));
+    }
+    let options = options(c)?;
+    let Elements { columns, watermark, .. } = elements;
+    Ok(Statement::CreateSource(CreateSource { name, if_not_exists, columns, watermark, options }))
+}
+
+fn table(c: &mut Cursor) -> Result<Statement> {
+    let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
+    let name = c.object_name()?;
+    if c.at("AS") {
+        return Err(c
+            .not_supported("CREATE TABLE AS is not supported")
+            .with_hint("write CREATE MATERIALIZED VIEW … AS, or CREATE TABLE and then INSERT INTO … SELECT"));
+    }
+    let Elements { columns, primary_key, watermark } = elements(c)?;
+    let mut append_only = false;
+    let mut conflict = None;
+    loop {
+        if c.take(&["APPEND", "ONLY"]) {
+            append_only = true;
+        } else if c.take(&["ON", "CONFLICT"]) {
+            conflict = Some(on_conflict(c)?);
+        } else {
+            break;
+        }
+    }
+    if conflict.is_some() && primary_key.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidDefinition, "ON CONFLICT needs a primary key")
+            .with_hint("add PRIMARY KEY (…), or leave ON CONFLICT out"));
+    }
+    if append_only && matches!(conflict, Some(Conflict::Overwrite | Conflict::UpdateIfNotNull)) {
+        return Err(Error::new(ErrorKind::InvalidDefinition, "an APPEND ONLY table cannot overwrite rows")
+            .with_hint("write ON CONFLICT DO NOTHING, or leave APPEND ONLY out"));
+    }
+    let options = options(c)?;
+    if c.at("INCLUDE") {
+        return Err(c.not_supported("INCLUDE is not supported yet"));
+    }
+    Ok(Statement::CreateTable(CreateTable {
+        name,
+        if_not_exists,
+        columns,
+        primary_key,
+        conflict,
+        watermark,
+        append_only,
+        options,
+    }))
+}
+
+fn on_conflict(c: &mut Cursor) -> Result<Conflict> {
+    if c.take(&["OVERWRITE"]) || c.take(&["DO", "UPDATE", "FULL"]) {
+        Ok(Conflict::Overwrite)
+    } else if c.take(&["IGNORE"]) || c.take(&["DO", "NOTHING"]) {
+        Ok(Conflict::DoNothing)
+    } else if c.take(&["DO", "UPDATE", "IF", "NOT", "NULL"]) {
+        Ok(Conflict::UpdateIfNotNull)
+    } else {
+        Err(c.unexpected("OVERWRITE, DO NOTHING or DO UPDATE IF NOT NULL"))
+    }
+}
+
+/// What stands in the parentheses of CREATE SOURCE and CREATE TABLE.
+#[derive(Default)]
+struct Elements {
+    columns: Vec<ColumnDef>,
+    primary_key: Vec<String>,
+    watermark: Option<WatermarkDef>,
+}
+
+fn elements(c: &mut Cursor) -> Result<Elements> {
+    let mut elements = Elements::default();
+    if c.peek().token != Token::LParen {
+        return Ok(elements);
+    }
+    if matches!(c.peek_nth(1), Token::RParen) {
+        c.expect_token(&Token::LParen)?;
+        c.expect_token(&Token::RParen)?;
+        return Ok(elements);
+    }
+    c.list(|c| element(c, &mut elements))?;
+    // A key column is never null.
+    for column in &mut elements.columns {
+        column.nullable &= !elements.primary_key.contains(&column.name);
+    }
+    Ok(elements)
+}
+
+fn element(c: &mut Cursor, elements: &mut Elements) -> Result<()> {
+    let at = c.position();
+    if c.take(&["WATERMARK", "FOR"]) {
+        if elements.watermark.replace(watermark(c)?).is_some() {
+            return Err(Error::not_supported("only one WATERMARK is supported").with_position(at));
+        }
+        return Ok(());
+    }
+    if c.take_token(&Token::Mul) {
+        return Ok(());
+    }
+    let named = c.take(&["CONSTRAINT"]);
+    if named {
+        c.ident()?;
+    }
+    if c.take(&["PRIMARY", "KEY"]) {
+        let key = c.list(|c| c.ident())?;
+        return set_primary_key(elements, key, at);
+    }
+    for word in ["UNIQUE", "CHECK", "FOREIGN", "EXCLUDE"] {
+        if c.at(word) && (named || !matches!(c.peek_nth(1), Token::Word(_)) || word == "FOREIGN") {
+            return Err(c
+                .not_supported(&format!("a {word} constraint is not supported"))
+                .with_hint("leave it out; PRIMARY KEY and NOT NULL are checked"));
+        }
+    }
+    let column = c.with(Parser::parse_column_def)?;
+    let name = name::fold(&column.name);
+    if elements.columns.iter().any(|other| other.name == name) {
+        return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once"))
+            .with_position(at));
+    }
+    let data_type = types::arrow(&column.data_type).map_err(|e| e.with_position(at))?;
+    let mut def = ColumnDef { name, data_type, nullable: true, default: None };
+    for option in column.options {
+        match option.option {
+            ast::ColumnOption::Null => {}
+            ast::ColumnOption::NotNull => def.nullable = false,
+            ast::ColumnOption::Default(value) => def.default = Some(value.to_string()),
+            ast::ColumnOption::PrimaryKey(_) => set_primary_key(elements, vec![def.name.clone()], at)?,
+            other => {
+                return Err(Error::not_supported(format!("{other} on a column is not supported"))
+                    .with_hint("columns take NOT NULL, DEFAULT and PRIMARY KEY")
+                    .with_position(at));
+            }
+        }
+    }
+    elements.columns.push(def);
+    Ok(())
+}
+
+fn set_primary_key(elements: &mut Elements, key: Vec<String>, at: usize) -> Result<()> {
+    if !elements.primary_key.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidDefinition, "a table has one primary key").with_position(at));
+    }
+    elements.primary_key = key;
+    Ok(())
+}
+
+/// `column AS column [- INTERVAL '…']`, after WATERMARK FOR.
+fn watermark(c: &mut Cursor) -> Result<WatermarkDef> {
+    let column = c.ident()?;
+    c.expect(&["AS"])?;
+    let at = c.position();
+    let expr = c.with(Parser::parse_expr)?;
+    let is_column = |e: &ast::Expr| matches!(e, ast::Expr::Identifier(i) if name::fold(i) == column);
+    let delay_micros = match &expr {
+        e if is_column(e) => Some(0),
+        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Minus, right } if is_column(left) => {
+            Some(interval::fixed_micros(right).map_err(|e| e.with_position(at))?)
+        }
+        _ => None,
+    };
+    match delay_micros {
+        Some(delay_micros) if delay_micros >= 0 => Ok(WatermarkDef { column, delay_micros }),
+        _ => Err(Error::not_supported(format!("WATERMARK FOR {column} AS {expr} is not supported"))
+            .with_hint(format!("write WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds'"))
+            .with_position(at)),
+    }
+}
+
+fn materialized_view(c: &mut Cursor) -> Result<Statement> {
+    let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
+    let name = c.object_name()?;
+    let columns = column_names(c)?;
+    let mut emit_on_window_close = take_emit(c)?;
+    let options = options(c)?;
+    emit_on_window_close |= take_emit(c)?;
+    c.expect(&["AS"])?;
+    let (query, emit) = emitting_query(c)?;
+    emit_on_window_close |= emit;
+    Ok(Statement::CreateMaterializedView(CreateMaterializedView {
+        name,
+        if_not_exists,
+        columns,
+        options,
+        query,
+        emit_on_window_close,
+    }))
+}
+
+fn view(c: &mut Cursor, or_replace: bool) -> Result<Statement> {
+    let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
+    let name = c.object_name()?;
+    let columns = column_names(c)?;
+    c.expect(&["AS"])?;
+    let query = c.last_query()?;
+    Ok(Statement::CreateView(CreateView { name, or_replace, if_not_exists, columns, query }))
+}
+
+fn sink(c: &mut Cursor) -> Result<Statement> {
+    let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
+    let name = c.object_name()?;
+    if c.at("INTO") {
+        return Err(c
+            .not_supported("CREATE SINK INTO a table is not supported yet")
+            .with_hint("a materialized view keeps a query's result: write CREATE MATERIALIZED VIEW"));
+    }
+    let (query, emit_on_window_close, options) = if c.take(&["FROM"]) {
+        let from = c.object_name()?;
+        let emit = take_emit(c)?;
+        let options = options(c)?;
+        (super::parse_query(&format!("SELECT * FROM {}", name::quote(&from)))?, emit, options)
+    } else {
+        c.expect(&["AS"])?;
+        // FROM t WITH (…) would be read as hints on t: the options are cut off first.
+        let mut body = c.rest();
+        let tail = body.split_off(options_start(&body).unwrap_or(body.len()));
+        let (query, emit) = emitting_query(&mut c.fork(body))?;
+        let mut tail = c.fork(tail);
+        let options = options(&mut tail)?;
+        tail.expect_end()?;
+        (query, emit, options)
+    };
+    if options.is_empty() {
+        return Err(Error::new(ErrorKind::Syntax, "a sink needs to know where it writes")
+            .with_hint("add WITH (connector = 'file', path = '…') FORMAT PLAIN ENCODE JSON"));
+    }
+    Ok(Statement::CreateSink(CreateSink { name, if_not_exists, query, emit_on_window_close, options }))
+}
+
+/// Where the last `WITH (` outside of parentheses begins.
+fn options_start(tokens: &[TokenWithSpan]) -> Option<usize> {
+    let mut depth = 0usize;
+    let mut found = None;
+    let mut with = None;
+    for (i, t) in tokens.iter().enumerate() {
+        match &t.token {
+            Token::Whitespace(_) => continue,
+            Token::LParen => {
+                if depth == 0 && with.is_some() {
+                    found = with;
+                }
+                depth += 1;
+            }
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        with = (depth == 0 && is_word(&t.token, "WITH")).then_some(i);
+    }
+    found
+}
+
+fn column_names(c: &mut Cursor) -> Result<Vec<String>> {
+    if c.peek().token == Token::LParen { c.list(|c| c.ident()) } else { Ok(Vec::new()) }
+}
+
+/// `EMIT ON WINDOW CLOSE` (true) or `EMIT ON UPDATE`, if it comes next.
+fn take_emit(c: &mut Cursor) -> Result<bool> {
+    if !c.at("EMIT") {
+        return Ok(false);
+    }
+    if c.take(&["EMIT", "ON", "WINDOW", "CLOSE"]) {
+        return Ok(true);
+    }
+    if c.take(&["EMIT", "ON", "UPDATE"]) || c.take(&["EMIT", "CHANGES"]) {
+        return Ok(false);
+    }
+    Err(Error::new(ErrorKind::Syntax, "EMIT must be followed by ON WINDOW CLOSE or ON UPDATE")
+        .with_position(c.position()))
+}
+
+/// A query with EMIT behind it. EMIT is cut off first: `FROM t EMIT` would be read as an alias of t.
+fn emitting_query(c: &mut Cursor) -> Result<(Box<ast::Query>, bool)> {
+    let mut body = c.rest();
+    let words = |i: usize| body[i..].iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).map(|t| &t.token);
+    let starts = |i: &usize| {
+        let mut next = words(*i);
+        next.next().is_some_and(|t| is_word(t, "EMIT"))
+            && next.next().is_some_and(|t| is_word(t, "ON"))
+            && next.next().is_some_and(|t| is_word(t, "WINDOW") || is_word(t, "UPDATE"))
+    };
+    let start = (0..body.len()).filter(|i| is_word(&body[*i].token, "EMIT")).find(starts);
+    let tail = body.split_off(start.unwrap_or(body.len()));
+    let query = c.fork(body).last_query()?;
+    let mut tail = c.fork(tail);
+    let emit = take_emit(&mut tail)?;
+    tail.expect_end()?;
+    Ok((query, emit))
+}

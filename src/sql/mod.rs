@@ -1,0 +1,27 @@
+//! SQL text to AST: sqlparser's PostgreSQL dialect plus the statements and window dialects of streaming databases.
+//!
+//! ```text
+//! text --tokens--> one list a statement --Cursor--> Statement --window::rewrite--> plain SQL over tumble_start
+//! ```
+//!
+//! Knows no catalog and plans nothing: names are only folded and checked for their schema.
+
+pub mod interval;
+pub mod name;
+pub mod statement;
+pub mod types;
+pub mod window;
+mod create;
+mod cursor;
+mod error;
+mod options;
+mod parse;
+mod utility;
+#[cfg(test)]
+mod tests;
+
+pub use parse::{Parsed, parse, parse_expr, parse_query};
+pub use statement::Statement;
+
+/// sqlparser's own AST, in the version that DataFusion plans from.
+pub use datafusion::sql::sqlparser::ast;

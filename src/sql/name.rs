@@ -1,0 +1,53 @@
+//! Names of objects and columns as SQL writes them: folded to lower case unless quoted, all in schema `public`.
+
+use super::ast::{Ident, ObjectName, ObjectNamePart};
+use crate::common::{Error, ErrorKind, Result};
+
+/// The one database and the one schema of users' objects.
+const DATABASE: &str = "dev";
+const SCHEMA: &str = "public";
+
+/// An identifier as the catalog keeps it.
+pub fn fold(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+/// The object's own name out of `x`, `public.x` or `dev.public.x`.
+///
+/// # Errors
+/// `UndefinedSchema` for another schema, `NotSupported` for another database.
+pub fn object_name(name: &ObjectName) -> Result<String> {
+    let parts = parts(name)?;
+    match parts.as_slice() {
+        [object] => Ok(object.clone()),
+        [schema, object] if schema == SCHEMA => Ok(object.clone()),
+        [database, schema, object] if database == DATABASE && schema == SCHEMA => Ok(object.clone()),
+        [schema, _] | [_, schema, _] if schema != SCHEMA => {
+            Err(Error::new(ErrorKind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))
+                .with_hint("all objects live in schema public: leave the schema out"))
+        }
+        _ => Err(Error::not_supported(format!("cross-database references are not implemented: {name}"))
+            .with_hint("the one database is dev: leave the database out")),
+    }
+}
+
+/// Every part of a dotted name, folded.
+pub fn parts(name: &ObjectName) -> Result<Vec<String>> {
+    name.0
+        .iter()
+        .map(|part| match part {
+            ObjectNamePart::Identifier(ident) => Ok(fold(ident)),
+            ObjectNamePart::Function(_) => Err(Error::new(ErrorKind::Syntax, format!("{name} is not a name"))),
+        })
+        .collect()
+}
+
+/// A name as SQL text must write it so that it is read back as it is.
+pub fn quote(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}

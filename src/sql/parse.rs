@@ -1,0 +1,145 @@
+//! Splits a text into statements and sends each to the file that knows it.
+
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use super::cursor::{Cursor, DIALECT, is_word};
+use super::statement::Statement;
+use super::{ast, create, error, utility};
+use crate::common::{Error, Result};
+
+/// One statement and the text that it was parsed from, without the semicolon.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    pub text: String,
+    pub statement: Statement,
+}
+
+/// Parses every statement of `sql`; empty ones are skipped.
+///
+/// # Errors
+/// `Syntax` and `NotSupported` with the position in `sql`, counted in characters from 1.
+pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
+    let tokens = tokens(sql)?;
+    let mut parsed = Vec::new();
+    for tokens in tokens.split(|t| t.token == Token::SemiColon) {
+        let Some(text) = text(tokens, sql) else { continue };
+        let mut cursor = Cursor::new(without_table_word(tokens), sql);
+        let statement = statement(&mut cursor)?;
+        cursor.expect_end()?;
+        parsed.push(Parsed { text: text.to_string(), statement });
+    }
+    Ok(parsed)
+}
+
+/// Parses one query, as the catalog keeps the text of a view's.
+pub fn parse_query(sql: &str) -> Result<Box<ast::Query>> {
+    Cursor::new(without_table_word(&tokens(sql)?), sql).last_query()
+}
+
+/// Parses one expression, as the catalog keeps a column's default.
+pub fn parse_expr(sql: &str) -> Result<ast::Expr> {
+    let mut cursor = Cursor::new(tokens(sql)?, sql);
+    let expr = cursor.with(Parser::parse_expr)?;
+    cursor.expect_end()?;
+    Ok(expr)
+}
+
+fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>> {
+    Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|e| {
+        Error::new(crate::common::ErrorKind::Syntax, e.message).with_position(error::position(sql, e.location))
+    })
+}
+
+/// The text between the first and the last token that is no whitespace.
+fn text<'a>(tokens: &[TokenWithSpan], sql: &'a str) -> Option<&'a str> {
+    let solid = |t: &&TokenWithSpan| !matches!(t.token, Token::Whitespace(_) | Token::EOF);
+    let first = tokens.iter().find(solid)?;
+    let last = tokens.iter().rfind(solid)?;
+    let start = error::byte_offset(sql, first.span.start)?;
+    let end = error::byte_offset(sql, last.span.end)?;
+    sql.get(start..end).map(str::trim_end)
+}
+
+pub(super) fn statement(c: &mut Cursor) -> Result<Statement> {
+    let Token::Word(first) = &c.peek().token else {
+        if c.peek().token == Token::LParen {
+            return query(c);
+        }
+        return Err(c.unexpected("a statement"));
+    };
+    match first.value.to_ascii_uppercase().as_str() {
+        "SELECT" | "WITH" | "VALUES" | "TABLE" => query(c),
+        "INSERT" => Ok(Statement::Insert(Box::new(c.with(Parser::parse_statement)?))),
+        "UPDATE" => Ok(Statement::Update(Box::new(c.with(Parser::parse_statement)?))),
+        "DELETE" => Ok(Statement::Delete(Box::new(c.with(Parser::parse_statement)?))),
+        "CREATE" => create::create(c),
+        "EXPLAIN" => explain(c),
+        _ => match utility::utility(c)? {
+            Some(statement) => Ok(statement),
+            None => unknown(c),
+        },
+    }
+}
+
+fn query(c: &mut Cursor) -> Result<Statement> {
+    let query = c.with(Parser::parse_query)?;
+    match query.body.as_ref() {
+        ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_) | ast::SetExpr::Merge(_) => {
+            Err(Error::not_supported("WITH before INSERT, UPDATE, DELETE or MERGE is not supported")
+                .with_hint("write INSERT INTO … WITH … SELECT …"))
+        }
+        _ => Ok(Statement::Query(query)),
+    }
+}
+
+/// `EXPLAIN [ANALYZE] [VERBOSE] [(options)] statement`.
+fn explain(c: &mut Cursor) -> Result<Statement> {
+    c.expect(&["EXPLAIN"])?;
+    let mut analyze = false;
+    loop {
+        if c.take(&["ANALYZE"]) {
+            analyze = true;
+        } else if c.take_token(&Token::LParen) {
+            while !c.take_token(&Token::RParen) {
+                match c.next() {
+                    Token::EOF => return Err(c.unexpected("\")\"")),
+                    token => analyze |= is_word(&token, "ANALYZE"),
+                }
+            }
+        } else if !c.take(&["VERBOSE"]) {
+            break;
+        }
+    }
+    Ok(Statement::Explain { analyze, inner: Box::new(statement(c)?) })
+}
+
+/// A statement of PostgreSQL's that Weir has not, or no statement at all.
+fn unknown(c: &mut Cursor) -> Result<Statement> {
+    let at = c.position();
+    let word = c.peek().token.to_string().to_uppercase();
+    c.with(Parser::parse_statement)?;
+    Err(Error::not_supported(format!("{word} is not supported")).with_position(at))
+}
+
+/// Drops the word TABLE where Flink writes it before a window's input: `TUMBLE(TABLE t, …)`, `DATA => TABLE t`.
+fn without_table_word(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let mut kept: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut before: [Token; 2] = [Token::EOF, Token::EOF];
+    for t in tokens {
+        let input = match &before {
+            [Token::Word(w), Token::LParen] => super::window::is_window_name(&w.value),
+            [Token::Word(w), Token::RArrow] => w.value.eq_ignore_ascii_case("DATA"),
+            _ => false,
+        };
+        if input && is_word(&t.token, "TABLE") {
+            continue;
+        }
+        if !matches!(t.token, Token::Whitespace(_)) {
+            let [_, last] = before;
+            before = [last, t.token.clone()];
+        }
+        kept.push(t.clone());
+    }
+    kept
+}

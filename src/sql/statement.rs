@@ -1,0 +1,209 @@
+//! The statements that Weir knows. Queries and DML keep sqlparser's AST; the rest is plain data with names folded.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::DataType;
+
+use super::ast;
+use crate::types::Conflict;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Statement {
+    CreateSource(CreateSource),
+    CreateTable(CreateTable),
+    CreateMaterializedView(CreateMaterializedView),
+    CreateView(CreateView),
+    CreateSink(CreateSink),
+    Drop(Drop),
+    /// `INSERT`, as sqlparser has it (always `ast::Statement::Insert`).
+    Insert(Box<ast::Statement>),
+    /// `UPDATE` (always `ast::Statement::Update`).
+    Update(Box<ast::Statement>),
+    /// `DELETE` (always `ast::Statement::Delete`).
+    Delete(Box<ast::Statement>),
+    /// `SELECT`, `VALUES`, `WITH …`, `TABLE …`.
+    Query(Box<ast::Query>),
+    Explain {
+        analyze: bool,
+        inner: Box<Statement>,
+    },
+    Show {
+        kind: Show,
+        /// The pattern after LIKE.
+        like: Option<String>,
+    },
+    ShowCreate {
+        kind: ObjectKind,
+        name: String,
+    },
+    /// The columns of an object.
+    Describe {
+        name: String,
+    },
+    /// `value` is `None` for DEFAULT.
+    SetVariable {
+        name: String,
+        value: Option<String>,
+        local: bool,
+    },
+    ShowVariable {
+        name: String,
+    },
+    /// `None` is RESET ALL.
+    ResetVariable {
+        name: Option<String>,
+    },
+    /// `value` is `None` for DEFAULT and RESET.
+    AlterSystemSet {
+        name: String,
+        value: Option<String>,
+    },
+    /// Waits until the rows inserted so far are visible.
+    Flush,
+    /// Waits until the views being made are.
+    Wait,
+    Begin,
+    Commit,
+    Rollback,
+    Savepoint {
+        name: String,
+    },
+    ReleaseSavepoint {
+        name: String,
+    },
+    RollbackToSavepoint {
+        name: String,
+    },
+    /// `DISCARD {ALL | PLANS | SEQUENCES | TEMP}`, the word in upper case.
+    Discard {
+        what: String,
+    },
+    /// `None` is DEALLOCATE ALL.
+    Deallocate {
+        name: Option<String>,
+    },
+    /// `None` is CLOSE ALL.
+    CloseCursor {
+        name: Option<String>,
+    },
+}
+
+/// A kind of catalog object, as DDL names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectKind {
+    Source,
+    Table,
+    MaterializedView,
+    View,
+    Sink,
+}
+
+impl ObjectKind {
+    /// As in messages and in the catalog's `Definition::kind`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Table => "table",
+            Self::MaterializedView => "materialized view",
+            Self::View => "view",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+/// One column of CREATE SOURCE or CREATE TABLE.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnDef {
+    pub name: String,
+    pub data_type: DataType,
+    pub nullable: bool,
+    /// SQL text of the value that INSERT takes where the column is not named.
+    pub default: Option<String>,
+}
+
+/// `WATERMARK FOR column AS column - delay`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatermarkDef {
+    pub column: String,
+    pub delay_micros: i64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateSource {
+    pub name: String,
+    pub if_not_exists: bool,
+    /// Empty when the connector knows them.
+    pub columns: Vec<ColumnDef>,
+    pub watermark: Option<WatermarkDef>,
+    /// WITH and FORMAT/ENCODE options in one map; `format` and `encode` hold the words, in lower case.
+    pub options: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateTable {
+    pub name: String,
+    pub if_not_exists: bool,
+    pub columns: Vec<ColumnDef>,
+    /// Column names, in key order; empty for a table without a key.
+    pub primary_key: Vec<String>,
+    /// As written; a table with a key defaults to `Overwrite`.
+    pub conflict: Option<Conflict>,
+    pub watermark: Option<WatermarkDef>,
+    pub append_only: bool,
+    /// Empty for a table that only takes DML.
+    pub options: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateMaterializedView {
+    pub name: String,
+    pub if_not_exists: bool,
+    /// Column names that replace the query's, when given.
+    pub columns: Vec<String>,
+    pub options: BTreeMap<String, String>,
+    pub query: Box<ast::Query>,
+    pub emit_on_window_close: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateView {
+    pub name: String,
+    pub or_replace: bool,
+    pub if_not_exists: bool,
+    pub columns: Vec<String>,
+    pub query: Box<ast::Query>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateSink {
+    pub name: String,
+    pub if_not_exists: bool,
+    /// `FROM name` arrives as `SELECT * FROM name`.
+    pub query: Box<ast::Query>,
+    pub emit_on_window_close: bool,
+    pub options: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drop {
+    pub kind: ObjectKind,
+    pub if_exists: bool,
+    pub names: Vec<String>,
+    pub cascade: bool,
+}
+
+/// What `SHOW` lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Show {
+    Tables,
+    Sources,
+    Sinks,
+    MaterializedViews,
+    Views,
+    Jobs,
+    Databases,
+    Schemas,
+    Columns(String),
+    /// Every variable with its value.
+    AllVariables,
+}

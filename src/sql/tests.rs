@@ -1,0 +1,382 @@
+use super::statement::*;
+use super::*;
+use crate::types::Conflict;
+
+fn one(sql: &str) -> Statement {
+    let mut parsed = parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    assert_eq!(parsed.len(), 1, "{sql}");
+    parsed.remove(0).statement
+}
+
+#[test]
+fn statements_and_their_texts() {
+    let parsed = parse(" select 1 ;; -- nothing\n  FLUSH;\nSET a = 'ö;' ; select 'x' -- end").unwrap();
+    let texts: Vec<_> = parsed.iter().map(|p| p.text.as_str()).collect();
+    assert_eq!(texts, ["select 1", "FLUSH", "SET a = 'ö;'", "select 'x'"]);
+    assert!(parse("  -- only a comment\n;").unwrap().is_empty());
+}
+
+#[test]
+fn create_source() {
+    let Statement::CreateSource(s) =
+        one("CREATE SOURCE IF NOT EXISTS public.Bid (auction BIGINT NOT NULL, \"Price\" INT,
+         date_time TIMESTAMP, WATERMARK FOR date_time AS date_time - INTERVAL '4' SECOND)
+         WITH (connector = 'file', path = 'bid.csv', scan.startup.mode = 'earliest', limit = 10, follow = true)
+         FORMAT PLAIN ENCODE CSV (delimiter = ';', without_header = 'true')")
+    else {
+        panic!()
+    };
+    assert_eq!((s.name.as_str(), s.if_not_exists), ("bid", true));
+    let names: Vec<_> = s.columns.iter().map(|c| (c.name.as_str(), c.nullable)).collect();
+    assert_eq!(names, [("auction", false), ("Price", true), ("date_time", true)]);
+    assert_eq!(s.watermark, Some(WatermarkDef { column: "date_time".into(), delay_micros: 4_000_000 }));
+    let options: Vec<_> = s.options.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(
+        options,
+        [
+            "connector=file",
+            "delimiter=;",
+            "encode=csv",
+            "follow=true",
+            "format=plain",
+            "limit=10",
+            "path=bid.csv",
+            "scan.startup.mode=earliest",
+            "without_header=true"
+        ]
+    );
+}
+
+#[test]
+fn create_source_without_columns() {
+    for sql in [
+        "CREATE SOURCE b WITH (connector = 'nexmark')",
+        "CREATE SOURCE b (*, WATERMARK FOR t AS t) WITH (connector = 'nexmark')",
+    ] {
+        let Statement::CreateSource(s) = one(sql) else { panic!() };
+        assert!(s.columns.is_empty(), "{sql}");
+    }
+}
+
+#[test]
+fn create_table() {
+    let cases = [
+        ("CREATE TABLE t (a INT)", "[] None false"),
+        ("CREATE TABLE t (a INT PRIMARY KEY)", "[\"a\"] None false"),
+        (
+            "CREATE TABLE t (a INT, b INT, PRIMARY KEY (b, a)) ON CONFLICT OVERWRITE",
+            "[\"b\", \"a\"] Some(Overwrite) false",
+        ),
+        ("CREATE TABLE t (a INT PRIMARY KEY) ON CONFLICT DO NOTHING", "[\"a\"] Some(DoNothing) false"),
+        ("CREATE TABLE t (a INT PRIMARY KEY) ON CONFLICT IGNORE", "[\"a\"] Some(DoNothing) false"),
+        ("CREATE TABLE t (a INT PRIMARY KEY) ON CONFLICT DO UPDATE IF NOT NULL", "[\"a\"] Some(UpdateIfNotNull) false"),
+        ("CREATE TABLE t (a INT DEFAULT 1 + 1) APPEND ONLY WITH (connector = 'tcp')", "[] None true"),
+    ];
+    for (sql, expected) in cases {
+        let Statement::CreateTable(t) = one(sql) else { panic!("{sql}") };
+        assert_eq!(format!("{:?} {:?} {}", t.primary_key, t.conflict, t.append_only), expected, "{sql}");
+        assert!(t.columns.iter().all(|c| c.nullable != t.primary_key.contains(&c.name)), "{sql}");
+    }
+    let Statement::CreateTable(t) = one("CREATE TABLE t (a INT DEFAULT 1 + 1)") else { panic!() };
+    assert_eq!(t.columns[0].default.as_deref(), Some("1 + 1"));
+    assert!(matches!(t.conflict, None::<Conflict>));
+}
+
+#[test]
+fn create_materialized_view() {
+    for (sql, emit, query) in [
+        ("CREATE MATERIALIZED VIEW v AS SELECT a FROM t", false, "SELECT a FROM t"),
+        ("CREATE MATERIALIZED VIEW v AS SELECT a FROM t EMIT ON WINDOW CLOSE", true, "SELECT a FROM t"),
+        ("CREATE MATERIALIZED VIEW v EMIT ON WINDOW CLOSE AS SELECT a FROM t", true, "SELECT a FROM t"),
+        (
+            "CREATE MATERIALIZED VIEW v AS SELECT a FROM t GROUP BY a EMIT ON UPDATE",
+            false,
+            "SELECT a FROM t GROUP BY a",
+        ),
+        ("CREATE MATERIALIZED VIEW v AS SELECT emit FROM t emit", false, "SELECT emit FROM t emit"),
+        ("CREATE MATERIALIZED VIEW v WITH (x = '1') AS WITH q AS (SELECT 1) SELECT * FROM q", false, ""),
+    ] {
+        let Statement::CreateMaterializedView(v) = one(sql) else { panic!("{sql}") };
+        assert_eq!(v.emit_on_window_close, emit, "{sql}");
+        assert!(query.is_empty() || v.query.to_string() == query, "{sql}: {}", v.query);
+    }
+}
+
+#[test]
+fn create_sink() {
+    for (sql, query) in [
+        ("CREATE SINK s FROM v WITH (connector = 'file', path = 'x')", "SELECT * FROM v"),
+        (
+            "CREATE SINK s AS SELECT a FROM v WITH (connector = 'file', path = 'x') FORMAT PLAIN ENCODE JSON",
+            "SELECT a FROM v",
+        ),
+        ("CREATE SINK s AS WITH q AS (SELECT 1) SELECT * FROM q WITH (connector = 'blackhole')", ""),
+    ] {
+        let Statement::CreateSink(s) = one(sql) else { panic!("{sql}") };
+        assert!(s.options.contains_key("connector"), "{sql}");
+        assert!(query.is_empty() || s.query.to_string() == query, "{sql}: {}", s.query);
+    }
+}
+
+#[test]
+fn the_small_statements() {
+    let set = |name: &str, value: Option<&str>, local| Statement::SetVariable {
+        name: name.into(),
+        value: value.map(Into::into),
+        local,
+    };
+    let list = |kind| Statement::Show { kind, like: None };
+    let cases = [
+        ("FLUSH", Statement::Flush),
+        ("WAIT", Statement::Wait),
+        ("BEGIN", Statement::Begin),
+        ("BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY", Statement::Begin),
+        ("START TRANSACTION READ WRITE", Statement::Begin),
+        ("COMMIT", Statement::Commit),
+        ("END TRANSACTION", Statement::Commit),
+        ("COMMIT AND NO CHAIN", Statement::Commit),
+        ("ROLLBACK", Statement::Rollback),
+        ("ABORT", Statement::Rollback),
+        ("SAVEPOINT a", Statement::Savepoint { name: "a".into() }),
+        ("ROLLBACK TO SAVEPOINT a", Statement::RollbackToSavepoint { name: "a".into() }),
+        ("RELEASE a", Statement::ReleaseSavepoint { name: "a".into() }),
+        ("DISCARD ALL", Statement::Discard { what: "ALL".into() }),
+        ("DEALLOCATE ALL", Statement::Deallocate { name: None }),
+        ("DEALLOCATE PREPARE p", Statement::Deallocate { name: Some("p".into()) }),
+        ("CLOSE ALL", Statement::CloseCursor { name: None }),
+        ("SET search_path TO a, \"B\"", set("search_path", Some("a, B"), false)),
+        ("SET SESSION x.y = -1", set("x.y", Some("-1"), false)),
+        ("SET LOCAL timezone = DEFAULT", set("timezone", None, true)),
+        ("SET TIME ZONE 'UTC'", set("timezone", Some("UTC"), false)),
+        ("SET implicit_flush = off", set("implicit_flush", Some("off"), false)),
+        (
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+            set("default_transaction_isolation", Some("read only"), false),
+        ),
+        ("SHOW server_version", Statement::ShowVariable { name: "server_version".into() }),
+        ("SHOW TRANSACTION ISOLATION LEVEL", Statement::ShowVariable { name: "transaction_isolation".into() }),
+        ("SHOW TABLES", list(Show::Tables)),
+        ("SHOW SOURCES", list(Show::Sources)),
+        ("SHOW MATERIALIZED VIEWS FROM public", list(Show::MaterializedViews)),
+        ("SHOW JOBS", list(Show::Jobs)),
+        ("SHOW ALL", list(Show::AllVariables)),
+        ("SHOW COLUMNS FROM T", list(Show::Columns("t".into()))),
+        ("SHOW VIEWS LIKE 'a%'", Statement::Show { kind: Show::Views, like: Some("a%".into()) }),
+        (
+            "SHOW CREATE MATERIALIZED VIEW v",
+            Statement::ShowCreate { kind: ObjectKind::MaterializedView, name: "v".into() },
+        ),
+        ("DESCRIBE public.t", Statement::Describe { name: "t".into() }),
+        ("RESET ALL", Statement::ResetVariable { name: None }),
+        ("RESET x", Statement::ResetVariable { name: Some("x".into()) }),
+        ("ALTER SYSTEM SET a.b = 5", Statement::AlterSystemSet { name: "a.b".into(), value: Some("5".into()) }),
+        ("ALTER SYSTEM RESET a", Statement::AlterSystemSet { name: "a".into(), value: None }),
+        (
+            "DROP MATERIALIZED VIEW IF EXISTS a, public.b CASCADE",
+            Statement::Drop(Drop {
+                kind: ObjectKind::MaterializedView,
+                if_exists: true,
+                names: vec!["a".into(), "b".into()],
+                cascade: true,
+            }),
+        ),
+        (
+            "DROP TABLE t RESTRICT",
+            Statement::Drop(Drop {
+                kind: ObjectKind::Table,
+                if_exists: false,
+                names: vec!["t".into()],
+                cascade: false,
+            }),
+        ),
+    ];
+    for (sql, expected) in cases {
+        assert_eq!(one(sql), expected, "{sql}");
+    }
+}
+
+#[test]
+fn queries_dml_and_explain() {
+    for sql in ["SELECT 1", "(SELECT 1)", "VALUES (1)", "TABLE t", "WITH a AS (SELECT 1) SELECT * FROM a"] {
+        assert!(matches!(one(sql), Statement::Query(_)), "{sql}");
+    }
+    assert!(matches!(one("INSERT INTO t VALUES (1)"), Statement::Insert(_)));
+    assert!(matches!(one("UPDATE t SET a = 1 WHERE b = 2"), Statement::Update(_)));
+    assert!(matches!(one("DELETE FROM t WHERE b = 2"), Statement::Delete(_)));
+    for (sql, analyzed) in [
+        ("EXPLAIN SELECT 1", false),
+        ("EXPLAIN ANALYZE VERBOSE SELECT 1", true),
+        ("EXPLAIN (ANALYZE, FORMAT TEXT) SELECT 1", true),
+        ("EXPLAIN CREATE MATERIALIZED VIEW v AS SELECT 1", false),
+    ] {
+        let Statement::Explain { analyze, .. } = one(sql) else { panic!("{sql}") };
+        assert_eq!(analyze, analyzed, "{sql}");
+    }
+}
+
+#[test]
+fn what_psql_asks() {
+    for sql in [
+        "SELECT n.nspname as \"Schema\", c.relname as \"Name\" FROM pg_catalog.pg_class c
+           LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r','p','') AND n.nspname !~ '^pg_toast'
+           AND pg_catalog.pg_table_is_visible(c.oid) ORDER BY 1,2",
+        "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c
+           LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relname OPERATOR(pg_catalog.~) '^(t)$' COLLATE pg_catalog.default
+           AND pg_catalog.pg_table_is_visible(c.oid) ORDER BY 2, 3",
+        "SELECT c.relchecks, c.reltablespace, CASE WHEN c.reloftype = 0 THEN '' ELSE
+           c.reloftype::pg_catalog.regtype::pg_catalog.text END, '16384'::pg_catalog.regclass FROM pg_catalog.pg_class c",
+        "SELECT d.datname, pg_catalog.array_to_string(d.datacl, E'\\n') FROM pg_catalog.pg_database d ORDER BY 1",
+    ] {
+        assert!(matches!(one(sql), Statement::Query(_)), "{sql}");
+    }
+}
+
+#[test]
+fn errors_say_where() {
+    for (sql, state, position, part) in [
+        ("SELEC 1", "42601", 1, "at or near \"SELEC\""),
+        ("SELECT 1;\n  FROB", "42601", 13, "at or near \"FROB\""),
+        ("SELECT 'ö' FROM", "42601", 16, "at end of input"),
+        ("CREATE SOURCE s (a INT WITH (x = 1)", "42601", 24, "at or near \"WITH\""),
+        ("SELECT 'open", "42601", 8, "Unterminated"),
+        ("CREATE INDEX i ON t (a)", "0A000", 8, "CREATE INDEX is not supported"),
+        ("CREATE TABLE t (a NOPE)", "42704", 17, "type \"nope\" does not exist"),
+        ("CREATE TABLE t (a INT, A INT)", "42701", 24, "specified more than once"),
+        ("CREATE TABLE other.t (a INT)", "3F000", 14, "schema \"other\" does not exist"),
+        ("CREATE TABLE x.public.t (a INT)", "0A000", 14, "cross-database"),
+        ("CREATE TABLE t (a INT UNIQUE)", "0A000", 17, "UNIQUE on a column"),
+        ("CREATE TABLE t (a INT, CHECK (a > 0))", "0A000", 24, "CHECK constraint"),
+        ("CREATE TABLE t AS SELECT 1", "0A000", 16, "CREATE TABLE AS"),
+        ("CREATE SOURCE s (t TIMESTAMP, WATERMARK FOR t AS t + INTERVAL '1 s')", "0A000", 50, "WATERMARK FOR t AS"),
+        ("CREATE SOURCE s (t TIMESTAMP, WATERMARK FOR t AS t - INTERVAL '1 month')", "22023", 50, "months"),
+        ("SELECT 1 SELECT 2", "42601", 10, "at or near"),
+        ("COPY t FROM STDIN", "0A000", 1, "COPY is not supported"),
+        ("DROP INDEX i", "42601", 6, "at or near \"INDEX\""),
+        ("CREATE MATERIALIZED VIEW v AS SELECT 1 FROM t EMIT ON WINDOW", "42601", 47, "EMIT must be"),
+        ("SET x", "42601", 6, "end of input"),
+    ] {
+        let e = parse(sql).map(|p| format!("{p:?}")).unwrap_err();
+        assert!(e.message().contains(part), "{sql}: {e}");
+        assert_eq!((e.kind().sqlstate(), e.position()), (state, Some(position)), "{sql}: {e}");
+    }
+    for (sql, part) in [
+        ("CREATE TABLE t (a INT) ON CONFLICT DO NOTHING", "needs a primary key"),
+        ("CREATE SINK s FROM v", "needs to know where"),
+        ("CREATE SOURCE s (a INT PRIMARY KEY) WITH (connector = 'tcp')", "no primary key"),
+        ("CREATE SOURCE s WITH (a = 1, A = 2)", "given twice"),
+        ("WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a", "WITH before INSERT"),
+    ] {
+        let e = parse(sql).map(|p| format!("{p:?}")).unwrap_err();
+        assert!(e.message().contains(part), "{sql}: {e}");
+    }
+}
+
+#[test]
+fn deep_nesting_is_an_error() {
+    let sql = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
+    assert_eq!(parse(&sql).unwrap_err().kind().sqlstate(), "42601");
+}
+
+fn rewritten(sql: &str) -> crate::common::Result<String> {
+    let mut query = match parse(sql)?.remove(0).statement {
+        Statement::Query(query) => query,
+        other => panic!("{other:?}"),
+    };
+    window::rewrite(&mut query, &|table| (table.to_string() == "bid").then(|| "ts".to_string()))?;
+    Ok(query.to_string())
+}
+
+#[test]
+fn every_tumble_dialect() {
+    let start = "tumble_start(ts, INTERVAL '10 seconds')";
+    let end = format!("({start} + INTERVAL '10 seconds')");
+    let time = format!("({start} + INTERVAL '9999000 microseconds')");
+    let table = format!("(SELECT *, {start} AS window_start, {end} AS window_end FROM bid)");
+    let flink = format!("(SELECT *, {start} AS window_start, {end} AS window_end, {time} AS window_time FROM bid)");
+    let q = "tumble_start(bid.ts, INTERVAL '10 seconds')";
+    let both = format!("{q}, ({q} + INTERVAL '10 seconds')");
+    let listed = format!("{q} AS window_start, ({q} + INTERVAL '10 seconds') AS window_end");
+    let cases = [
+        ("SELECT * FROM TUMBLE(bid, ts, INTERVAL '10' SECOND)", format!("SELECT * FROM {table} AS bid")),
+        ("SELECT * FROM tumble(bid, ts, INTERVAL '10 s') AS x", format!("SELECT * FROM {table} AS x")),
+        (
+            "SELECT * FROM TUMBLE(bid, ts, INTERVAL '10' SECOND, INTERVAL '13' SECOND)",
+            format!("SELECT * FROM {table} AS bid")
+                .replace("ts, INTERVAL '10 seconds'", "ts, INTERVAL '10 seconds', INTERVAL '3 seconds'"),
+        ),
+        (
+            "SELECT * FROM TUMBLE((SELECT * FROM bid WHERE a > 1), ts, INTERVAL '10' SECOND) x",
+            format!("SELECT * FROM {} x", table.replace("FROM bid", "FROM (SELECT * FROM bid WHERE a > 1) AS tumble")),
+        ),
+        (
+            "SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10' SECONDS))",
+            format!("SELECT * FROM {flink} AS bid"),
+        ),
+        ("SELECT * FROM TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10' SECOND) b", format!("SELECT * FROM {flink} b")),
+        (
+            "SELECT * FROM TABLE(TUMBLE(DATA => TABLE bid, TIMECOL => DESCRIPTOR(ts), SIZE => INTERVAL '10' SECOND,
+             OFFSET => INTERVAL '0' SECOND))",
+            format!("SELECT * FROM {flink} AS bid"),
+        ),
+        (
+            "SELECT * FROM TUMBLE(SIZE => INTERVAL '10' SECOND, DATA => bid, TIMECOL => ts)",
+            format!("SELECT * FROM {table} AS bid"),
+        ),
+        (
+            "SELECT TUMBLE_START(ts, INTERVAL '10' SECOND), TUMBLE_END(ts, INTERVAL '10' SECOND) AS e, count(*) FROM bid
+             GROUP BY TUMBLE(ts, INTERVAL '10' SECOND) HAVING TUMBLE_ROWTIME(ts, INTERVAL '10' SECOND) > x
+             ORDER BY TUMBLE_START(ts, INTERVAL '10' SECOND)",
+            format!(
+                "SELECT {start} AS window_start, {end} AS e, count(*) FROM bid GROUP BY {start} HAVING {time} > x \
+                 ORDER BY {start}"
+            ),
+        ),
+        (
+            "SELECT tumble(interval '10 seconds') AS window, count(*) FROM bid GROUP BY window",
+            format!("SELECT {listed}, count(*) FROM bid GROUP BY {both}"),
+        ),
+        (
+            "SELECT auction, tumble(interval '10 seconds') FROM bid GROUP BY 1, 2",
+            format!("SELECT auction, {listed} FROM bid GROUP BY auction, {both}"),
+        ),
+        (
+            "SELECT window.end FROM (SELECT tumble(interval '10 seconds') AS window FROM bid b
+             GROUP BY tumble(interval '10 seconds')) AS x",
+            format!("SELECT window_end FROM (SELECT {listed} FROM bid b GROUP BY {both}) AS x").replace("bid.ts", "b.ts"),
+        ),
+    ];
+    for (sql, expected) in cases {
+        assert_eq!(rewritten(sql).unwrap_or_else(|e| panic!("{sql}: {e}")), expected, "{sql}");
+    }
+}
+
+#[test]
+fn wrong_windows_say_what_to_write() {
+    for (sql, state, part) in [
+        ("SELECT * FROM TUMBLE(bid, ts)", "42601", "takes a table, its time column and a window length"),
+        ("SELECT * FROM TUMBLE(bid, INTERVAL '1' SECOND, ts)", "42601", "time column second"),
+        ("SELECT * FROM TUMBLE(bid, ts, INTERVAL '0' SECOND)", "22023", "above zero"),
+        ("SELECT * FROM TUMBLE(bid, ts, INTERVAL '-5' SECOND)", "22023", "above zero"),
+        ("SELECT * FROM TUMBLE(bid, ts, INTERVAL '1' MONTH)", "22023", "months and years vary"),
+        ("SELECT * FROM TUMBLE(bid, ts, 10)", "22023", "not an interval literal"),
+        ("SELECT * FROM TUMBLE(bid, ts, INTERVAL '1' SECOND, 5)", "22023", "offset"),
+        ("SELECT * FROM TUMBLE(bid, ts, INTERVAL '1' SECOND, INTERVAL '1' SECOND, 1)", "42601", "and no more"),
+        ("SELECT * FROM TUMBLE(DATA => bid, ts, WIDTH => INTERVAL '1' SECOND)", "42601", "and no more"),
+        ("SELECT * FROM TUMBLE(bid, DESCRIPTOR(a, b), INTERVAL '1' SECOND)", "42601", "one time column"),
+        ("SELECT * FROM HOP(bid, ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND)", "0A000", "HOP windows"),
+        ("SELECT * FROM TABLE(SESSION(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' SECOND))", "0A000", "SESSION windows"),
+        ("SELECT count(*) FROM bid GROUP BY HOP(ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND)", "0A000", "HOP windows"),
+        ("SELECT HOP_START(ts, INTERVAL '1' SECOND) FROM bid", "0A000", "HOP windows"),
+        ("SELECT count(*) FROM other GROUP BY tumble(interval '1 s')", "42P17", "needs a watermark on other"),
+        ("SELECT count(*) FROM bid, o GROUP BY tumble(interval '1 s')", "42601", "one table in FROM"),
+        ("SELECT * FROM bid WHERE tumble(ts, interval '1 s') > x", "42601", "in FROM or in GROUP BY only"),
+        ("SELECT TUMBLE_END(ts) FROM bid", "42601", "TUMBLE_END takes"),
+    ] {
+        let e = rewritten(sql).unwrap_err();
+        assert!(e.message().contains(part), "{sql}: {e}");
+        assert_eq!(e.kind().sqlstate(), state, "{sql}: {e}");
+        assert!(e.hint().is_some(), "{sql}: {e}");
+    }
+}

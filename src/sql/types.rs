@@ -1,0 +1,147 @@
+//! SQL type names to Arrow types.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+
+use super::ast::{ArrayElemTypeDef, DataType as Sql, ExactNumberInfo, ObjectName, TimezoneInfo};
+use crate::common::{Error, ErrorKind, Result};
+use crate::types::time;
+
+/// Digits of NUMERIC when none are given: all that fit, a quarter of them behind the point.
+const NUMERIC: (u8, i8) = (38, 10);
+const MAX_DIGITS: u64 = 38;
+
+/// The Arrow type of a column of SQL type `sql`.
+///
+/// # Errors
+/// `UndefinedObject` for a type that is unknown, `InvalidParameterValue` for a precision out of range.
+pub fn arrow(sql: &Sql) -> Result<DataType> {
+    Ok(match sql {
+        Sql::Bool | Sql::Boolean => DataType::Boolean,
+        Sql::TinyInt(_) => DataType::Int8,
+        Sql::SmallInt(_) | Sql::Int2(_) | Sql::Int16 => DataType::Int16,
+        Sql::Int(_) | Sql::Integer(_) | Sql::Int4(_) | Sql::Int32 => DataType::Int32,
+        Sql::BigInt(_) | Sql::Int8(_) | Sql::Int64 => DataType::Int64,
+        Sql::Real | Sql::Float4 | Sql::Float32 => DataType::Float32,
+        Sql::Float(ExactNumberInfo::Precision(bits)) if (1..=24).contains(bits) => DataType::Float32,
+        Sql::Float(_) | Sql::Float8 | Sql::Float64 | Sql::Double(_) | Sql::DoublePrecision => DataType::Float64,
+        Sql::Numeric(digits) | Sql::Decimal(digits) | Sql::Dec(digits) => decimal(digits)?,
+        Sql::Varchar(_)
+        | Sql::CharacterVarying(_)
+        | Sql::CharVarying(_)
+        | Sql::Nvarchar(_)
+        | Sql::Char(_)
+        | Sql::Character(_)
+        | Sql::Text
+        | Sql::String(_)
+        | Sql::JSON
+        | Sql::JSONB
+        | Sql::Uuid => DataType::Utf8,
+        Sql::Bytea | Sql::Bytes(_) | Sql::Varbinary(_) | Sql::Binary(_) | Sql::Blob(_) => DataType::Binary,
+        Sql::Date => DataType::Date32,
+        Sql::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time64(TimeUnit::Microsecond),
+        Sql::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
+        | Sql::TimestampNtz(_)
+        | Sql::Datetime(_) => time::timestamp(),
+        Sql::Timestamp(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => time::timestamptz(),
+        Sql::Interval { .. } => DataType::Interval(IntervalUnit::MonthDayNano),
+        Sql::Array(
+            ArrayElemTypeDef::SquareBracket(element, _)
+            | ArrayElemTypeDef::AngleBracket(element)
+            | ArrayElemTypeDef::Parenthesis(element),
+        ) => DataType::List(Arc::new(Field::new_list_field(arrow(element)?, true))),
+        Sql::Custom(name, _) => custom(name).ok_or_else(|| unknown(sql))?,
+        _ => return Err(unknown(sql)),
+    })
+}
+
+/// Names that other streaming databases and catalogues use.
+fn custom(name: &ObjectName) -> Option<DataType> {
+    let name = name.to_string().to_lowercase();
+    Some(match name.trim_start_matches("pg_catalog.") {
+        "timestamp_ltz" => time::timestamptz(),
+        "name" | "bpchar" | "text" | "citext" => DataType::Utf8,
+        _ => return None,
+    })
+}
+
+fn decimal(digits: &ExactNumberInfo) -> Result<DataType> {
+    let (precision, scale) = match digits {
+        ExactNumberInfo::None => return Ok(DataType::Decimal128(NUMERIC.0, NUMERIC.1)),
+        ExactNumberInfo::Precision(p) => (*p, 0),
+        ExactNumberInfo::PrecisionAndScale(p, s) => (*p, *s),
+    };
+    let in_range = (1..=MAX_DIGITS).contains(&precision) && u64::try_from(scale).is_ok_and(|s| s <= precision);
+    match (in_range, u8::try_from(precision), i8::try_from(scale)) {
+        (true, Ok(precision), Ok(scale)) => Ok(DataType::Decimal128(precision, scale)),
+        _ => {
+            Err(Error::new(ErrorKind::InvalidParameterValue, format!("NUMERIC({precision}, {scale}) is out of range"))
+                .with_hint(format!("digits are 1 to {MAX_DIGITS}, of them 0 to all behind the point")))
+        }
+    }
+}
+
+fn unknown(sql: &Sql) -> Error {
+    Error::new(ErrorKind::UndefinedObject, format!("type \"{}\" does not exist", sql.to_string().to_lowercase()))
+        .with_hint(
+            "types are BOOLEAN, SMALLINT, INT, BIGINT, REAL, DOUBLE PRECISION, NUMERIC, VARCHAR, BYTEA, DATE, TIME, \
+             TIMESTAMP, TIMESTAMPTZ, INTERVAL, and arrays of them",
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::statement::Statement;
+    use super::super::{Parsed, parse};
+
+    fn type_of(sql: &str) -> String {
+        match parse(&format!("CREATE TABLE t (c {sql})")) {
+            Ok(parsed) => match &parsed[..] {
+                [Parsed { statement: Statement::CreateTable(t), .. }] => t.columns[0].data_type.to_string(),
+                other => panic!("{other:?}"),
+            },
+            Err(e) => format!("{} {}", e.kind().sqlstate(), e.message()),
+        }
+    }
+
+    #[test]
+    fn types_of_columns() {
+        let cases = [
+            ("boolean", "Boolean"),
+            ("smallint", "Int16"),
+            ("INT", "Int32"),
+            ("bigint", "Int64"),
+            ("int8", "Int64"),
+            ("real", "Float32"),
+            ("float(24)", "Float32"),
+            ("float", "Float64"),
+            ("double precision", "Float64"),
+            ("double", "Float64"),
+            ("numeric", "Decimal128(38, 10)"),
+            ("numeric(12)", "Decimal128(12, 0)"),
+            ("decimal(12,2)", "Decimal128(12, 2)"),
+            ("numeric(39)", "22023 NUMERIC(39, 0) is out of range"),
+            ("numeric(4,5)", "22023 NUMERIC(4, 5) is out of range"),
+            ("varchar", "Utf8"),
+            ("character varying(20)", "Utf8"),
+            ("text", "Utf8"),
+            ("string", "Utf8"),
+            ("jsonb", "Utf8"),
+            ("bytea", "Binary"),
+            ("date", "Date32"),
+            ("time", "Time64(µs)"),
+            ("timestamp", "Timestamp(µs)"),
+            ("timestamp without time zone", "Timestamp(µs)"),
+            ("timestamp(3)", "Timestamp(µs)"),
+            ("timestamptz", "Timestamp(µs, \"UTC\")"),
+            ("timestamp with time zone", "Timestamp(µs, \"UTC\")"),
+            ("interval", "Interval(MonthDayNano)"),
+            ("bigint[]", "List(Int64)"),
+            ("money", "42704 type \"money\" does not exist"),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(type_of(sql), expected, "{sql}");
+        }
+    }
+}

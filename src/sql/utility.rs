@@ -1,0 +1,246 @@
+//! Everything small: DROP, SHOW, DESCRIBE, SET, transactions, FLUSH and their kin.
+
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::cursor::{Cursor, is_word};
+use super::statement::{Drop, ObjectKind, Show, Statement};
+use crate::common::{Error, Result};
+
+/// The statement, or `None` when its first word is none of these.
+pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
+    let statement = if c.take(&["DROP"]) {
+        drop_objects(c)?
+    } else if c.take(&["SHOW"]) {
+        show(c)?
+    } else if c.take(&["DESCRIBE"]) || c.take(&["DESC"]) {
+        Statement::Describe { name: c.object_name()? }
+    } else if c.take(&["SET"]) {
+        set(c)?
+    } else if c.take(&["RESET"]) {
+        let all = c.take(&["ALL"]);
+        Statement::ResetVariable { name: if all { None } else { Some(variable(c)?) } }
+    } else if c.take(&["ALTER", "SYSTEM"]) {
+        alter_system(c)?
+    } else if c.take(&["FLUSH"]) {
+        Statement::Flush
+    } else if c.take(&["WAIT"]) {
+        Statement::Wait
+    } else if c.take(&["DISCARD"]) {
+        let words = ["ALL", "PLANS", "SEQUENCES", "TEMPORARY", "TEMP"];
+        let Some(what) = words.iter().find(|w| c.take(&[w])) else {
+            return Err(c.unexpected("ALL, PLANS, SEQUENCES or TEMP"));
+        };
+        Statement::Discard { what: what.to_string() }
+    } else if c.take(&["DEALLOCATE"]) {
+        c.take(&["PREPARE"]);
+        Statement::Deallocate { name: all_or_name(c)? }
+    } else if c.take(&["CLOSE"]) {
+        Statement::CloseCursor { name: all_or_name(c)? }
+    } else {
+        return transaction(c);
+    };
+    Ok(Some(statement))
+}
+
+fn all_or_name(c: &mut Cursor) -> Result<Option<String>> {
+    if c.take(&["ALL"]) { Ok(None) } else { c.ident().map(Some) }
+}
+
+fn transaction(c: &mut Cursor) -> Result<Option<Statement>> {
+    let work = |c: &mut Cursor| c.take(&["TRANSACTION"]) || c.take(&["WORK"]);
+    let statement = if c.take(&["BEGIN"]) || c.take(&["START", "TRANSACTION"]) {
+        work(c);
+        transaction_modes(c)?;
+        Statement::Begin
+    } else if c.take(&["COMMIT"]) || c.take(&["END"]) {
+        work(c);
+        chain(c)?;
+        Statement::Commit
+    } else if c.take(&["ROLLBACK"]) || c.take(&["ABORT"]) {
+        work(c);
+        if c.take(&["TO"]) {
+            c.take(&["SAVEPOINT"]);
+            Statement::RollbackToSavepoint { name: c.ident()? }
+        } else {
+            chain(c)?;
+            Statement::Rollback
+        }
+    } else if c.take(&["SAVEPOINT"]) {
+        Statement::Savepoint { name: c.ident()? }
+    } else if c.take(&["RELEASE"]) {
+        c.take(&["SAVEPOINT"]);
+        Statement::ReleaseSavepoint { name: c.ident()? }
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(statement))
+}
+
+/// `AND [NO] CHAIN`.
+fn chain(c: &mut Cursor) -> Result<()> {
+    if c.at("AND") && !c.take(&["AND", "NO", "CHAIN"]) {
+        return Err(c.not_supported("AND CHAIN is not supported").with_hint("write BEGIN after COMMIT"));
+    }
+    Ok(())
+}
+
+/// `ISOLATION LEVEL …`, `READ ONLY`, `READ WRITE`, `[NOT] DEFERRABLE`: accepted as clients send them.
+fn transaction_modes(c: &mut Cursor) -> Result<()> {
+    c.with(Parser::parse_transaction_modes).map(|_| ())
+}
+
+fn kind(c: &mut Cursor) -> Result<ObjectKind> {
+    let kinds: [(&[&str], ObjectKind); 5] = [
+        (&["MATERIALIZED", "VIEW"], ObjectKind::MaterializedView),
+        (&["SOURCE"], ObjectKind::Source),
+        (&["TABLE"], ObjectKind::Table),
+        (&["VIEW"], ObjectKind::View),
+        (&["SINK"], ObjectKind::Sink),
+    ];
+    match kinds.iter().find(|(words, _)| c.take(words)) {
+        Some((_, kind)) => Ok(*kind),
+        None => Err(c.unexpected("SOURCE, TABLE, MATERIALIZED VIEW, VIEW or SINK")),
+    }
+}
+
+fn drop_objects(c: &mut Cursor) -> Result<Statement> {
+    let kind = kind(c)?;
+    let if_exists = c.take(&["IF", "EXISTS"]);
+    let mut names = vec![c.object_name()?];
+    while c.take_token(&Token::Comma) {
+        names.push(c.object_name()?);
+    }
+    let cascade = c.take(&["CASCADE"]);
+    if !cascade {
+        c.take(&["RESTRICT"]);
+    }
+    Ok(Statement::Drop(Drop { kind, if_exists, names, cascade }))
+}
+
+fn show(c: &mut Cursor) -> Result<Statement> {
+    if c.take(&["CREATE"]) {
+        return Ok(Statement::ShowCreate { kind: kind(c)?, name: c.object_name()? });
+    }
+    let lists: [(&[&str], Show); 9] = [
+        (&["TABLES"], Show::Tables),
+        (&["SOURCES"], Show::Sources),
+        (&["SINKS"], Show::Sinks),
+        (&["MATERIALIZED", "VIEWS"], Show::MaterializedViews),
+        (&["VIEWS"], Show::Views),
+        (&["JOBS"], Show::Jobs),
+        (&["DATABASES"], Show::Databases),
+        (&["SCHEMAS"], Show::Schemas),
+        (&["ALL"], Show::AllVariables),
+    ];
+    let kind = if c.take(&["COLUMNS", "FROM"]) {
+        Show::Columns(c.object_name()?)
+    } else if let Some((_, kind)) = lists.into_iter().find(|(words, _)| c.take(words)) {
+        if c.take(&["FROM"]) {
+            c.ident()?;
+        }
+        kind
+    } else {
+        let name = match () {
+            () if c.take(&["TIME", "ZONE"]) => "timezone".to_string(),
+            () if c.take(&["TRANSACTION", "ISOLATION", "LEVEL"]) => "transaction_isolation".to_string(),
+            () => variable(c)?,
+        };
+        return Ok(Statement::ShowVariable { name });
+    };
+    let like = if c.take(&["LIKE"]) { Some(c.string()?) } else { None };
+    Ok(Statement::Show { kind, like })
+}
+
+/// A variable's name, dotted or not, in lower case.
+fn variable(c: &mut Cursor) -> Result<String> {
+    let mut name = c.ident()?.to_lowercase();
+    while c.take_token(&Token::Period) {
+        name = format!("{name}.{}", c.ident()?.to_lowercase());
+    }
+    Ok(name)
+}
+
+fn set(c: &mut Cursor) -> Result<Statement> {
+    let local = c.take(&["LOCAL"]);
+    if !local && c.take(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) {
+        let value = words(c)?;
+        return Ok(Statement::SetVariable { name: "default_transaction_isolation".into(), value, local });
+    }
+    if !local {
+        c.take(&["SESSION"]);
+    }
+    if c.take(&["TRANSACTION"]) {
+        let value = words(c)?;
+        return Ok(Statement::SetVariable { name: "transaction_isolation".into(), value, local });
+    }
+    if c.take(&["TIME", "ZONE"]) {
+        let value = match c.take(&["LOCAL"]) {
+            true => None,
+            false => values(c)?,
+        };
+        return Ok(Statement::SetVariable { name: "timezone".into(), value, local });
+    }
+    if c.take(&["NAMES"]) {
+        return Ok(Statement::SetVariable { name: "client_encoding".into(), value: values(c)?, local });
+    }
+    let name = variable(c)?;
+    if !c.take(&["TO"]) && !c.take_token(&Token::Eq) {
+        return Err(c.unexpected("TO or ="));
+    }
+    Ok(Statement::SetVariable { name, value: values(c)?, local })
+}
+
+fn alter_system(c: &mut Cursor) -> Result<Statement> {
+    if c.take(&["RESET"]) {
+        return Ok(Statement::AlterSystemSet { name: variable(c)?, value: None });
+    }
+    c.expect(&["SET"])?;
+    let name = variable(c)?;
+    if !c.take(&["TO"]) && !c.take_token(&Token::Eq) {
+        return Err(c.unexpected("TO or ="));
+    }
+    Ok(Statement::AlterSystemSet { name, value: values(c)? })
+}
+
+/// `DEFAULT` (none), or values joined with a comma and a space.
+fn values(c: &mut Cursor) -> Result<Option<String>> {
+    if c.take(&["DEFAULT"]) {
+        return Ok(None);
+    }
+    let mut values = vec![value(c)?];
+    while c.take_token(&Token::Comma) {
+        values.push(value(c)?);
+    }
+    Ok(Some(values.join(", ")))
+}
+
+fn value(c: &mut Cursor) -> Result<String> {
+    let minus = c.take_token(&Token::Minus);
+    match c.peek().token.clone() {
+        Token::Number(digits, _) => {
+            c.next();
+            Ok(if minus { format!("-{digits}") } else { digits })
+        }
+        _ if minus => Err(c.unexpected("a number")),
+        Token::Word(word) => {
+            c.next();
+            Ok(word.value)
+        }
+        _ => c.string(),
+    }
+}
+
+/// The rest of the statement as text.
+fn words(c: &mut Cursor) -> Result<Option<String>> {
+    let mut words = Vec::new();
+    while !c.at_end() {
+        match c.next() {
+            token @ (Token::Word(_) | Token::Comma) if !is_word(&token, "SNAPSHOT") => {
+                words.push(token.to_string().to_lowercase())
+            }
+            token => return Err(Error::not_supported(format!("SET TRANSACTION … {token} is not supported"))),
+        }
+    }
+    Ok(Some(words.join(" ")))
+}
