@@ -3,6 +3,7 @@
 mod client;
 mod settings;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -88,6 +89,11 @@ fn start_log(filter: &str) -> Result<()> {
         Error::new(ErrorKind::InvalidParameterValue, format!("log filter {filter:?}: {e}"))
             .with_hint("write a level (error, warn, info, debug, trace), or targets: info,weir::checkpoint=debug")
     })?;
-    tracing_subscriber::fmt().compact().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .compact()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     Ok(())
 }

@@ -62,11 +62,11 @@ impl<S: BackendSession> Connection<S> {
                 return self.bye(&error::violation(format!("invalid frontend message type {tag}"))).await;
             }
             let cancel = self.handle.canceller();
-            let outcome = {
+            let finished = {
                 let work = AssertUnwindSafe(self.handle(tag, body)).catch_unwind();
                 tokio::pin!(work);
                 tokio::select! {
-                    outcome = &mut work => outcome,
+                    outcome = &mut work => Some(outcome),
                     () = reader.gone() => {
                         cancel();
                         let _ = tokio::time::timeout(GRACE, work).await;
@@ -74,13 +74,12 @@ impl<S: BackendSession> Connection<S> {
                     }
                     () = stop.cancelled() => {
                         cancel();
-                        match tokio::time::timeout(GRACE, work).await {
-                            Ok(outcome) => outcome,
-                            Err(_) => Ok(Err(shutting_down().into())),
-                        }
+                        let _ = tokio::time::timeout(GRACE, work).await;
+                        None
                     }
                 }
             };
+            let Some(outcome) = finished else { return self.bye(&shutting_down()).await };
             self.handle.running(None);
             let answered = match outcome {
                 Ok(Ok(next)) => Ok(next),
@@ -163,6 +162,7 @@ impl<S: BackendSession> Connection<S> {
 
     async fn answer_error(&mut self, tag: u8, e: &Error) -> io::Result<Next> {
         self.session.fail_transaction();
+        self.drop_portals();
         let told = self.tell_news().and_then(|()| self.writer.send(&error::error(e)));
         if let Err(e) = told {
             tracing::warn!(error = %e, "an error could not be sent");

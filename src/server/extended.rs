@@ -53,6 +53,11 @@ impl<S: BackendSession> Connection<S> {
         self.named.portals.remove("");
     }
 
+    /// An error ends the transaction, and what was bound in it.
+    pub(super) fn drop_portals(&mut self) {
+        self.named.portals.clear();
+    }
+
     /// Portals live as long as their transaction; outside a block that is until Sync.
     pub(super) fn end_portals(&mut self) {
         if self.session.transaction_status() == TransactionStatus::Idle {

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -33,12 +34,16 @@ use crate::common::{Error, ErrorKind, Result};
 /// After a failed accept (out of file descriptors, say), until the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// From the stop to the moment when the last connections are cut.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
 /// A bound listener.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     max_connections: usize,
     password: Option<Verifier>,
+    stop_limit: Duration,
 }
 
 impl Server {
@@ -58,7 +63,7 @@ impl Server {
         let listener = TcpListener::bind(listen).await.map_err(|e| cannot_listen(listen, e))?;
         let address = listener.local_addr()?;
         let password = config.password.as_deref().map(Verifier::new);
-        Ok(Self { listener, address, max_connections: config.max_connections, password })
+        Ok(Self { listener, address, max_connections: config.max_connections, password, stop_limit: STOP_LIMIT })
     }
 
     /// Where it listens: the port that was chosen when the settings ask for port 0.
@@ -86,7 +91,12 @@ impl Server {
                 Ok((socket, peer)) => {
                     let (door, stop) = (door.clone(), stop.clone());
                     clients.spawn(async move {
-                        if let Err(e) = client(&door, socket, &stop).await {
+                        let served = tokio::select! {
+                            served = client(&door, socket, &stop) => served,
+                            // A client that does not read its goodbye must not hold up the stop.
+                            () = async { stop.cancelled().await; tokio::time::sleep(self.stop_limit).await } => Ok(()),
+                        };
+                        if let Err(e) = served {
                             tracing::debug!(%peer, error = %e, "a connection broke");
                         }
                     });
@@ -103,6 +113,10 @@ impl Server {
 }
 
 async fn client<B: Backend>(door: &Door<B>, socket: TcpStream, stop: &CancellationToken) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    // A client whose machine vanished gives its place back after two minutes.
+    let probe = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(20));
+    SockRef::from(&socket).set_tcp_keepalive(&probe.with_retries(3))?;
     let admitted = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         admitted = tokio::time::timeout(startup::TIMEOUT, door.admit(socket)) => admitted,

@@ -60,7 +60,6 @@ pub struct Admitted<S> {
 impl<B: Backend> Door<B> {
     /// `None` when nothing is left to do: a cancel request, a client that left or was refused.
     pub async fn admit(&self, socket: TcpStream) -> std::io::Result<Option<Admitted<B::Session>>> {
-        socket.set_nodelay(true)?;
         let (read, write) = socket.into_split();
         let (mut reader, mut writer) = (Reader::new(read), Writer::new(write));
         let refusal = match self.begin(&mut reader, &mut writer).await {
@@ -223,7 +222,7 @@ async fn scram(verifier: &Verifier, reader: &mut Reader, writer: &mut Writer) ->
 }
 
 async fn password_message(reader: &mut Reader) -> Result<Option<Bytes>, Fault> {
-    match reader.message().await? {
+    match reader.small_message().await? {
         None => Ok(None),
         Some((b'p', body)) => Ok(Some(body)),
         Some((b'X', _)) => Ok(None),

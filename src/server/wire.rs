@@ -52,11 +52,20 @@ impl Reader {
 
     /// The next message's tag and body. `None` when the client left. Safe to drop and call again.
     pub async fn message(&mut self) -> Result<Option<(u8, Bytes)>, Fault> {
+        self.frame(MAX_LARGE).await
+    }
+
+    /// The same for a client that is not known yet: nothing large is taken from it.
+    pub async fn small_message(&mut self) -> Result<Option<(u8, Bytes)>, Fault> {
+        self.frame(MAX_SMALL).await
+    }
+
+    async fn frame(&mut self, large: usize) -> Result<Option<(u8, Bytes)>, Fault> {
         if !self.fill(5).await? {
             return Ok(None);
         }
         let tag = self.buffer[0];
-        let limit = if b"QPBd".contains(&tag) { MAX_LARGE } else { MAX_SMALL };
+        let limit = if b"QPBd".contains(&tag) { large } else { MAX_SMALL };
         let length = length(&self.buffer[1..5], limit)?;
         if !self.fill(1 + length).await? {
             return Ok(None);
@@ -69,7 +78,8 @@ impl Reader {
         Ok(Some((tag, frame)))
     }
 
-    /// Returns when the client is gone. Reads ahead meanwhile, up to a bound.
+    /// Returns when the client is gone; one that only ends its own direction counts as gone, for it sends no cancel.
+    /// Reads ahead meanwhile, up to a bound.
     pub async fn gone(&mut self) {
         loop {
             if self.buffer.len() >= READ_AHEAD {

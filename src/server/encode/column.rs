@@ -9,7 +9,7 @@ use arrow::array::{
     IntervalMonthDayNanoArray, ListArray, StringArray, StringViewArray, StructArray, Time64MicrosecondArray,
     TimestampMicrosecondArray,
 };
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType, Field, Float32Type, Float64Type,
     Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
@@ -50,7 +50,9 @@ impl Column {
     /// # Errors
     /// `NotSupported` for types that have no PostgreSQL counterpart.
     pub fn new(array: &ArrayRef) -> Result<Self> {
-        let to = |data_type: DataType| -> Result<ArrayRef> { Ok(cast(array, &data_type)?) };
+        let to = |data_type: DataType| -> Result<ArrayRef> {
+            Ok(cast_with_options(array, &data_type, &CastOptions { safe: false, ..CastOptions::default() })?)
+        };
         Ok(match array.data_type() {
             DataType::Null => Self::Null,
             DataType::Boolean => Self::Bool(array.as_boolean().clone()),

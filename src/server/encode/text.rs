@@ -16,6 +16,34 @@ pub const FLOAT8_DIGITS: i32 = 15;
 
 const MICROS_OF_DAY: i64 = 86_400_000_000;
 
+/// Text of a number, without an allocation.
+struct Scratch {
+    bytes: [u8; 96],
+    len: usize,
+}
+
+impl Scratch {
+    fn of(value: impl Display) -> Self {
+        let mut scratch = Self { bytes: [0; 96], len: 0 };
+        // The longest, a 256-bit integer, has 78 digits.
+        let _ = write!(scratch, "{value}");
+        scratch
+    }
+
+    fn text(&self) -> &str {
+        self.bytes.get(..self.len).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
+impl Write for Scratch {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.len + text.len();
+        self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
 pub fn display(value: impl Display, out: &mut BytesMut) {
     // A BytesMut grows: writing to it does not fail.
     let _ = write!(out, "{value}");
@@ -30,8 +58,8 @@ pub fn float<F: LowerExp + PartialOrd + Copy + Into<f64>>(value: F, digits: i32,
     if wide.is_infinite() {
         return out.put_slice(if wide > 0.0 { b"Infinity" } else { b"-Infinity" });
     }
-    let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let scientific = Scratch::of(format_args!("{value:e}"));
+    let (mantissa, exponent) = scientific.text().split_once('e').unwrap_or_default();
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..digits).contains(&exponent) {
         return fixed(mantissa, exponent, out);
@@ -46,33 +74,37 @@ fn fixed(mantissa: &str, exponent: i32, out: &mut BytesMut) {
     if unsigned.len() < mantissa.len() {
         out.put_u8(b'-');
     }
-    let digits: Vec<u8> = unsigned.bytes().filter(|b| *b != b'.').collect();
+    let (first, others) = unsigned.split_once('.').unwrap_or((unsigned, ""));
     if exponent < 0 {
         out.put_slice(b"0.");
         out.put_bytes(b'0', (-exponent - 1) as usize);
-        return out.put_slice(&digits);
+        out.put_slice(first.as_bytes());
+        return out.put_slice(others.as_bytes());
     }
-    let whole = exponent as usize + 1;
-    if digits.len() <= whole {
-        out.put_slice(&digits);
-        out.put_bytes(b'0', whole - digits.len());
-    } else {
-        let (before, after) = digits.split_at(whole);
-        out.put_slice(before);
-        out.put_u8(b'.');
-        out.put_slice(after);
+    let whole = exponent as usize;
+    out.put_slice(first.as_bytes());
+    match others.split_at_checked(whole) {
+        None | Some((_, "")) => {
+            out.put_slice(others.as_bytes());
+            out.put_bytes(b'0', whole - others.len());
+        }
+        Some((before, after)) => {
+            out.put_slice(before.as_bytes());
+            out.put_u8(b'.');
+            out.put_slice(after.as_bytes());
+        }
     }
 }
 
 /// An unscaled value with its scale, all digits kept.
 pub fn decimal(unscaled: impl Display, scale: i8, out: &mut BytesMut) {
-    let all = unscaled.to_string();
-    let digits = match all.strip_prefix('-') {
+    let unscaled = Scratch::of(unscaled);
+    let digits = match unscaled.text().strip_prefix('-') {
         Some(digits) => {
             out.put_u8(b'-');
             digits
         }
-        None => &all,
+        None => unscaled.text(),
     };
     if scale <= 0 {
         out.put_slice(digits.as_bytes());
@@ -177,8 +209,8 @@ fn civil(days: i64, out: &mut BytesMut) -> bool {
 
 fn fraction(micros: i64, out: &mut BytesMut) {
     if micros != 0 {
-        let digits = format!("{micros:06}");
-        let _ = write!(out, ".{}", digits.trim_end_matches('0'));
+        let digits = Scratch::of(format_args!("{micros:06}"));
+        let _ = write!(out, ".{}", digits.text().trim_end_matches('0'));
     }
 }
 

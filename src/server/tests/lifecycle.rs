@@ -1,12 +1,14 @@
 //! Connections that come, are refused, break and are stopped.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::io::AsyncReadExt;
 use tokio_postgres::NoTls;
+use tokio_util::sync::CancellationToken;
 
-use super::fake::eventually;
+use super::fake::{Fake, eventually};
 use super::start;
 use crate::common::ErrorKind;
 use crate::common::config::Config;
@@ -122,6 +124,30 @@ async fn a_stop_tells_every_client() {
     assert!(running.await.unwrap().is_err());
     (&mut server.serving).await.unwrap();
     assert!(idle.simple_query("SELECT 1").await.is_err());
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_does_not_hold_up_the_stop() {
+    let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
+    let mut server = Server::bind(&config).await.unwrap();
+    server.stop_limit = std::time::Duration::from_millis(200);
+    let (address, stop, backend) = (server.address(), CancellationToken::new(), Arc::new(Fake::default()));
+    let serving = tokio::spawn(server.serve(backend.clone(), stop.clone()));
+    let mut raw = super::raw::Raw::open(address).await;
+    raw.startup(&[("user", "root"), ("database", "dev")]).await;
+    raw.until(b'Z').await;
+    raw.send(b'Q', b"COUNT\0").await;
+    let (mut last, mut still) = (0, 0);
+    eventually("the socket is full", || {
+        let now = backend.batches.load(Ordering::SeqCst);
+        still = if now == last && now > 0 { still + 1 } else { 0 };
+        last = now;
+        still == 10
+    })
+    .await;
+    stop.cancel();
+    serving.await.unwrap();
+    assert_eq!(backend.streams.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]

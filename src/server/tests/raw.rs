@@ -84,6 +84,7 @@ async fn garbage_is_answered_and_hurts_nobody_else() {
         b"\0\0\0\x0a\0\x03\0\0us",
         b"\0\0\0\x09\0\x03\0\0\0",
         b"\0\0\0\x08\x04\xd2\x16\x2e",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc",
     ];
     for bytes in before {
         let mut raw = Raw::open(server.address).await;
@@ -103,6 +104,18 @@ async fn garbage_is_answered_and_hurts_nobody_else() {
         assert!(answer.is_empty() || answer[0] == b'E', "{bytes:?}: {answer:?}");
     }
     bystander.simple_query("SELECT 1").await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_large_is_taken_before_the_password() {
+    let server = start(|c| c.password = Some("x".into())).await;
+    for bytes in [&b"Q\x01\0\0\0"[..], b"p\0\x01\0\x01", b"Q\0\0\0\x0dSELECT 1\0", b"p\0\0\0\x05x", b"p\0\0\0\x06x\0"] {
+        let mut raw = Raw::open(server.address).await;
+        raw.startup(&[("user", "root"), ("database", "dev")]).await;
+        assert_eq!(raw.message().await.unwrap().0, b'R');
+        raw.socket.write_all(bytes).await.unwrap();
+        assert_eq!(raw.until(b'Z').await, ["E08P01"], "{bytes:?}");
+    }
 }
 
 #[tokio::test]
