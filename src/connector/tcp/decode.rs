@@ -145,32 +145,35 @@ mod tests {
 
     #[test]
     fn lines_get_the_numbers_of_the_log_and_bad_ones_become_dead_letters() {
-        let (csv, json) = (("encode", "csv"), ("encode", "json"));
-        let table: [(&str, &[(&str, &str)], &[&str]); 9] = [
-            ("\0", &[json], &[]),
-            ("\0{\"k\":1,\"v\":\"a\"}\n{\"v\":\"b\",\"k\":2}\r\n", &[json], &["10 1 a", "11 2 b"]),
+        const CSV: (&str, &str) = ("encode", "csv");
+        const JSON: (&str, &str) = ("encode", "json");
+        /// Payload, options, what is found.
+        type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+        let table: [Case; 9] = [
+            ("\0", &[JSON], &[]),
+            ("\0{\"k\":1,\"v\":\"a\"}\n{\"v\":\"b\",\"k\":2}\r\n", &[JSON], &["10 1 a", "11 2 b"]),
             (
                 "\0{\"k\":1,\"v\":\"a\"}\n[]\n{\"k\":3,\"v\":\"c\"}\n",
-                &[json],
+                &[JSON],
                 &["10 1 a", "12 3 c", "dead 11 []: not a JSON object"],
             ),
-            ("\0k,v\n1,a\n", &[csv, ("header", "true")], &["11 1 a", "dead 10 k,v: column \"k\""]),
-            ("\01;a\n2;\"b;\"\"\"\n", &[csv, ("delimiter", ";")], &["10 1 a", "11 2 b;\""]),
+            ("\0k,v\n1,a\n", &[CSV, ("header", "true")], &["11 1 a", "dead 10 k,v: column \"k\""]),
+            ("\u{0}1;a\n2;\"b;\"\"\"\n", &[CSV, ("delimiter", ";")], &["10 1 a", "11 2 b;\""]),
             (
-                "\01,\"a\n2,b\n3,c\"\n4,\"d\"\n",
-                &[csv],
+                "\u{0}1,\"a\n2,b\n3,c\"\n4,\"d\"\n",
+                &[CSV],
                 &["11 2 b", "12 3 c\"", "13 4 d", "dead 10 1,\"a: a quoted value does not end on its line"],
             ),
-            ("\01,\"a\n2,b\n", &[csv, ("quote", "")], &["10 1 \"a", "11 2 b"]),
+            ("\u{0}1,\"a\n2,b\n", &[CSV, ("quote", "")], &["10 1 \"a", "11 2 b"]),
             (
                 "\u{1}abc\nde\n",
-                &[json],
+                &[JSON],
                 &[
                     "dead 10 abc: the line is longer than max_line_bytes = 9",
                     "dead 11 de: the line is longer than max_line_bytes = 9",
                 ],
             ),
-            ("\u{2}abc\n", &[csv], &["dead 10 abc: the connection broke within this line"]),
+            ("\u{2}abc\n", &[CSV], &["dead 10 abc: the connection broke within this line"]),
         ];
         for (payload, options, expected) in table {
             assert_eq!(decode(payload, options).unwrap(), expected, "{payload:?}");
