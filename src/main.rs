@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use weir::common::config::Config;
 use weir::common::{Error, ErrorKind, Result};
+use weir::database::Database;
 use weir::server::{Backend, Server};
 use weir::session::Session;
 
@@ -51,21 +52,23 @@ async fn serve(config: Config) -> Result<()> {
     let stop = stop_on_signal()?;
     // The port first: a second server must not touch the first one's data folder.
     let server = Server::bind(&config).await?;
-    let database = Arc::new(NoDatabase);
-    tracing::info!(address = %server.address(), data = %config.data_dir.display(), "ready for connections");
-    server.serve(database, stop).await;
+    let data = config.data_dir.display().to_string();
+    let database = Database::open(config).await?;
+    tracing::info!(address = %server.address(), %data, "ready for connections");
+    server.serve(Arc::new(Open(database.clone())), stop).await;
+    database.shutdown().await?;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Stands where the database facade goes: refuses every session.
-struct NoDatabase;
+/// The database as the wire sees it.
+struct Open(Arc<Database>);
 
-impl Backend for NoDatabase {
+impl Backend for Open {
     type Session = Session;
 
-    fn session(&self, _user: &str, _database: &str) -> Result<Session> {
-        Err(Error::new(ErrorKind::CannotConnectNow, "this build has no database yet"))
+    fn session(&self, user: &str, database: &str) -> Result<Session> {
+        self.0.session(user, database)
     }
 }
 

@@ -77,6 +77,11 @@ impl DriverHandle {
         *self.progress.borrow()
     }
 
+    /// Wakes whenever the progress changes.
+    pub fn watch(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
     /// Sends a barrier now and waits until its epoch is complete.
     pub async fn flush(&self) -> Result<Epoch> {
         self.ask(Command::Flush).await

@@ -76,7 +76,7 @@ impl SplitReader for LogSplit {
         let first_row_id = i64::try_from(first.first_row)
             .map_err(|_| Error::corrupted(format!("row number {} of a log is out of range", first.first_row)))?;
         let mut joined = BytesMut::new();
-        let mut row = first.first_row + u64::from(first.rows);
+        let mut row = first.first_row.saturating_add(u64::from(first.rows));
         // A record that cannot be read now is the next fetch's error: the unit before it is whole.
         while let Ok(Some(next)) = self.reader.next() {
             let bytes = joined.len().max(first.payload.len());
@@ -89,7 +89,7 @@ impl SplitReader for LogSplit {
                 joined.extend_from_slice(&first.payload);
             }
             joined.extend_from_slice(next.payload.get(self.tag..).unwrap_or_default());
-            row += u64::from(next.rows);
+            row = row.saturating_add(u64::from(next.rows));
         }
         let payload = if joined.is_empty() { first.payload } else { joined.freeze() };
         Ok(Fetch::Unit(Unit {

@@ -8,6 +8,12 @@
 //! The position of a [`SplitReader`] after a unit is the whole state of a source: what was fetched before a barrier is
 //! processed before it, so one position an epoch makes a source exactly-once at any parallelism.
 
+pub mod format;
+mod log_split;
+mod options;
+pub mod table_log;
+pub mod tcp;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,12 +27,6 @@ use tokio::sync::Notify;
 use crate::common::Result;
 use crate::common::clock::Clock;
 use crate::types::{Epoch, JobId, StreamChunk};
-
-mod format;
-mod log_split;
-mod options;
-pub mod table_log;
-pub mod tcp;
 
 /// Options as written in `WITH (…)` and `FORMAT … ENCODE …( … )`; keys in lower case. `format` and `encode` hold the
 /// words after FORMAT and ENCODE in lower case.

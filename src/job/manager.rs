@@ -41,6 +41,17 @@ pub enum JobState {
     Failed(Error),
 }
 
+impl JobState {
+    /// As in `weir.jobs`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// For `weir.jobs`.
 #[derive(Clone)]
 pub struct JobStatus {

@@ -28,6 +28,7 @@ mod format;
 mod index;
 mod reader;
 mod recover;
+pub mod logs;
 mod segment;
 mod writer;
 #[cfg(test)]

@@ -45,6 +45,7 @@ impl LogReader {
     ///
     /// # Errors
     /// `DataCorrupted` naming segment, byte and entry; `ObjectNotReady` when retention deleted the entry.
+    #[allow(clippy::should_implement_trait)] // an iterator that ends stays at its end, a log goes on
     pub fn next(&mut self) -> Result<Option<Record>> {
         let offset = self.offset;
         let Some(at) = self.locate()? else { return Ok(None) };

@@ -30,7 +30,7 @@ pub fn recover(dir: &Path) -> Result<(Vec<Segment>, Tail)> {
         match cursor.next(end, last.length)? {
             Next::Entry(record) => {
                 end += 1;
-                next_row = record.first_row + u64::from(record.rows);
+                next_row = record.first_row.saturating_add(u64::from(record.rows));
             }
             Next::End => break,
             Next::Bad(why) => {

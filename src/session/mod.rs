@@ -1,19 +1,41 @@
-//! One connection: its variables and prepared statements; routes each statement to whoever does it.
+//! One connection: its variables; routes each statement to `ddl`, `dml`, `query` or `show`.
 //!
 //! The wire calls [`Session::parse`], then [`Session::prepare`] or [`Session::execute`], and sends what comes back.
 
+mod ddl;
+mod dml;
+mod explain;
+mod query;
+pub mod services;
+pub mod settings;
+mod show;
+pub mod variables;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::common::{Error, Result};
-use crate::types::SessionId;
+use self::dml::Written;
+use self::services::Services;
+use self::variables::Variables;
+use crate::common::{Error, ErrorKind, Result};
+use crate::sql;
+use crate::types::{JobId, SessionId};
 
 /// One parsed statement with its text.
 #[derive(Debug, Clone)]
 pub struct Statement {
     pub text: String,
+    /// `None` for an empty statement.
+    pub parsed: Option<Arc<sql::Statement>>,
 }
 
 /// A statement whose parameters and result are described.
@@ -45,62 +67,6 @@ pub enum TransactionStatus {
     Failed,
 }
 
-/// The state of one connection.
-pub struct Session {}
-
-impl Session {
-    pub fn id(&self) -> SessionId {
-        todo!()
-    }
-
-    /// Splits a message into statements.
-    ///
-    /// # Errors
-    /// `Syntax`, with the position.
-    pub fn parse(&self, _sql: &str) -> Result<Vec<Statement>> {
-        todo!()
-    }
-
-    /// Types the parameters (those the client declared stay) and the result.
-    pub async fn prepare(&mut self, _statement: Statement, _declared: &[Option<DataType>]) -> Result<Prepared> {
-        todo!()
-    }
-
-    /// Runs a statement; `parameters` fill `$1`, ….
-    pub async fn execute(&mut self, _statement: &Statement, _parameters: &[ScalarValue]) -> Result<Response> {
-        todo!()
-    }
-
-    /// Notices since the last call, to be sent before the statement's completion.
-    pub fn take_notices(&mut self) -> Vec<Notice> {
-        todo!()
-    }
-
-    /// Variables whose change the client is told of (`TimeZone`, `application_name`, …) since the last call.
-    pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
-        todo!()
-    }
-
-    /// Sets a variable at start-up (`application_name`, `TimeZone`, `options`), leniently.
-    pub fn set_startup_parameter(&mut self, _name: &str, _value: &str) {
-        todo!()
-    }
-
-    pub fn transaction_status(&self) -> TransactionStatus {
-        todo!()
-    }
-
-    /// An error aborts an open transaction block.
-    pub fn fail_transaction(&mut self) {
-        todo!()
-    }
-
-    /// Cancelled by CancelRequest; renewed before each statement.
-    pub fn cancel_token(&self) -> CancellationToken {
-        todo!()
-    }
-}
-
 #[derive(Debug, Clone)]
 pub struct Notice {
     /// `NOTICE` or `WARNING`.
@@ -108,8 +74,310 @@ pub struct Notice {
     pub message: String,
 }
 
-impl From<Error> for Notice {
-    fn from(e: Error) -> Self {
-        Notice { severity: "WARNING", message: e.to_string() }
+/// The state of one connection.
+pub struct Session {
+    id: SessionId,
+    user: String,
+    services: Arc<Services>,
+    variables: Variables,
+    notices: Vec<Notice>,
+    transaction: TransactionStatus,
+    cancel: Mutex<CancellationToken>,
+    /// The session's writes that may not be visible yet, by table.
+    written: HashMap<JobId, Written>,
+}
+
+impl Session {
+    pub fn new(id: SessionId, user: &str, services: Arc<Services>) -> Self {
+        Self {
+            id,
+            user: user.to_string(),
+            services,
+            variables: Variables::default(),
+            notices: Vec::new(),
+            transaction: TransactionStatus::Idle,
+            cancel: Mutex::default(),
+            written: HashMap::new(),
+        }
     }
+
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Splits a message into statements.
+    ///
+    /// # Errors
+    /// `Syntax`, with the position.
+    pub fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
+        let parsed = sql::parse(sql)?;
+        Ok(parsed.into_iter().map(|p| Statement { text: p.text, parsed: Some(Arc::new(p.statement)) }).collect())
+    }
+
+    /// Types the parameters (those the client declared stay) and the result.
+    pub async fn prepare(&mut self, statement: Statement, declared: &[Option<DataType>]) -> Result<Prepared> {
+        let Some(parsed) = statement.parsed.clone() else {
+            return Ok(Prepared { statement, parameters: Vec::new(), columns: None });
+        };
+        let (plan, columns) = match parsed.as_ref() {
+            sql::Statement::Query(query) => {
+                let plan = self.plan(|context| async move { context.plan(query).await }).await?;
+                let columns = Arc::new(plan.schema().as_arrow().clone());
+                (Some(plan), Some(columns))
+            }
+            sql::Statement::Insert(insert) => {
+                let plan = self.plan(|context| async move { dml::plan_insert(&context, insert).await }).await?;
+                (Some(plan), None)
+            }
+            sql::Statement::Update(change) | sql::Statement::Delete(change) => {
+                let snapshot = self.services.catalog.snapshot();
+                let object = snapshot.find(&dml::target(change)?)?.clone();
+                let table = dml::writable(&object)?;
+                let plan = self.plan(|context| async move { dml::plan_change(&context, change, table).await }).await?;
+                (Some(plan), None)
+            }
+            sql::Statement::Explain { .. } => (None, Some(explain::schema())),
+            other => (None, show::schema(other, &self.variables)),
+        };
+        let parameters = plan.map_or(Ok(Vec::new()), |plan| parameter_types(&plan, declared))?;
+        Ok(Prepared { statement, parameters, columns })
+    }
+
+    async fn plan<F>(&self, f: impl FnOnce(crate::batch::BatchContext) -> F) -> Result<LogicalPlan>
+    where
+        F: Future<Output = Result<LogicalPlan>>,
+    {
+        let (snapshot, epoch, _pin) = self.services.pin()?;
+        f(self.services.batch.context(snapshot, epoch, false)?).await
+    }
+
+    /// Runs a statement; `parameters` fill `$1`, ….
+    pub async fn execute(&mut self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Response> {
+        let Some(parsed) = statement.parsed.clone() else { return Ok(Response::Empty) };
+        let ends = matches!(
+            parsed.as_ref(),
+            sql::Statement::Commit | sql::Statement::Rollback | sql::Statement::RollbackToSavepoint { .. }
+        );
+        if self.transaction == TransactionStatus::Failed && !ends {
+            let message = "current transaction is aborted, commands ignored until end of transaction block";
+            return Err(Error::new(ErrorKind::FailedTransaction, message));
+        }
+        let cancel = self.cancel_token();
+        tokio::select! {
+            biased;
+            result = self.route(&parsed, statement, parameters, cancel.clone()) => result,
+            _ = cancel.cancelled() => Err(query::canceled()),
+        }
+    }
+
+    async fn route(
+        &mut self,
+        parsed: &sql::Statement,
+        statement: &Statement,
+        parameters: &[ScalarValue],
+        cancel: CancellationToken,
+    ) -> Result<Response> {
+        use sql::Statement as S;
+        match parsed {
+            S::Query(query) => {
+                self.see_own_writes().await?;
+                let stream = query::run(&self.services, query, parameters, cancel).await?;
+                Ok(Response::Rows { tag: "SELECT", stream })
+            }
+            S::Insert(insert) => {
+                if reads_tables(insert) {
+                    self.see_own_writes().await?;
+                }
+                let outcome = dml::insert(&self.services, insert, parameters).await?;
+                self.wrote(outcome.written);
+                Ok(Response::Done(format!("INSERT 0 {}", outcome.rows)))
+            }
+            S::Update(change) | S::Delete(change) => {
+                self.see_own_writes().await?;
+                let outcome = dml::change(&self.services, change, parameters).await?;
+                self.wrote(outcome.written);
+                let tag = if matches!(parsed, S::Update(_)) { "UPDATE" } else { "DELETE" };
+                Ok(Response::Done(format!("{tag} {}", outcome.rows)))
+            }
+            S::Explain { inner, .. } => {
+                let lines = explain::lines(&self.services, inner).await?;
+                rows("EXPLAIN", explain::batch(lines)?)
+            }
+            S::Flush => {
+                self.flush().await?;
+                Ok(Response::Done("FLUSH".into()))
+            }
+            S::Wait => {
+                for job in self.services.jobs.status() {
+                    self.services.jobs.wait_backfilled(job.spec.id).await?;
+                }
+                Ok(Response::Done("WAIT".into()))
+            }
+            S::Begin => Ok(self.begin()),
+            S::Commit | S::Rollback => Ok(self.end(matches!(parsed, S::Commit))),
+            S::Savepoint { .. } => Ok(Response::Done("SAVEPOINT".into())),
+            S::ReleaseSavepoint { .. } => Ok(Response::Done("RELEASE".into())),
+            S::RollbackToSavepoint { .. } => {
+                self.transaction = TransactionStatus::InBlock;
+                self.warn("statements take effect one by one: nothing was rolled back");
+                Ok(Response::Done("ROLLBACK".into()))
+            }
+            S::SetVariable { name, value, .. } => {
+                self.variables.set(name, value.as_deref())?;
+                Ok(Response::Done("SET".into()))
+            }
+            S::ResetVariable { name } => {
+                match name {
+                    Some(name) => self.variables.set(name, None)?,
+                    None => self.variables.reset_all(),
+                }
+                Ok(Response::Done("RESET".into()))
+            }
+            S::AlterSystemSet { name, value } => {
+                let (barrier, checkpoint) = self.services.settings.set(name, value.as_deref())?;
+                self.services.driver.set_intervals(barrier, checkpoint);
+                Ok(Response::Done("ALTER SYSTEM".into()))
+            }
+            S::Discard { what } => {
+                self.variables.reset_all();
+                Ok(Response::Done(format!("DISCARD {what}")))
+            }
+            S::Deallocate { .. } => Ok(Response::Done("DEALLOCATE".into())),
+            S::CloseCursor { .. } => Ok(Response::Done("CLOSE CURSOR".into())),
+            S::Show { .. } | S::ShowCreate { .. } | S::Describe { .. } | S::ShowVariable { .. } => {
+                let batch = show::run(&self.services, &self.variables, parsed)?;
+                rows("SHOW", batch)
+            }
+            S::CreateSource(_)
+            | S::CreateTable(_)
+            | S::CreateMaterializedView(_)
+            | S::CreateView(_)
+            | S::CreateSink(_)
+            | S::Drop(_) => {
+                let done = ddl::run(&self.services, &self.user, &statement.text, parsed).await?;
+                self.notices.extend(done.notices.into_iter().map(|message| Notice { severity: "NOTICE", message }));
+                Ok(Response::Done(done.tag.into()))
+            }
+        }
+    }
+
+    fn wrote(&mut self, written: Option<Written>) {
+        if let Some(written) = written {
+            self.written.insert(written.table, written);
+        }
+    }
+
+    /// The session's writes are in a complete epoch when this returns, unless it has turned that off.
+    async fn see_own_writes(&mut self) -> Result<()> {
+        if !self.variables.implicit_flush() {
+            return Ok(());
+        }
+        self.flush_writes().await
+    }
+
+    async fn flush_writes(&mut self) -> Result<()> {
+        let writes: Vec<Written> = self.written.values().copied().collect();
+        for written in writes {
+            dml::wait_visible(&self.services, written).await?;
+            self.written.remove(&written.table);
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.flush_writes().await?;
+        self.services.driver.flush().await.map(|_| ())
+    }
+
+    fn begin(&mut self) -> Response {
+        if self.transaction != TransactionStatus::Idle {
+            self.warn("there is already a transaction in progress");
+        }
+        self.transaction = TransactionStatus::InBlock;
+        Response::Done("BEGIN".into())
+    }
+
+    fn end(&mut self, commit: bool) -> Response {
+        let failed = self.transaction == TransactionStatus::Failed;
+        if self.transaction == TransactionStatus::Idle {
+            self.warn("there is no transaction in progress");
+        } else if !commit {
+            self.warn("statements take effect one by one: what ran before this ROLLBACK stays");
+        }
+        self.transaction = TransactionStatus::Idle;
+        Response::Done(if commit && !failed { "COMMIT" } else { "ROLLBACK" }.into())
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.notices.push(Notice { severity: "WARNING", message: message.into() });
+    }
+
+    /// Notices since the last call, to be sent before the statement's completion.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Variables whose change the client is told of (`TimeZone`, `application_name`, …) since the last call.
+    pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
+        self.variables.take_changes()
+    }
+
+    /// Sets a variable at start-up (`application_name`, `TimeZone`, `options`), leniently: drivers send what they like.
+    pub fn set_startup_parameter(&mut self, name: &str, value: &str) {
+        if let Err(e) = self.variables.set(name, Some(value)) {
+            tracing::debug!(name, value, error = %e, "a start-up parameter was ignored");
+        }
+    }
+
+    pub fn transaction_status(&self) -> TransactionStatus {
+        self.transaction
+    }
+
+    /// An error aborts an open transaction block.
+    pub fn fail_transaction(&mut self) {
+        if self.transaction == TransactionStatus::InBlock {
+            self.transaction = TransactionStatus::Failed;
+        }
+    }
+
+    /// Cancelled by CancelRequest; renewed before each statement.
+    pub fn cancel_token(&self) -> CancellationToken {
+        let mut cancel = self.cancel.lock();
+        if cancel.is_cancelled() {
+            *cancel = CancellationToken::new();
+        }
+        cancel.clone()
+    }
+}
+
+/// One batch as a response.
+fn rows(tag: &'static str, batch: RecordBatch) -> Result<Response> {
+    let stream = RecordBatchStreamAdapter::new(batch.schema(), futures::stream::iter([Ok(batch)]));
+    Ok(Response::Rows { tag, stream: Box::pin(stream) })
+}
+
+/// Whether an INSERT takes its rows from tables.
+fn reads_tables(insert: &sql::ast::Statement) -> bool {
+    use sql::ast;
+    let ast::Statement::Insert(insert) = insert else { return false };
+    let body = insert.source.as_ref().map(|query| query.body.as_ref());
+    !matches!(body, Some(ast::SetExpr::Values(_)) | None)
+}
+
+/// The types of `$1`, `$2`, …: as declared, else as the plan infers them, else text.
+fn parameter_types(plan: &LogicalPlan, declared: &[Option<DataType>]) -> Result<Vec<DataType>> {
+    let inferred = plan.get_parameter_types()?;
+    let mut count = declared.len();
+    for name in inferred.keys() {
+        let number = name.trim_start_matches('$').parse::<usize>().map_err(|_| {
+            Error::new(ErrorKind::UndefinedParameter, format!("parameter {name} is not of the form $1"))
+        })?;
+        count = count.max(number);
+    }
+    Ok((1..=count)
+        .map(|number| {
+            let declared = declared.get(number - 1).cloned().flatten();
+            declared.or_else(|| inferred.get(&format!("${number}")).cloned().flatten()).unwrap_or(DataType::Utf8)
+        })
+        .collect())
 }

@@ -96,7 +96,7 @@ impl TcpIngest {
     fn connection(&self, log: &Arc<Log>, cancel: &CancellationToken) -> Connection {
         Connection {
             source: self.name.clone(),
-            cutter: Cutter::new(self.settings.max_line_bytes, self.settings.header),
+            cutter: Cutter::new(self.settings.max_line_bytes, self.settings.header, self.settings.blank),
             log: Arc::clone(log),
             cancel: cancel.clone(),
         }
@@ -203,11 +203,12 @@ impl Pause {
 mod tests {
     use tokio::io::AsyncWriteExt;
 
+    use super::super::lines::Blank;
     use super::*;
     use crate::log::LogConfig;
 
     fn ingest(peer: Peer) -> TcpIngest {
-        let settings = Settings { peer, max_line_bytes: 1000, max_connections: 8, header: false };
+        let settings = Settings { peer, max_line_bytes: 1000, max_connections: 8, header: false, blank: Blank::Space };
         TcpIngest { name: "s".into(), settings }
     }
 

@@ -2,8 +2,6 @@
 //!
 //! An entry is a tag of one byte, then lines that each end with a newline; the tag says what its lines are.
 
-use std::ops::Range;
-
 use bytes::{BufMut, Bytes, BytesMut};
 
 pub const TAG_BYTES: usize = 1;
@@ -28,6 +26,24 @@ pub struct Entry {
     pub rows: u32,
 }
 
+/// Lines that are no record, which do not get into the log: there, each line is one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blank {
+    /// Empty lines.
+    Empty,
+    /// Empty ones, and those of spaces and tabs.
+    Space,
+}
+
+impl Blank {
+    fn is(self, line: &[u8]) -> bool {
+        match self {
+            Self::Empty => line.is_empty(),
+            Self::Space => line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')),
+        }
+    }
+}
+
 /// The lines of one connection.
 pub struct Cutter {
     /// Begins with the tag of the entry to come.
@@ -37,14 +53,15 @@ pub struct Cutter {
     max_line: usize,
     /// The rest of the line is dropped: its beginning was too long, or it is the header.
     skipping: bool,
+    blank: Blank,
 }
 
 impl Cutter {
     /// Lines of at most `max_line` bytes, without their newline; `header` skips the first.
-    pub fn new(max_line: usize, header: bool) -> Self {
+    pub fn new(max_line: usize, header: bool, blank: Blank) -> Self {
         let mut buffer = BytesMut::with_capacity(TAG_BYTES + MIN_READ);
         buffer.put_u8(LINES);
-        Self { buffer, scanned: TAG_BYTES, max_line, skipping: header }
+        Self { buffer, scanned: TAG_BYTES, max_line, skipping: header, blank }
     }
 
     /// Where to read the next bytes to, with room for as many as are likely to come.
@@ -69,7 +86,9 @@ impl Cutter {
         self.scanned = self.buffer.len();
         // The newline of a line of exactly `max_line` bytes may still come, with a carriage return before it.
         if self.buffer.len() - TAG_BYTES > self.max_line + 1 {
-            entries.push(marked(TOO_LONG, self.buffer.get(TAG_BYTES..).unwrap_or_default(), self.max_line));
+            let mut too_long = Lines::new(TOO_LONG);
+            too_long.push(self.kept(self.buffer.get(TAG_BYTES..).unwrap_or_default()));
+            entries.extend(too_long.entry());
             self.buffer.truncate(TAG_BYTES);
             self.scanned = TAG_BYTES;
             self.skipping = true;
@@ -78,19 +97,19 @@ impl Cutter {
     }
 
     /// The last line, which no newline ended; `broken` if it is not known to be whole.
-    pub fn finish(mut self, broken: bool) -> Option<Entry> {
-        let line = self.buffer.get(TAG_BYTES..).unwrap_or_default();
-        if self.skipping || is_blank(line) {
+    pub fn finish(self, broken: bool) -> Option<Entry> {
+        let line = content(self.buffer.get(TAG_BYTES..).unwrap_or_default());
+        if self.skipping || self.blank.is(line) {
             return None;
         }
-        if content(line).len() > self.max_line {
-            return Some(marked(TOO_LONG, line, self.max_line));
-        }
-        if broken {
-            return Some(marked(BROKEN, line, self.max_line));
-        }
-        self.buffer.put_u8(b'\n');
-        Some(Entry { payload: self.buffer.freeze(), rows: 1 })
+        let too_long = line.len() > self.max_line;
+        let mut lines = Lines::new(match broken {
+            _ if too_long => TOO_LONG,
+            true => BROKEN,
+            false => LINES,
+        });
+        lines.push(if too_long || broken { self.kept(line) } else { line });
+        lines.entry()
     }
 
     /// Drops up to the next newline; false if it has not come.
@@ -115,58 +134,53 @@ impl Cutter {
         self.buffer.extend_from_slice(&rest);
     }
 
-    /// Adds `tagged`, whole lines under their tag; those that are too long become entries of their own kind.
+    /// Adds the lines of `tagged`, which are whole and stand under their tag.
     fn push_lines(&self, tagged: Bytes, entries: &mut Vec<Entry>) {
-        // No line is longer than all of them.
-        if tagged.len() - TAG_BYTES <= self.max_line + 1 {
-            return push_whole(tagged, entries);
+        let lines = || tagged.get(TAG_BYTES..).unwrap_or_default().split_inclusive(|byte| *byte == b'\n').map(content);
+        let mut rows = 0;
+        if lines().all(|line| {
+            rows += 1;
+            line.len() <= self.max_line && !self.blank.is(line)
+        }) {
+            entries.push(Entry { payload: tagged, rows });
+            return;
         }
-        let mut start = TAG_BYTES;
-        let mut run = TAG_BYTES..TAG_BYTES;
-        for line in tagged.get(TAG_BYTES..).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
-            let end = start + line.len();
-            if content(line).len() > self.max_line {
-                push_run(&tagged, run, entries);
-                entries.push(marked(TOO_LONG, line, self.max_line));
-                run = end..end;
-            } else {
-                run.end = end;
+        let (mut whole, mut too_long) = (Lines::new(LINES), Lines::new(TOO_LONG));
+        for line in lines() {
+            if line.len() > self.max_line {
+                too_long.push(self.kept(line));
+            } else if !self.blank.is(line) {
+                whole.push(line);
             }
-            start = end;
         }
-        push_run(&tagged, run, entries);
+        entries.extend(whole.entry().into_iter().chain(too_long.entry()));
+    }
+
+    fn kept<'a>(&self, line: &'a [u8]) -> &'a [u8] {
+        line.get(..self.max_line.min(KEPT_BYTES)).unwrap_or(line)
     }
 }
 
-/// Adds a part of `tagged` under the same tag; all of it is not copied.
-fn push_run(tagged: &Bytes, run: Range<usize>, entries: &mut Vec<Entry>) {
-    if run == (TAG_BYTES..tagged.len()) {
-        return push_whole(tagged.clone(), entries);
-    }
-    let mut payload = BytesMut::with_capacity(TAG_BYTES + run.len());
-    payload.put_u8(LINES);
-    payload.extend_from_slice(tagged.get(run).unwrap_or_default());
-    push_whole(payload.freeze(), entries);
+/// An entry that is put together line by line.
+struct Lines {
+    payload: BytesMut,
+    rows: u32,
 }
 
-fn push_whole(payload: Bytes, entries: &mut Vec<Entry>) {
-    let lines = payload.get(TAG_BYTES..).unwrap_or_default();
-    if !is_blank(lines) {
-        // A read is far below 4 Gi lines.
-        let rows = lines.iter().filter(|byte| **byte == b'\n').count() as u32;
-        entries.push(Entry { payload, rows });
+impl Lines {
+    fn new(tag: u8) -> Self {
+        Self { payload: BytesMut::from([tag].as_slice()), rows: 0 }
     }
-}
 
-/// An entry with the beginning of one line, which holds no newline before its end.
-fn marked(tag: u8, line: &[u8], max_line: usize) -> Entry {
-    let line = content(line);
-    let kept = line.get(..max_line.min(KEPT_BYTES)).unwrap_or(line);
-    let mut payload = BytesMut::with_capacity(TAG_BYTES + kept.len() + 1);
-    payload.put_u8(tag);
-    payload.extend_from_slice(kept);
-    payload.put_u8(b'\n');
-    Entry { payload: payload.freeze(), rows: 1 }
+    fn push(&mut self, line: &[u8]) {
+        self.payload.extend_from_slice(line);
+        self.payload.put_u8(b'\n');
+        self.rows += 1;
+    }
+
+    fn entry(self) -> Option<Entry> {
+        (self.rows > 0).then(|| Entry { payload: self.payload.freeze(), rows: self.rows })
+    }
 }
 
 /// A line without what ends it.
@@ -175,17 +189,13 @@ pub fn content(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-fn is_blank(lines: &[u8]) -> bool {
-    lines.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// All entries of `input` read in pieces of `piece` bytes, as `tag:content` with `|` for newlines, lines joined.
     fn lines(input: &[u8], piece: usize, max_line: usize, header: bool, broken: bool) -> Vec<String> {
-        let mut cutter = Cutter::new(max_line, header);
+        let mut cutter = Cutter::new(max_line, header, Blank::Empty);
         let mut entries = Vec::new();
         for piece in input.chunks(piece) {
             cutter.buffer(0).extend_from_slice(piece);
@@ -198,10 +208,12 @@ mod tests {
             assert!(body.ends_with(b"\n"));
             let each: Vec<_> = body.split_inclusive(|b| *b == b'\n').collect();
             assert_eq!(each.len(), rows as usize);
-            for line in each.into_iter().map(content).filter(|line| !line.is_empty()) {
+            for line in each.into_iter().map(content) {
                 lines.push(format!("{tag}:{}", String::from_utf8_lossy(line)));
             }
         }
+        // What is cut at once is ordered by kind only.
+        lines.sort_by_key(|line| line.as_bytes()[0]);
         lines
     }
 
@@ -215,7 +227,7 @@ mod tests {
             ("", false, false, &[]),
             ("\n\r\n\n", false, false, &[]),
             ("a\nb\n", false, false, &["0:a", "0:b"]),
-            ("a\r\n\r\nb", false, false, &["0:a", "0:b"]),
+            ("\na\r\n\r\n b\n\n", false, false, &["0:a", "0: b"]),
             ("a\nb", false, true, &["0:a", "2:b"]),
             ("a\nb\r", false, true, &["0:a", "2:b"]),
             ("h\na\n", true, false, &["0:a"]),
@@ -223,7 +235,7 @@ mod tests {
             ("h", true, false, &[]),
             ("123456\n123456\r\n123456", false, false, &["0:123456", "0:123456", "0:123456"]),
             ("1234567\n1234567\r\n1234567", false, false, &["1:123456", "1:123456", "1:123456"]),
-            (&after_long, false, false, &["0:1", &kept, "0:2"]),
+            (&after_long, false, false, &["0:1", "0:2", &kept]),
             (&long_last, false, true, &["0:1", &kept]),
         ];
         for (input, header, broken, expected) in table {
@@ -235,8 +247,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_blank_is_up_to_the_format() {
+        for (blank, rows) in [(Blank::Empty, 4), (Blank::Space, 2)] {
+            let mut cutter = Cutter::new(100, false, blank);
+            cutter.buffer(0).extend_from_slice(b"\n1\n \n\t\r\n\r\n2\n");
+            assert_eq!(cutter.cut().iter().map(|e| e.rows).sum::<u32>(), rows);
+        }
+    }
+
+    #[test]
     fn what_arrives_at_once_is_one_entry() {
-        let mut cutter = Cutter::new(100, false);
+        let mut cutter = Cutter::new(100, false, Blank::Empty);
         cutter.buffer(0).extend_from_slice(b"a\nb\nc\nd");
         assert_eq!(cutter.cut(), [Entry { payload: Bytes::from_static(b"\0a\nb\nc\n"), rows: 3 }]);
         assert_eq!(cutter.finish(false), Some(Entry { payload: Bytes::from_static(b"\0d\n"), rows: 1 }));
@@ -244,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_takes_bounded_memory() {
-        let mut cutter = Cutter::new(1 << 20, false);
+        let mut cutter = Cutter::new(1 << 20, false, Blank::Space);
         let mut entries = Vec::new();
         for _ in 0..400 {
             cutter.buffer(0).extend_from_slice(&[b'x'; 10_000]);

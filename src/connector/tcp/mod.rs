@@ -11,19 +11,19 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+use super::format::{Boundary, LineFormat};
 use super::log_split::LogSplit;
 use super::options::Given;
 use super::{Context, Decoder, Ingest, Options, Source, SplitReader};
 use crate::common::Result;
 use crate::types::JobId;
+use lines::Blank;
 
 mod decode;
 mod ingest;
 mod lines;
 
 const OPTIONS: &[&str] = &["listen", "connect", "max_line_bytes", "max_connections"];
-const CSV_OPTIONS: &[&str] = &["delimiter", "quote", "escape", "null", "header", "without_header"];
-
 /// Who calls whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Peer {
@@ -42,6 +42,7 @@ struct Settings {
     max_connections: usize,
     /// The first line of each connection names the columns and is skipped.
     header: bool,
+    blank: Blank,
 }
 
 /// Opens the source `name`.
@@ -56,11 +57,12 @@ pub fn source(id: JobId, name: &str, options: &Options, context: &Context) -> Re
 fn settings(name: &str, options: &Options) -> Result<Settings> {
     let object = format!("source \"{name}\"");
     let given = Given { object: &object, options };
-    let csv = match given.choice("encode", &["json", "csv"])? {
-        Some(encode) => encode == "csv",
-        None => given.required("encode", "json").map(|_| false)?,
-    };
-    given.only(if csv { &[OPTIONS, CSV_OPTIONS] } else { &[OPTIONS] })?;
+    let format = LineFormat::new(given)?;
+    let encode = given.required("encode", "json")?.to_ascii_lowercase();
+    let mut of_format = LineFormat::options(&encode);
+    // A record is a line here.
+    of_format.retain(|name| *name != "max_record_bytes");
+    given.only(&[OPTIONS, &of_format])?;
     let peer = match (given.text("listen"), given.text("connect")) {
         (Some(address), None) => Peer::Listen(address_of(&given, "listen", address)?),
         (None, Some(address)) => Peer::Connect(address_of(&given, "connect", address)?),
@@ -75,18 +77,14 @@ fn settings(name: &str, options: &Options) -> Result<Settings> {
                 .with_hint("write listen = '127.0.0.1:7000', or connect = 'host:7000'"));
         }
     };
-    let header = match (given.flag("header")?, given.flag("without_header")?) {
-        (Some(header), Some(without)) if header == without => {
-            return Err(given.wrong("options \"header\" and \"without_header\" contradict each other"));
-        }
-        (Some(header), _) => header,
-        (None, without) => without == Some(false),
-    };
+    // That they agree, the format has checked.
+    let header = given.flag("header")? == Some(true) || given.flag("without_header")? == Some(false);
     Ok(Settings {
         peer,
         max_line_bytes: given.number("max_line_bytes", 1, 256 << 20)?.unwrap_or(1 << 20),
         max_connections: given.number("max_connections", 1, 65_536)?.unwrap_or(1024),
         header,
+        blank: if matches!(format.boundary(), Boundary::Csv(_)) { Blank::Empty } else { Blank::Space },
     })
 }
 
@@ -127,7 +125,93 @@ impl Source for TcpSource {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::io::Write;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::common::clock::Clock;
+    use crate::connector::Fetch;
+    use crate::log::{Log, LogConfig};
+
+    fn free_port() -> u16 {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_is_read_the_same_by_every_reader_from_every_position() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let log = Log::open(LogConfig::new(dir.path())).unwrap();
+        let context = Context {
+            base_dir: dir.path().into(),
+            data_dir: dir.path().into(),
+            clock: Clock::system(),
+            logs: Arc::new({
+                let log = Arc::clone(&log);
+                move |_| Ok(Arc::clone(&log))
+            }),
+        };
+        let address = format!("127.0.0.1:{}", free_port());
+        let options = [("connector", "tcp"), ("encode", "csv"), ("header", "true"), ("listen", &address)];
+        let options = options.map(|(k, v)| (k.to_string(), v.to_string())).into();
+        let source = source(JobId(1), "s", &options, &context).unwrap();
+        let cancel = CancellationToken::new();
+        let ingest = tokio::spawn(source.ingest().unwrap().run(Arc::clone(&log), cancel.clone()));
+        let appended = log.appended();
+        let mut entries = 0;
+        for sender in 0..3 {
+            let mut stream = loop {
+                match std::net::TcpStream::connect(&address) {
+                    Ok(stream) => break stream,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            };
+            write!(stream, "k,v\n{sender}0,a\n\nx,bad\n{sender}1,b").unwrap();
+            drop(stream);
+            while !text(&log).ends_with(&format!("{sender}1,b\n")) {
+                appended.notified().await;
+            }
+            entries = log.end();
+        }
+        let schema =
+            Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, true), Field::new("v", DataType::Utf8, true)]));
+        let mut all = None;
+        for from in (0..=entries).rev() {
+            let mut reader = source.reader(Some(&from.to_string())).unwrap();
+            let mut decoder = source.decoder(Arc::clone(&schema), vec![0]).unwrap();
+            let mut found = BTreeMap::new();
+            while let Fetch::Unit(unit) = reader.fetch().unwrap() {
+                let decoded = decoder.decode(unit).unwrap();
+                for chunk in decoded.chunks {
+                    let show =
+                        |c: usize, row| arrow::util::display::array_value_to_string(chunk.column(c), row).unwrap();
+                    found.extend((0..chunk.num_rows()).map(|row| (show(1, row).parse::<u64>().unwrap(), show(0, row))));
+                }
+                found.extend(decoded.dead_letters.into_iter().map(|l| (l.offset, format!("dead {:?}", l.raw))));
+            }
+            let larger: BTreeMap<u64, String> = found;
+            if let Some(smaller) = all.replace(larger.clone()) {
+                assert!(smaller.iter().all(|(id, row)| larger.get(id) == Some(row)), "from {from}");
+            }
+        }
+        let rows: Vec<_> = all.unwrap_or_default().into_iter().collect();
+        let values: Vec<_> = rows.iter().map(|(_, row)| row.replace("dead [120, 44, 98, 97, 100]", "x")).collect();
+        assert_eq!(values, ["0", "x", "1", "10", "x", "11", "20", "x", "21"]);
+        assert_eq!(rows.iter().map(|(id, _)| *id).collect::<Vec<_>>(), (0..9).collect::<Vec<_>>());
+        cancel.cancel();
+        ingest.await.unwrap().unwrap();
+    }
+
+    fn text(log: &Arc<Log>) -> String {
+        let mut reader = log.reader(0).unwrap();
+        let mut text = String::new();
+        while let Some(record) = reader.next().unwrap() {
+            text.push_str(std::str::from_utf8(&record.payload).unwrap());
+        }
+        text
+    }
 
     fn check(pairs: &[(&str, &str)]) -> Result<Settings> {
         settings("s", &pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
@@ -148,9 +232,9 @@ mod tests {
     #[test]
     fn a_wrong_option_is_named() {
         let (json, csv, listen) = (("encode", "json"), ("encode", "csv"), ("listen", "127.0.0.1:0"));
-        let table: [(&[(&str, &str)], &str); 11] = [
-            (&[listen], "\"encode\" is missing"),
-            (&[listen, ("encode", "parquet")], "\"encode\" cannot be 'parquet'"),
+        let table: [(&[(&str, &str)], &str); 12] = [
+            (&[listen], "cannot be read as an unnamed format"),
+            (&[listen, ("encode", "parquet")], "cannot be read as parquet"),
             (&[json], "\"listen\" or \"connect\" is missing"),
             (&[json, listen, ("connect", "a:1")], "exclude each other"),
             (&[json, ("listen", "7000")], "\"listen\" cannot be '7000'"),
@@ -160,6 +244,7 @@ mod tests {
             (&[csv, listen, ("header", "true"), ("without_header", "true")], "contradict"),
             (&[json, listen, ("max_line_bytes", "0")], "\"max_line_bytes\" cannot be '0'"),
             (&[json, listen, ("port", "1")], "unknown option \"port\""),
+            (&[json, listen, ("max_record_bytes", "1")], "unknown option \"max_record_bytes\""),
         ];
         for (pairs, expected) in table {
             let error = check(pairs).unwrap_err();

@@ -1,0 +1,258 @@
+//! A DataFusion session over one catalog snapshot and one epoch.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider,
+};
+use datafusion::common::DFSchema;
+use datafusion::datasource::{TableType, ViewTable};
+use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement as DfStatement;
+use parking_lot::Mutex;
+
+use super::pg_catalog::PgCatalog;
+use super::system::{SystemSchema, SystemTables};
+use super::table::EpochTable;
+use crate::catalog::{Catalog, Column, Definition, Object, Snapshot};
+use crate::common::{Error, ErrorKind, Result};
+use crate::expr::functions;
+use crate::planner;
+use crate::sql::{ast, parse_query};
+use crate::state::StateStore;
+use crate::types::Epoch;
+
+/// The database that clients see.
+pub const DATABASE: &str = "dev";
+
+/// What every read is made from.
+pub struct BatchEnv {
+    store: Arc<StateStore>,
+    system: SystemTables,
+    pg: PgCatalog,
+    base: SessionState,
+}
+
+impl BatchEnv {
+    /// `memory_limit` in bytes bounds what all queries may hold together; larger sorts and aggregates spill to disk.
+    pub fn new(
+        store: Arc<StateStore>,
+        catalog: Arc<Catalog>,
+        system: SystemTables,
+        parallelism: usize,
+        memory_limit: u64,
+    ) -> Result<Self> {
+        let mut config = SessionConfig::new()
+            .with_default_catalog_and_schema(DATABASE, crate::catalog::def::PUBLIC)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(true)
+            .with_target_partitions(parallelism);
+        let options = config.options_mut();
+        options.sql_parser.map_string_types_to_utf8view = false;
+        options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+        let pool = Arc::new(FairSpillPool::new(memory_limit as usize));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
+        let mut state =
+            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+        for function in functions::registry().scalars() {
+            state.register_udf(function.clone())?;
+        }
+        let (pg, base) = PgCatalog::new(state, catalog)?;
+        Ok(Self { store, system, pg, base })
+    }
+
+    /// Reads `snapshot` at `epoch`, which the caller keeps pinned until the plan is physical. Hidden columns are there
+    /// only for DML.
+    pub fn context(&self, snapshot: Arc<Snapshot>, epoch: Epoch, hidden: bool) -> Result<BatchContext> {
+        let list = Arc::new(MemoryCatalogProviderList::new());
+        let mut schemas: HashMap<String, Arc<dyn SchemaProvider>> = HashMap::new();
+        let public = PublicSchema {
+            snapshot: snapshot.clone(),
+            epoch,
+            hidden,
+            store: self.store.clone(),
+            state: Mutex::new(None),
+        };
+        let public = Arc::new(public);
+        schemas.insert(crate::catalog::def::PUBLIC.into(), public.clone());
+        schemas.insert("weir".into(), Arc::new(SystemSchema { tables: self.system.clone(), epoch }));
+        schemas.insert("pg_catalog".into(), self.pg.schema(snapshot.clone()));
+        list.register_catalog(DATABASE.into(), Arc::new(Schemas(schemas)));
+        let state = SessionStateBuilder::new_from_existing(self.base.clone()).with_catalog_list(list).build();
+        // Views plan their query in the same session.
+        *public.state.lock() = Some(state.clone());
+        Ok(BatchContext { state, snapshot })
+    }
+}
+
+/// One statement's session.
+pub struct BatchContext {
+    state: SessionState,
+    snapshot: Arc<Snapshot>,
+}
+
+impl BatchContext {
+    /// Plans a query; window functions of the dialects are rewritten first.
+    pub async fn plan(&self, query: &ast::Query) -> Result<LogicalPlan> {
+        self.plan_statement(ast::Statement::Query(Box::new(query.clone()))).await
+    }
+
+    pub async fn plan_statement(&self, statement: ast::Statement) -> Result<LogicalPlan> {
+        let statement = match statement {
+            ast::Statement::Query(mut query) => {
+                planner::rewrite(&mut query, &self.snapshot)?;
+                ast::Statement::Query(query)
+            }
+            other => other,
+        };
+        let statement = super::pg_catalog::rewrite(statement);
+        let plan = self.state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await;
+        plan.map_err(|e| self.explain_missing(e))
+    }
+
+    /// An expression over the columns of `schema`, typed and simplified, as DML needs it.
+    pub fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// Optimises, and reads what the query scans.
+    pub async fn physical(&self, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self.state.create_physical_plan(&plan).await?)
+    }
+
+    pub fn task_context(&self) -> Arc<TaskContext> {
+        self.state.task_ctx()
+    }
+
+    pub async fn optimized(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        Ok(self.state.optimize(plan)?)
+    }
+
+    /// Runs a plan on the current runtime.
+    pub fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
+        Ok(execute_stream(plan, self.task_context())?)
+    }
+
+    /// DataFusion's "table not found" as PostgreSQL says it, with what to do.
+    fn explain_missing(&self, error: DataFusionError) -> Error {
+        let text = error.strip_backtrace();
+        let name = text
+            .split_once("table '")
+            .and_then(|(_, rest)| rest.split_once("' not found"))
+            .map(|(name, _)| name.trim_start_matches("dev.public.").to_string());
+        let Some(name) = name else { return Error::from(error) };
+        match self.snapshot.get(&name).map(|o| o.definition.kind()) {
+            Some("source") => {
+                Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is a source: it keeps no rows"))
+                    .with_hint(format!("CREATE MATERIALIZED VIEW v AS SELECT * FROM {name}; then SELECT from v"))
+            }
+            Some("sink") => Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is a sink: it cannot be read")),
+            _ => match self.snapshot.find(&name) {
+                Err(e) => e,
+                Ok(_) => Error::from(error),
+            },
+        }
+    }
+}
+
+struct Schemas(HashMap<String, Arc<dyn SchemaProvider>>);
+
+impl fmt::Debug for Schemas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl CatalogProvider for Schemas {
+    fn schema_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.0.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        self.0.get(name).cloned()
+    }
+}
+
+/// Users' tables and views at one epoch.
+struct PublicSchema {
+    snapshot: Arc<Snapshot>,
+    epoch: Epoch,
+    hidden: bool,
+    store: Arc<StateStore>,
+    state: Mutex<Option<SessionState>>,
+}
+
+impl fmt::Debug for PublicSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicSchema at {}", self.epoch)
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for PublicSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.snapshot.objects().map(|o| o.name.clone()).collect()
+    }
+
+    async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        let Some(object) = self.snapshot.get(name) else { return Ok(None) };
+        if let Definition::View(view) = &object.definition {
+            return Ok(Some(self.view(&view.query).await?));
+        }
+        let Some((table, key)) = object.definition.rows() else { return Ok(None) };
+        let table = self.store.table(table, object.schema())?;
+        let columns: Vec<_> =
+            object.definition.columns().iter().filter(|c| self.hidden || !c.hidden).cloned().collect();
+        let schema = crate::catalog::def::schema(&columns);
+        let defaults = self.defaults(&columns)?;
+        let (epoch, key, kind) = (self.epoch, key.to_vec(), kind(object));
+        Ok(Some(Arc::new(EpochTable { table, epoch, schema, key, kind, defaults })))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.snapshot.get(name).is_some_and(|o| is_readable(&o.definition))
+    }
+}
+
+impl PublicSchema {
+    fn defaults(&self, columns: &[Column]) -> DfResult<HashMap<String, Expr>> {
+        let Some(state) = self.state.lock().clone() else { return Ok(HashMap::new()) };
+        let given = columns.iter().filter_map(|c| Some((c, c.default.as_ref()?)));
+        given.map(|(c, text)| Ok((c.name.clone(), state.create_logical_expr(text, &DFSchema::empty())?))).collect()
+    }
+
+    async fn view(&self, query: &str) -> DfResult<Arc<dyn TableProvider>> {
+        let state = self.state.lock().clone();
+        let state = state.ok_or_else(|| DataFusionError::Internal("a view outside a session".into()))?;
+        let mut query = parse_query(query)?;
+        planner::rewrite(&mut query, &self.snapshot)?;
+        let statement = DfStatement::Statement(Box::new(ast::Statement::Query(query)));
+        // A view of a view comes back here through the schema.
+        let plan = Box::pin(state.statement_to_plan(statement)).await?;
+        Ok(Arc::new(ViewTable::new(plan, None)))
+    }
+}
+
+fn is_readable(definition: &Definition) -> bool {
+    definition.rows().is_some() || matches!(definition, Definition::View(_))
+}
+
+fn kind(object: &Object) -> TableType {
+    match object.definition {
+        Definition::Table(_) => TableType::Base,
+        _ => TableType::View,
+    }
+}

@@ -1,0 +1,13 @@
+//! Reads: DataFusion over one completed epoch of every table and view, and over the `weir.*` system tables.
+//!
+//! ```text
+//! SELECT --> BatchContext (catalog snapshot, pinned epoch) --> DataFusion plan --> scans read state --> pin released --> rows
+//! ```
+
+pub mod context;
+pub mod pg_catalog;
+pub mod system;
+pub mod table;
+
+pub use context::{BatchContext, BatchEnv};
+pub use system::{SystemTable, SystemTables};

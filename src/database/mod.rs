@@ -1,0 +1,269 @@
+//! The facade: opens a data folder, recovers what ran, hands out sessions, shuts down. Owns every component; there is no
+//! global state.
+//!
+//! ```text
+//! data folder
+//!   LOCK      held while a server runs
+//!   state/    pages, catalog, epoch record
+//!   log/<id>/ one durable log a table or source that cannot replay
+//! ```
+
+mod system;
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::batch::BatchEnv;
+use crate::batch::context::DATABASE;
+use crate::catalog::{Catalog, Definition};
+use crate::checkpoint::{Driver, DriverConfig};
+use crate::common::clock::Clock;
+use crate::common::config::Config;
+use crate::common::{Error, ErrorKind, Result, failpoint};
+use crate::connector::{self, Context};
+use crate::job::ingest::Ingests;
+use crate::job::{JobEnv, JobManager, JobSpec, Jobs};
+use crate::log::logs::Logs;
+use crate::plan::FragmentGraph;
+use crate::session::Session;
+use crate::session::services::Services;
+use crate::session::settings::Settings;
+use crate::state::{StateConfig, StateStore};
+use crate::stream::pulse::Pulse;
+use crate::types::SessionId;
+
+/// A running database.
+pub struct Database {
+    services: Arc<Services>,
+    next_session: AtomicI32,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    compute: Mutex<Option<Runtime>>,
+    /// Held until the process ends or the database is dropped.
+    _lock: File,
+}
+
+impl Database {
+    /// Opens the data folder of `config`, creating it if need be, and starts every job where its last checkpoint left it.
+    ///
+    /// # Errors
+    /// `ObjectInUse` when another server has the folder; `InvalidDefinition` for a folder that is not Weir's or of a newer
+    /// format; nothing is touched then.
+    pub async fn open(config: Config) -> Result<Arc<Self>> {
+        failpoint::hit("recovery.begin")?;
+        let lock = lock(&config.data_dir)?;
+        let compute = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.parallelism.max(1))
+            .thread_name("compute")
+            .enable_all()
+            .build()?;
+        let store = {
+            let state = StateConfig {
+                dir: config.data_dir.join("state"),
+                backend: config.state_backend,
+                cache_bytes: config.memory_limit / 4,
+            };
+            tokio::task::spawn_blocking(move || StateStore::open(state))
+                .await
+                .map_err(|e| Error::internal(e.to_string()))??
+        };
+        let catalog = Arc::new(Catalog::load(store.meta_scan(b"catalog/")?)?);
+        let clock = Clock::system();
+        let pulse = Pulse::default();
+        let logs = Logs::new(config.data_dir.join("log"));
+        let jobs = Jobs::default();
+        let (failed, failures) = mpsc::unbounded_channel();
+        let on_failure = {
+            let jobs = jobs.clone();
+            Box::new(move |job, error| {
+                let (domain, restart) = jobs.fail(job, error);
+                let _ = failed.send(restart);
+                domain
+            })
+        };
+        let (driver, handle, events) = Driver::new(DriverConfig {
+            store: store.clone(),
+            barrier_interval: config.barrier_interval,
+            checkpoint_interval: config.checkpoint_interval,
+            clock: clock.clone(),
+            pulse: pulse.clone(),
+            compute: compute.handle().clone(),
+            on_failure,
+        });
+        let connectors = Context {
+            base_dir: std::env::current_dir()?,
+            data_dir: config.data_dir.clone(),
+            clock: clock.clone(),
+            logs: {
+                let logs = logs.clone();
+                Arc::new(move |id| logs.get(id))
+            },
+        };
+        let env = JobEnv {
+            store: store.clone(),
+            clock,
+            pulse,
+            parallelism: config.parallelism,
+            connectors,
+            events,
+            next_actor: Arc::new(AtomicU32::new(0)),
+        };
+        let manager = JobManager::new(env, handle.clone(), jobs);
+        let about: system::About = Arc::new(OnceLock::new());
+        let batch = BatchEnv::new(
+            store.clone(),
+            catalog.clone(),
+            system::tables(&about)?,
+            config.parallelism,
+            config.memory_limit / 2,
+        )?;
+        let services = Arc::new(Services {
+            catalog,
+            store,
+            batch,
+            jobs: manager.clone(),
+            driver: handle,
+            ingests: Ingests::default(),
+            logs,
+            settings: Settings::new(config),
+            compute: compute.handle().clone(),
+            ddl: tokio::sync::Mutex::new(()),
+            tables: Mutex::default(),
+        });
+        let _ = about.set(Arc::downgrade(&services));
+        let tasks = vec![
+            tokio::spawn(driver.run()),
+            tokio::spawn(manager.supervise(failures)),
+            tokio::spawn(truncate_logs(services.clone())),
+        ];
+        let database = Arc::new(Self {
+            services,
+            next_session: AtomicI32::new(1),
+            tasks: Mutex::new(tasks),
+            compute: Mutex::new(Some(compute)),
+            _lock: lock,
+        });
+        database.recover().await?;
+        failpoint::hit("recovery.end")?;
+        Ok(database)
+    }
+
+    /// Starts what the catalog holds.
+    async fn recover(&self) -> Result<()> {
+        let snapshot = self.services.catalog.snapshot();
+        let connectors = &self.services.jobs.env().connectors;
+        let mut specs = Vec::new();
+        for object in snapshot.objects() {
+            let options = match &object.definition {
+                Definition::Source(source) => &source.options,
+                Definition::Table(table) => &table.options,
+                _ => &Default::default(),
+            };
+            if !options.is_empty() {
+                match connector::source(object.id, &object.name, options, connectors) {
+                    Ok(source) if source.ingest().is_some() => {
+                        let log = self.services.logs.get(object.id)?;
+                        self.services.ingests.start(object.id, &object.name, source, log);
+                    }
+                    Ok(_) => {}
+                    Err(e) => tracing::error!(source = %object.name, error = %e, "the source cannot be opened"),
+                }
+            }
+            if let Some(graph) = object.definition.graph() {
+                let graph: FragmentGraph = serde_json::from_str(graph)
+                    .map_err(|e| Error::corrupted(format!("the stored plan of {}: {e}", object.name)))?;
+                let kind = object.definition.kind();
+                specs.push(JobSpec { id: object.id, name: object.name.clone(), kind, graph });
+            }
+        }
+        self.services.jobs.recover(specs).await
+    }
+
+    /// A session for a user who has been let in.
+    ///
+    /// # Errors
+    /// `UndefinedObject` for a database other than `dev`.
+    pub fn session(&self, user: &str, database: &str) -> Result<Session> {
+        if database != DATABASE {
+            let message = format!("database \"{database}\" does not exist");
+            return Err(Error::new(ErrorKind::UndefinedDatabase, message)
+                .with_hint(format!("connect to the one database there is: {DATABASE}")));
+        }
+        let id = SessionId(self.next_session.fetch_add(1, Ordering::SeqCst));
+        Ok(Session::new(id, user, self.services.clone()))
+    }
+
+    /// Ends the epoch, makes it durable, stops everything.
+    pub async fn shutdown(&self) -> Result<()> {
+        self.services.ingests.stop_all();
+        let last = self.services.driver.commit().await;
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+        if let Some(compute) = self.compute.lock().take() {
+            compute.shutdown_background();
+        }
+        last.map(|_| ())
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+        if let Some(compute) = self.compute.lock().take() {
+            compute.shutdown_background();
+        }
+    }
+}
+
+/// Creates the folder if need be and takes it for this process.
+fn lock(dir: &Path) -> Result<File> {
+    let shown = dir.display();
+    if let Ok(mut entries) = std::fs::read_dir(dir)
+        && !dir.join("LOCK").exists()
+        && entries.next().is_some()
+    {
+        let message = format!("{shown} is not empty and is not a data folder of Weir");
+        return Err(
+            Error::new(ErrorKind::InvalidDefinition, message).with_hint("name an empty or new folder with --data-dir")
+        );
+    }
+    std::fs::create_dir_all(dir).map_err(|e| Error::from(e).context(format!("cannot create {shown}")))?;
+    let file = File::options().create(true).truncate(false).write(true).open(dir.join("LOCK"));
+    let file = file.map_err(|e| Error::from(e).context(format!("cannot write to {shown}")))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::new(ErrorKind::ObjectInUse, format!("another Weir server uses the data folder {shown}"))
+                .with_hint("stop it, or name another folder with --data-dir"))
+        }
+        Err(TryLockError::Error(e)) => Err(Error::from(e).context(format!("cannot lock {shown}"))),
+    }
+}
+
+/// What a table has taken over from its log is deleted from it, once that is on disk.
+async fn truncate_logs(services: Arc<Services>) {
+    let mut progress = services.driver.watch();
+    while progress.changed().await.is_ok() {
+        let committed = progress.borrow_and_update().committed;
+        for job in services.jobs.status() {
+            let Some(source) = job.handles.sources.first().filter(|s| s.source == job.spec.id) else { continue };
+            let Some(offset) = source.reader.position_at(committed).and_then(|p| p.parse::<u64>().ok()) else {
+                continue;
+            };
+            let (id, logs) = (job.spec.id, services.logs.clone());
+            let truncated = tokio::task::spawn_blocking(move || logs.get(id)?.truncate(offset)).await;
+            if let Ok(Err(e)) = truncated {
+                tracing::warn!(job = %job.spec.name, error = %e, "old log segments could not be deleted");
+            }
+        }
+    }
+}

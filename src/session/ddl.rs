@@ -1,0 +1,326 @@
+//! CREATE and DROP: checked, planned, started, and durable when they return.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+
+use super::services::Services;
+use crate::catalog::{
+    Catalog, Column, Definition, MaterializedView, Object, Sink, Snapshot, Source, Table, View, Watermark,
+};
+use crate::common::{Error, ErrorKind, Result};
+use crate::connector;
+use crate::job::JobSpec;
+use crate::plan::FragmentGraph;
+use crate::planner::{self, QuerySpec};
+use crate::sql::Statement;
+use crate::sql::statement::{
+    ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Drop, WatermarkDef,
+};
+use crate::types::{Conflict, JobId};
+
+/// What a statement answers.
+pub struct Done {
+    pub tag: &'static str,
+    pub notices: Vec<String>,
+}
+
+struct Ddl<'a> {
+    services: &'a Arc<Services>,
+    owner: &'a str,
+    text: &'a str,
+    notices: Vec<String>,
+}
+
+pub async fn run(services: &Arc<Services>, owner: &str, text: &str, statement: &Statement) -> Result<Done> {
+    let mut ddl = Ddl { services, owner, text, notices: Vec::new() };
+    // What runs below must not be torn in two by a client that goes away: see `finish`.
+    let tag = match statement {
+        Statement::CreateSource(create) => ddl.create_source(create).await?,
+        Statement::CreateTable(create) => ddl.create_table(create).await?,
+        Statement::CreateMaterializedView(create) => ddl.create_materialized_view(create).await?,
+        Statement::CreateView(create) => ddl.create_view(create).await?,
+        Statement::CreateSink(create) => ddl.create_sink(create).await?,
+        Statement::Drop(drop) => ddl.drop(drop).await?,
+        _ => return Err(Error::internal("not a definition")),
+    };
+    Ok(Done { tag, notices: ddl.notices })
+}
+
+impl Ddl<'_> {
+    /// Whether IF NOT EXISTS makes the statement do nothing.
+    fn exists(&mut self, snapshot: &Snapshot, name: &str, if_not_exists: bool) -> bool {
+        let exists = if_not_exists && snapshot.get(name).is_some();
+        if exists {
+            self.notices.push(format!("relation \"{name}\" already exists, skipping"));
+        }
+        exists
+    }
+
+    fn object(&self, id: JobId, name: &str, depends_on: Vec<JobId>, definition: Definition) -> Object {
+        Object {
+            id,
+            name: name.to_string(),
+            owner: self.owner.to_string(),
+            sql: self.text.trim().trim_end_matches(';').to_string(),
+            created_at: self.services.jobs.env().clock.now_micros(),
+            depends_on,
+            definition,
+        }
+    }
+
+    /// Makes an object durable, starting its job if it has one, then visible. Runs to its end even if the client goes
+    /// away: the catalog never knows less than what runs.
+    async fn finish(&self, object: Object, graph: Option<FragmentGraph>) -> Result<()> {
+        let services = self.services.clone();
+        let task = tokio::spawn(async move {
+            let change = services.catalog.create(object.clone())?;
+            let created = match graph {
+                Some(graph) => {
+                    let kind = object.definition.kind();
+                    let spec = JobSpec { id: object.id, name: object.name.clone(), kind, graph };
+                    services.jobs.create(spec, change.writes).await
+                }
+                None => services.jobs.write_meta(change.writes, Vec::new()).await,
+            };
+            created?;
+            services.catalog.publish(change.snapshot);
+            Ok(())
+        });
+        task.await.map_err(|e| Error::internal(format!("the statement ended: {e}")))?
+    }
+
+    async fn create_source(&mut self, create: &CreateSource) -> Result<&'static str> {
+        let _guard = self.services.ddl.lock().await;
+        let snapshot = self.services.catalog.snapshot();
+        if self.exists(&snapshot, &create.name, create.if_not_exists) {
+            return Ok("CREATE_SOURCE");
+        }
+        let id = self.services.catalog.next_job_id();
+        let source = self.open(id, &create.name, &create.options)?;
+        let columns = source.default_schema()?;
+        let definition = planner::define_source(create, columns.as_deref())?;
+        check_readable(source.as_ref(), &definition.columns)?;
+        self.finish(self.object(id, &create.name, Vec::new(), Definition::Source(definition)), None).await?;
+        self.start_ingest(id, &create.name, source)?;
+        Ok("CREATE_SOURCE")
+    }
+
+    fn open(&self, id: JobId, name: &str, options: &connector::Options) -> Result<Arc<dyn connector::Source>> {
+        connector::source(id, name, options, &self.services.jobs.env().connectors)
+    }
+
+    fn start_ingest(&self, id: JobId, name: &str, source: Arc<dyn connector::Source>) -> Result<()> {
+        if source.ingest().is_some() {
+            self.services.ingests.start(id, name, source, self.services.logs.get(id)?);
+        }
+        Ok(())
+    }
+
+    async fn create_table(&mut self, create: &CreateTable) -> Result<&'static str> {
+        let _guard = self.services.ddl.lock().await;
+        let snapshot = self.services.catalog.snapshot();
+        if self.exists(&snapshot, &create.name, create.if_not_exists) {
+            return Ok("CREATE_TABLE");
+        }
+        let id = self.services.catalog.next_job_id();
+        let source = match create.options.is_empty() {
+            true => None,
+            false => Some(self.open(id, &create.name, &create.options)?),
+        };
+        let columns = source.as_ref().map(|s| s.default_schema()).transpose()?.flatten();
+        let catalog = &self.services.catalog;
+        let definition = planner::define_table(create, id, columns.as_deref(), &mut || catalog.next_table_id())?;
+        if let Some(source) = &source {
+            let visible: Vec<Column> = definition.columns.iter().filter(|c| !c.hidden).cloned().collect();
+            check_readable(source.as_ref(), &visible)?;
+        }
+        let graph = serde_json::from_str(&definition.graph)
+            .map_err(|e| Error::internal(format!("a plan cannot be stored: {e}")))?;
+        self.finish(self.object(id, &create.name, Vec::new(), Definition::Table(definition)), Some(graph)).await?;
+        if let Some(source) = source {
+            self.start_ingest(id, &create.name, source)?;
+        }
+        Ok("CREATE_TABLE")
+    }
+
+    async fn create_materialized_view(&mut self, create: &CreateMaterializedView) -> Result<&'static str> {
+        const TAG: &str = "CREATE_MATERIALIZED_VIEW";
+        let id = {
+            let _guard = self.services.ddl.lock().await;
+            let snapshot = self.services.catalog.snapshot();
+            if self.exists(&snapshot, &create.name, create.if_not_exists) {
+                return Ok(TAG);
+            }
+            let catalog = &self.services.catalog;
+            let id = catalog.next_job_id();
+            let planned = planner::plan_materialized_view(&snapshot, spec(create), &mut || catalog.next_table_id())?;
+            self.notices.extend(planned.notices.iter().cloned());
+            let definition = MaterializedView {
+                columns: planned.columns,
+                key: planned.key,
+                table: planned.table,
+                append_only: planned.append_only,
+                watermark_columns: planned.watermark_columns,
+                query: create.query.to_string(),
+                graph: encode(&planned.graph)?,
+            };
+            let definition = Definition::MaterializedView(definition);
+            let object = self.object(id, &create.name, planned.depends_on, definition);
+            self.finish(object, Some(planned.graph)).await?;
+            id
+        };
+        let mut undo = DropOnCancel { services: self.services, id: Some(id) };
+        let backfilled = self.services.jobs.wait_backfilled(id).await;
+        undo.id = None;
+        backfilled.map(|()| TAG)
+    }
+
+    async fn create_view(&mut self, create: &CreateView) -> Result<&'static str> {
+        let _guard = self.services.ddl.lock().await;
+        let snapshot = self.services.catalog.snapshot();
+        let old = snapshot.get(&create.name).filter(|_| create.or_replace);
+        if old.is_none() && self.exists(&snapshot, &create.name, create.if_not_exists) {
+            return Ok("CREATE_VIEW");
+        }
+        let planned = planner::plan_view(&snapshot, &create.query, &create.columns)?;
+        let definition = View { columns: planned.columns, query: create.query.to_string() };
+        let Some(old) = old else {
+            let id = self.services.catalog.next_job_id();
+            let object = self.object(id, &create.name, planned.depends_on, Definition::View(definition));
+            self.finish(object, None).await?;
+            return Ok("CREATE_VIEW");
+        };
+        let Definition::View(before) = &old.definition else {
+            let message = format!("\"{}\" is a {}, not a view", create.name, old.definition.kind());
+            return Err(Error::new(ErrorKind::WrongObjectType, message));
+        };
+        let same = before.columns.len() <= definition.columns.len()
+            && before
+                .columns
+                .iter()
+                .zip(&definition.columns)
+                .all(|(a, b)| a.name == b.name && a.data_type == b.data_type);
+        if !same {
+            return Err(Error::new(ErrorKind::InvalidDefinition, "cannot change or drop columns of a view")
+                .with_hint("new columns may follow the old ones; else DROP VIEW and create it anew"));
+        }
+        let object = self.object(old.id, &create.name, planned.depends_on, Definition::View(definition));
+        let change = self.services.catalog.replace(object)?;
+        self.services.jobs.write_meta(change.writes, Vec::new()).await?;
+        self.services.catalog.publish(change.snapshot);
+        Ok("CREATE_VIEW")
+    }
+
+    async fn create_sink(&mut self, create: &CreateSink) -> Result<&'static str> {
+        let _guard = self.services.ddl.lock().await;
+        let snapshot = self.services.catalog.snapshot();
+        if self.exists(&snapshot, &create.name, create.if_not_exists) {
+            return Ok("CREATE_SINK");
+        }
+        let catalog = &self.services.catalog;
+        let id = catalog.next_job_id();
+        connector::sink(id, &create.name, &create.options, &self.services.jobs.env().connectors)?;
+        let planned = {
+            let query =
+                QuerySpec { query: &create.query, columns: &[], emit_on_window_close: create.emit_on_window_close };
+            let ids = &mut || catalog.next_table_id();
+            planner::plan_sink(&snapshot, id, &create.name, query, &create.options, ids)?
+        };
+        self.notices.extend(planned.notices.iter().cloned());
+        let graph = encode(&planned.graph)?;
+        let sink = Sink { options: create.options.clone(), columns: planned.columns, graph };
+        let object = self.object(id, &create.name, planned.depends_on, Definition::Sink(sink));
+        self.finish(object, Some(planned.graph)).await?;
+        Ok("CREATE_SINK")
+    }
+
+    async fn drop(&mut self, drop: &Drop) -> Result<&'static str> {
+        let _guard = self.services.ddl.lock().await;
+        let snapshot = self.services.catalog.snapshot();
+        let kind = drop.kind.name();
+        let mut ids = Vec::new();
+        for name in &drop.names {
+            match snapshot.get(name) {
+                Some(object) if object.definition.kind() == kind => ids.push(object.id),
+                Some(object) => {
+                    let is = object.definition.kind();
+                    return Err(Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is not a {kind}"))
+                        .with_hint(format!("write DROP {} {name}", is.to_uppercase())));
+                }
+                None if drop.if_exists => self.notices.push(format!("{kind} \"{name}\" does not exist, skipping")),
+                None => return Err(snapshot.find(name).err().unwrap_or_else(|| Error::internal("lost"))),
+            }
+        }
+        if drop.cascade {
+            let all = snapshot.with_dependants(&ids);
+            for id in all.iter().filter(|id| !ids.contains(id)) {
+                if let Some(object) = snapshot.by_id(*id) {
+                    self.notices.push(format!("drop cascades to {} {}", object.definition.kind(), object.name));
+                }
+            }
+            ids = all;
+        }
+        if !ids.is_empty() {
+            drop_objects(self.services, ids).await?;
+        }
+        Ok(match kind {
+            "source" => "DROP_SOURCE",
+            "table" => "DROP_TABLE",
+            "materialized view" => "DROP_MATERIALIZED_VIEW",
+            "view" => "DROP_VIEW",
+            _ => "DROP_SINK",
+        })
+    }
+}
+
+/// Takes objects out of the catalog and stops what they run; their state and logs go with them.
+async fn drop_objects(services: &Arc<Services>, ids: Vec<JobId>) -> Result<()> {
+    let services = services.clone();
+    let task = tokio::spawn(async move {
+        let change = Catalog::drop(&services.catalog, &ids)?;
+        services.jobs.drop_jobs(&ids, change.writes).await?;
+        services.catalog.publish(change.snapshot);
+        for id in ids {
+            services.ingests.stop(id);
+            services.tables.lock().remove(&id);
+            services.logs.remove(id)?;
+        }
+        Ok(())
+    });
+    task.await.map_err(|e| Error::internal(format!("the statement ended: {e}")))?
+}
+
+/// A CREATE that is cancelled while it backfills takes its view back.
+struct DropOnCancel<'a> {
+    services: &'a Arc<Services>,
+    id: Option<JobId>,
+}
+
+impl std::ops::Drop for DropOnCancel<'_> {
+    fn drop(&mut self) {
+        let Some(id) = self.id else { return };
+        let services = self.services.clone();
+        tokio::spawn(async move {
+            let _guard = services.ddl.lock().await;
+            if let Err(e) = drop_objects(&services, vec![id]).await {
+                tracing::error!(job = id.0, error = %e, "a cancelled CREATE could not be taken back");
+            }
+        });
+    }
+}
+
+/// What the planner needs of the statement.
+pub fn spec(create: &CreateMaterializedView) -> QuerySpec<'_> {
+    QuerySpec { query: &create.query, columns: &create.columns, emit_on_window_close: create.emit_on_window_close }
+}
+
+fn encode(graph: &FragmentGraph) -> Result<String> {
+    serde_json::to_string(graph).map_err(|e| Error::internal(format!("a plan cannot be stored: {e}")))
+}
+
+/// The connector can make these columns.
+fn check_readable(source: &dyn connector::Source, columns: &[Column]) -> Result<()> {
+    let schema = crate::catalog::def::schema(columns);
+    source.decoder(schema, (0..columns.len()).collect()).map(|_| ())
+}

@@ -1,0 +1,288 @@
+//! INSERT, UPDATE and DELETE: rows to be changed are worked out here and appended to the table's log as one entry, so a
+//! statement is durable and atomic when its append returns.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::compute::{CastOptions, cast_with_options, concat_batches};
+use arrow::datatypes::{Field, Schema};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::scalar::ScalarValue;
+use futures::TryStreamExt;
+
+use super::query::with_parameters;
+use super::services::Services;
+use crate::batch::BatchContext;
+use crate::catalog::def::schema;
+use crate::catalog::{Definition, Object, Table};
+use crate::common::{Error, ErrorKind, Result};
+use crate::connector::table_log;
+use crate::sql::{self, ast};
+use crate::types::JobId;
+
+/// A write of the session: the table and the log offset after it.
+#[derive(Debug, Clone, Copy)]
+pub struct Written {
+    pub table: JobId,
+    pub end: u64,
+}
+
+/// What a statement did.
+pub struct Outcome {
+    pub rows: usize,
+    /// `None` when no row was concerned.
+    pub written: Option<Written>,
+}
+
+/// The table that a statement writes, if it can be written.
+pub fn writable(object: &Object) -> Result<&Table> {
+    let name = &object.name;
+    match &object.definition {
+        Definition::Table(table) if table.options.is_empty() => Ok(table),
+        Definition::Table(_) => {
+            Err(Error::new(ErrorKind::WrongObjectType, format!("table \"{name}\" takes its rows from its connector"))
+                .with_hint("write to a table that was created without WITH (connector = …)"))
+        }
+        other => Err(Error::new(ErrorKind::WrongObjectType, format!("cannot change {} \"{name}\"", other.kind()))
+            .with_hint("only tables take INSERT, UPDATE and DELETE: CREATE TABLE")),
+    }
+}
+
+/// Plans an INSERT; the plan's columns are those of the table, in its order, then hidden ones.
+pub async fn plan_insert(context: &BatchContext, statement: &ast::Statement) -> Result<LogicalPlan> {
+    if let ast::Statement::Insert(insert) = statement {
+        if insert.returning.is_some() {
+            return Err(Error::not_supported("RETURNING is not supported").with_hint("SELECT the rows afterwards"));
+        }
+        if insert.on.is_some() {
+            return Err(Error::not_supported("ON CONFLICT belongs to the table").with_hint(
+                "CREATE TABLE t (…, PRIMARY KEY (…)) ON CONFLICT {OVERWRITE | DO NOTHING | DO UPDATE IF NOT NULL}",
+            ));
+        }
+    }
+    context.plan_statement(statement.clone()).await
+}
+
+pub async fn insert(
+    services: &Arc<Services>,
+    statement: &ast::Statement,
+    parameters: &[ScalarValue],
+) -> Result<Outcome> {
+    let (snapshot, epoch, pin) = services.pin()?;
+    let object = snapshot.find(&target(statement)?)?.clone();
+    let table = writable(&object)?;
+    let context = services.batch.context(snapshot, epoch, false)?;
+    let plan = with_parameters(plan_insert(&context, statement).await?, parameters)?;
+    let LogicalPlan::Dml(dml) = plan else { return Err(Error::internal("INSERT planned as something else")) };
+    let input = context.physical(Arc::unwrap_or_clone(dml.input)).await?;
+    drop(pin);
+    let visible: Vec<_> = table.columns.iter().filter(|c| !c.hidden).cloned().collect();
+    let wanted = schema(&visible);
+    let batches: Vec<RecordBatch> = context.execute(input)?.try_collect().await?;
+    let mut columns: Vec<Vec<ArrayRef>> = Vec::new();
+    for batch in &batches {
+        columns.push(convert(batch.columns(), &wanted)?);
+    }
+    let nullable = nullable(&wanted);
+    let batches =
+        columns.into_iter().map(|c| RecordBatch::try_new(nullable.clone(), c)).collect::<Result<Vec<_>, _>>()?;
+    let rows = concat_batches(&nullable, &batches)?;
+    if rows.num_rows() == 0 {
+        return Ok(Outcome { rows: 0, written: None });
+    }
+    check_not_null(&rows, table, &object.name)?;
+    let lock = services.table_lock(object.id);
+    let _shared = lock.read().await;
+    append(services, object.id, &rows, None).await
+}
+
+/// DELETE and UPDATE: the rows as they are now, retracted; for UPDATE the new ones beside them.
+pub async fn change(
+    services: &Arc<Services>,
+    statement: &ast::Statement,
+    parameters: &[ScalarValue],
+) -> Result<Outcome> {
+    let name = target(statement)?;
+    let id = {
+        let snapshot = services.catalog.snapshot();
+        let object = snapshot.find(&name)?;
+        let table = writable(object)?;
+        if table.append_only {
+            let message = format!("table \"{name}\" is append only");
+            return Err(Error::new(ErrorKind::WrongObjectType, message)
+                .with_hint("create it without APPEND ONLY to update and delete"));
+        }
+        object.id
+    };
+    let lock = services.table_lock(id);
+    let _alone = lock.write().await;
+    // What is in the log must be in the table before it is read.
+    wait_visible(services, Written { table: id, end: services.logs.get(id)?.end() }).await?;
+    let (snapshot, epoch, pin) = services.pin()?;
+    let object = snapshot.find(&name)?.clone();
+    let table = writable(&object)?;
+    let context = services.batch.context(snapshot, epoch, true)?;
+    let (query, assigned) = affected(statement, table)?;
+    let plan = with_parameters(context.plan(&query).await?, parameters)?;
+    let physical = context.physical(plan).await?;
+    drop(pin);
+    let batches: Vec<RecordBatch> = context.execute(physical)?.try_collect().await?;
+    let all = schema(&table.columns);
+    let width = table.columns.len();
+    let mut changes = Vec::new();
+    let mut weights = Vec::new();
+    let mut affected_rows = 0;
+    for batch in batches.iter().filter(|b| b.num_rows() > 0) {
+        affected_rows += batch.num_rows();
+        let old = convert(&batch.columns()[..width], &all)?;
+        changes.push(RecordBatch::try_new(nullable(&all), old.clone())?);
+        weights.extend(std::iter::repeat_n(-1, batch.num_rows()));
+        if !assigned.is_empty() {
+            let mut new = old;
+            for (at, column) in assigned.iter().enumerate() {
+                new[*column] = cast_to(&batch.columns()[width + at], all.field(*column))?;
+            }
+            let new = RecordBatch::try_new(nullable(&all), new)?;
+            check_not_null(&new, table, &object.name)?;
+            changes.push(new);
+            weights.extend(std::iter::repeat_n(1, batch.num_rows()));
+        }
+    }
+    if affected_rows == 0 {
+        return Ok(Outcome { rows: 0, written: None });
+    }
+    let changes = concat_batches(&nullable(&all), &changes)?;
+    let outcome = append(services, object.id, &changes, Some(&Int64Array::from(weights))).await?;
+    Ok(Outcome { rows: affected_rows, ..outcome })
+}
+
+/// The query that yields the rows to be changed, all columns and then the new values, and which columns those are for.
+fn affected(statement: &ast::Statement, table: &Table) -> Result<(ast::Query, Vec<usize>)> {
+    let unsupported = |what: &str| Err(Error::not_supported(format!("{what} is not supported in UPDATE and DELETE")));
+    let mut assigned = Vec::new();
+    let mut values = String::new();
+    let (from, selection) = match statement {
+        ast::Statement::Delete(delete) => {
+            if delete.using.is_some() || delete.returning.is_some() || delete.limit.is_some() {
+                return unsupported("USING, RETURNING or LIMIT");
+            }
+            let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
+            (from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "), &delete.selection)
+        }
+        ast::Statement::Update(update) => {
+            if update.from.is_some() || update.returning.is_some() {
+                return unsupported("FROM or RETURNING");
+            }
+            for assignment in &update.assignments {
+                let ast::AssignmentTarget::ColumnName(name) = &assignment.target else {
+                    return unsupported("SET (a, b) = …");
+                };
+                let name = sql::name::parts(name)?.pop().unwrap_or_default();
+                let column = table.columns.iter().position(|c| c.name == name && !c.hidden).ok_or_else(|| {
+                    Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"))
+                })?;
+                assigned.push(column);
+                values.push_str(&format!(", {} AS \"__new_{column}\"", assignment.value));
+            }
+            (update.table.to_string(), &update.selection)
+        }
+        _ => return Err(Error::internal("neither UPDATE nor DELETE")),
+    };
+    let condition = selection.as_ref().map_or(String::new(), |s| format!(" WHERE {s}"));
+    let query = sql::parse_query(&format!("SELECT *{values} FROM {from}{condition}"))?;
+    Ok((*query, assigned))
+}
+
+/// The query behind an UPDATE or DELETE, to describe its parameters.
+pub async fn plan_change(context: &BatchContext, statement: &ast::Statement, table: &Table) -> Result<LogicalPlan> {
+    context.plan(&affected(statement, table)?.0).await
+}
+
+/// The name of the table that a statement writes.
+pub fn target(statement: &ast::Statement) -> Result<String> {
+    let name = match statement {
+        ast::Statement::Insert(insert) => match &insert.table {
+            ast::TableObject::TableName(name) => Some(name),
+            _ => None,
+        },
+        ast::Statement::Update(update) => table_name(&update.table),
+        ast::Statement::Delete(delete) => {
+            let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
+            from.first().and_then(table_name)
+        }
+        _ => None,
+    };
+    match name {
+        Some(name) => sql::name::object_name(name),
+        None => Err(Error::not_supported("the statement writes something that is not a table")),
+    }
+}
+
+fn table_name(table: &ast::TableWithJoins) -> Option<&ast::ObjectName> {
+    match &table.relation {
+        ast::TableFactor::Table { name, .. } if table.joins.is_empty() => Some(name),
+        _ => None,
+    }
+}
+
+/// Waits until the session's write is part of a complete epoch.
+pub async fn wait_visible(services: &Arc<Services>, written: Written) -> Result<()> {
+    loop {
+        if let Some(e) = services.jobs.failure(written.table) {
+            return Err(e.context("the table has failed; the write is in its log"));
+        }
+        let reader = services.jobs.handles(written.table).and_then(|h| h.sources.first().map(|s| s.reader.clone()));
+        let Some(reader) = reader else { return Ok(()) };
+        let reached = |position: &str| position.parse::<u64>().is_ok_and(|p| p >= written.end);
+        let complete = services.driver.progress().complete;
+        if reader.position_at(complete).is_some_and(|p| reached(&p)) {
+            return Ok(());
+        }
+        // A restart of the job replaces its reader: look again from time to time.
+        let patience = std::time::Duration::from_millis(500);
+        if tokio::time::timeout(patience, reader.wait_position(reached)).await.is_ok() {
+            services.driver.flush().await?;
+        }
+    }
+}
+
+async fn append(
+    services: &Arc<Services>,
+    table: JobId,
+    rows: &RecordBatch,
+    weights: Option<&Int64Array>,
+) -> Result<Outcome> {
+    let payload = table_log::encode(rows, weights)?;
+    let offset = services.logs.get(table)?.append(payload, rows.num_rows() as u32).await?;
+    Ok(Outcome { rows: rows.num_rows(), written: Some(Written { table, end: offset + 1 }) })
+}
+
+/// The first columns of a row set, as the table's types.
+fn convert(columns: &[ArrayRef], wanted: &Schema) -> Result<Vec<ArrayRef>> {
+    wanted.fields().iter().zip(columns).map(|(field, column)| cast_to(column, field)).collect()
+}
+
+fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    let options = CastOptions { safe: false, ..Default::default() };
+    cast_with_options(column, field.data_type(), &options)
+        .map_err(|e| Error::from(e).context(format!("column \"{}\"", field.name())))
+}
+
+fn nullable(schema: &Schema) -> Arc<Schema> {
+    Arc::new(Schema::new(schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>()))
+}
+
+fn check_not_null(rows: &RecordBatch, table: &Table, name: &str) -> Result<()> {
+    for (index, column) in rows.columns().iter().enumerate() {
+        let definition = &table.columns[index];
+        let required = !definition.nullable || table.primary_key.contains(&index);
+        if required && !definition.hidden && column.null_count() > 0 {
+            let message = format!(
+                "null value in column \"{}\" of table \"{name}\" violates the not-null constraint",
+                definition.name
+            );
+            return Err(Error::new(ErrorKind::NotNullViolation, message));
+        }
+    }
+    Ok(())
+}

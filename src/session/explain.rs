@@ -1,0 +1,41 @@
+//! EXPLAIN: the batch plan of a query, the stream plan of a materialized view.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use super::ddl::spec;
+use super::query;
+use super::services::Services;
+use crate::common::{Error, Result};
+use crate::planner;
+use crate::sql::Statement;
+use crate::types::TableId;
+
+pub fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]))
+}
+
+pub fn batch(lines: Vec<String>) -> Result<RecordBatch> {
+    let column: ArrayRef = Arc::new(StringArray::from(lines));
+    Ok(RecordBatch::try_new(schema(), vec![column])?)
+}
+
+pub async fn lines(services: &Arc<Services>, statement: &Statement) -> Result<Vec<String>> {
+    match statement {
+        Statement::Query(query) => query::explain(services, query).await,
+        Statement::CreateMaterializedView(create) => {
+            let snapshot = services.catalog.snapshot();
+            // A plan that is only shown takes no ids.
+            let mut next = 0;
+            let planned = planner::plan_materialized_view(&snapshot, spec(create), &mut || {
+                next += 1;
+                TableId(next)
+            })?;
+            Ok(planner::explain(&planned.graph).lines().map(str::to_string).collect())
+        }
+        _ => Err(Error::not_supported("EXPLAIN shows SELECT and CREATE MATERIALIZED VIEW")
+            .with_hint("write EXPLAIN SELECT … or EXPLAIN CREATE MATERIALIZED VIEW v AS …")),
+    }
+}

@@ -1,0 +1,54 @@
+//! What sessions share: the database's parts, as one bundle.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::settings::Settings;
+use crate::batch::BatchEnv;
+use crate::catalog::{Catalog, Snapshot};
+use crate::checkpoint::DriverHandle;
+use crate::common::{ErrorKind, Result};
+use crate::job::JobManager;
+use crate::job::ingest::Ingests;
+use crate::log::logs::Logs;
+use crate::state::{EpochPin, StateStore};
+use crate::types::{Epoch, JobId};
+
+pub struct Services {
+    pub catalog: Arc<Catalog>,
+    pub store: Arc<StateStore>,
+    pub batch: BatchEnv,
+    pub jobs: Arc<JobManager>,
+    pub driver: DriverHandle,
+    pub ingests: Ingests,
+    pub logs: Arc<Logs>,
+    pub settings: Settings,
+    /// Where queries run: the wire never waits for them.
+    pub compute: tokio::runtime::Handle,
+    /// One change of the catalog at a time.
+    pub ddl: tokio::sync::Mutex<()>,
+    /// INSERT shares a table's lock; UPDATE and DELETE, which read before they write, have it alone.
+    pub tables: Mutex<HashMap<JobId, Arc<tokio::sync::RwLock<()>>>>,
+}
+
+impl Services {
+    /// The latest complete epoch, pinned, and the catalog at it.
+    pub fn pin(&self) -> Result<(Arc<Snapshot>, Epoch, EpochPin)> {
+        loop {
+            let snapshot = self.catalog.snapshot();
+            let epoch = self.driver.progress().complete;
+            match self.store.pin(epoch) {
+                Ok(pin) => return Ok((snapshot, epoch, pin)),
+                // A later epoch was folded in between; it is complete then.
+                Err(e) if e.kind() == ErrorKind::ObjectNotReady && self.driver.progress().complete > epoch => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    pub fn table_lock(&self, id: JobId) -> Arc<tokio::sync::RwLock<()>> {
+        self.tables.lock().entry(id).or_default().clone()
+    }
+}

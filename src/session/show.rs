@@ -1,0 +1,147 @@
+//! SHOW, SHOW CREATE and DESCRIBE.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use super::services::Services;
+use super::variables::Variables;
+use crate::batch::context::DATABASE;
+use crate::catalog::Object;
+use crate::catalog::def::PUBLIC;
+use crate::common::{Error, ErrorKind, Result};
+use crate::sql::Statement;
+use crate::sql::statement::Show;
+use crate::types::sql_name;
+
+/// The result's columns, for statements that have one.
+pub fn schema(statement: &Statement, _variables: &Variables) -> Option<SchemaRef> {
+    let names: Vec<&str> = match statement {
+        Statement::Show { kind, .. } => header(kind).to_vec(),
+        Statement::ShowCreate { .. } => vec!["Name", "Create Sql"],
+        Statement::Describe { .. } => header(&Show::Columns(String::new())).to_vec(),
+        Statement::ShowVariable { name } => vec![name],
+        _ => return None,
+    };
+    Some(text_schema(&names))
+}
+
+pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statement) -> Result<RecordBatch> {
+    let snapshot = services.catalog.snapshot();
+    match statement {
+        Statement::Show { kind, like } => {
+            let mut rows = match kind {
+                Show::Tables => named(snapshot.objects(), "table"),
+                Show::Sources => named(snapshot.objects(), "source"),
+                Show::Sinks => named(snapshot.objects(), "sink"),
+                Show::MaterializedViews => named(snapshot.objects(), "materialized view"),
+                Show::Views => named(snapshot.objects(), "view"),
+                Show::Jobs => jobs(services),
+                Show::Databases => vec![vec![DATABASE.into()]],
+                Show::Schemas => ["information_schema", "pg_catalog", PUBLIC, "weir"].map(|s| vec![s.into()]).into(),
+                Show::Columns(name) => columns(snapshot.find(name)?),
+                Show::AllVariables => variables.all().into_iter().map(|(name, value)| vec![name, value]).collect(),
+            };
+            if let Some(pattern) = like {
+                rows.retain(|row| row.first().is_some_and(|name| matches(name, pattern)));
+            }
+            batch(header(kind), rows)
+        }
+        Statement::ShowCreate { kind, name } => {
+            let object = snapshot.find(name)?;
+            if object.definition.kind() != kind.name() {
+                let message = format!("\"{name}\" is a {}, not a {}", object.definition.kind(), kind.name());
+                return Err(Error::new(ErrorKind::WrongObjectType, message));
+            }
+            batch(&["Name", "Create Sql"], vec![vec![format!("{PUBLIC}.{name}"), object.sql.clone()]])
+        }
+        Statement::Describe { name } => batch(header(&Show::Columns(name.clone())), columns(snapshot.find(name)?)),
+        Statement::ShowVariable { name } => {
+            let value = variables.get(name).ok_or_else(|| {
+                Error::new(ErrorKind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))
+                    .with_hint("SHOW ALL lists the session's parameters; weir.settings those of the server")
+            })?;
+            batch(&[name], vec![vec![value.to_string()]])
+        }
+        _ => Err(Error::internal("not a SHOW")),
+    }
+}
+
+fn header(kind: &Show) -> &'static [&'static str] {
+    match kind {
+        Show::Jobs => &["Id", "Name", "Type", "State", "Error"],
+        Show::Columns(_) => &["Name", "Type", "Is Hidden", "Is Key"],
+        Show::AllVariables => &["Name", "Setting"],
+        _ => &["Name"],
+    }
+}
+
+fn named<'a>(objects: impl Iterator<Item = &'a Arc<Object>>, kind: &str) -> Vec<Vec<String>> {
+    let mut names: Vec<Vec<String>> =
+        objects.filter(|o| o.definition.kind() == kind).map(|o| vec![o.name.clone()]).collect();
+    names.sort();
+    names
+}
+
+fn columns(object: &Object) -> Vec<Vec<String>> {
+    let key = object.definition.rows().map(|(_, key)| key.to_vec()).unwrap_or_default();
+    let columns = object.definition.columns().iter().enumerate();
+    columns
+        .map(|(index, c)| {
+            let yes_no = |yes: bool| if yes { "true" } else { "false" }.to_string();
+            vec![c.name.clone(), sql_name(&c.data_type), yes_no(c.hidden), yes_no(key.contains(&index))]
+        })
+        .collect()
+}
+
+fn jobs(services: &Arc<Services>) -> Vec<Vec<String>> {
+    let status = services.jobs.status();
+    status
+        .into_iter()
+        .map(|job| {
+            let error = job.last_error.map(|e| e.to_string()).unwrap_or_default();
+            vec![job.spec.id.to_string(), job.spec.name.clone(), job.spec.kind.into(), job.state.name().into(), error]
+        })
+        .collect()
+}
+
+/// SQL LIKE with `%` and `_`.
+fn matches(text: &str, pattern: &str) -> bool {
+    match pattern.chars().next() {
+        None => text.is_empty(),
+        Some('%') => (0..=text.len()).filter(|i| text.is_char_boundary(*i)).any(|i| matches(&text[i..], &pattern[1..])),
+        Some(p) => {
+            let mut rest = text.chars();
+            rest.next().is_some_and(|t| p == '_' || t == p) && matches(rest.as_str(), &pattern[p.len_utf8()..])
+        }
+    }
+}
+
+fn text_schema(names: &[&str]) -> SchemaRef {
+    Arc::new(Schema::new(names.iter().map(|n| Field::new(*n, DataType::Utf8, true)).collect::<Vec<_>>()))
+}
+
+fn batch(names: &[&str], rows: Vec<Vec<String>>) -> Result<RecordBatch> {
+    let columns = (0..names.len())
+        .map(|c| Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r[c]))) as ArrayRef)
+        .collect();
+    Ok(RecordBatch::try_new(text_schema(names), columns)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn like() {
+        for (text, pattern, expected) in [
+            ("bid", "b%", true),
+            ("bid", "%d", true),
+            ("bid", "b_d", true),
+            ("bid", "b", false),
+            ("", "%", true),
+            ("größe", "gr%_e", true),
+        ] {
+            assert_eq!(super::matches(text, pattern), expected, "{text} LIKE {pattern}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A session's variables: what clients set and ask for.
+
+use std::collections::BTreeMap;
+
+use crate::common::{Error, ErrorKind, Result};
+
+/// Variables that the client is told of when they change.
+const REPORTED: &[&str] = &["application_name", "client_encoding", "DateStyle", "IntervalStyle", "TimeZone"];
+
+/// Name and default of every variable that has one; others may be set and are kept.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("application_name", ""),
+    ("bytea_output", "hex"),
+    ("client_encoding", "UTF8"),
+    ("client_min_messages", "notice"),
+    ("DateStyle", "ISO, MDY"),
+    ("default_transaction_isolation", "serializable"),
+    ("default_transaction_read_only", "off"),
+    ("extra_float_digits", "1"),
+    ("implicit_flush", "on"),
+    ("integer_datetimes", "on"),
+    ("IntervalStyle", "postgres"),
+    ("lock_timeout", "0"),
+    ("search_path", "public"),
+    ("server_encoding", "UTF8"),
+    ("server_version", SERVER_VERSION),
+    ("server_version_num", "150000"),
+    ("standard_conforming_strings", "on"),
+    ("statement_timeout", "0"),
+    ("TimeZone", "UTC"),
+    ("transaction_isolation", "serializable"),
+];
+
+/// Begins with the PostgreSQL version whose protocol and catalogs are spoken.
+pub const SERVER_VERSION: &str = "15.0";
+
+/// Variables that tell what is and cannot be set.
+const READ_ONLY: &[&str] = &["integer_datetimes", "server_encoding", "server_version", "server_version_num"];
+
+#[derive(Debug, Default)]
+pub struct Variables {
+    set: BTreeMap<String, String>,
+    changed: Vec<(String, String)>,
+}
+
+impl Variables {
+    /// The value of a variable, `None` if nobody knows it.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let name = canonical(name);
+        self.set.get(&name).map(String::as_str).or_else(|| default(&name))
+    }
+
+    /// Sets a variable; `None` sets it back.
+    pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<()> {
+        let name = canonical(name);
+        if READ_ONLY.contains(&name.as_str()) {
+            let message = format!("parameter {name:?} cannot be changed");
+            return Err(Error::new(ErrorKind::InvalidParameterValue, message));
+        }
+        match value {
+            Some(value) => {
+                check(&name, value)?;
+                self.set.insert(name.clone(), value.to_string());
+            }
+            None => {
+                self.set.remove(&name);
+            }
+        }
+        if REPORTED.contains(&name.as_str()) {
+            let value = self.get(&name).unwrap_or_default().to_string();
+            self.changed.push((name, value));
+        }
+        Ok(())
+    }
+
+    pub fn reset_all(&mut self) {
+        for name in std::mem::take(&mut self.set).into_keys() {
+            // Nothing read-only was ever set.
+            let _ = self.set(&name, None);
+        }
+    }
+
+    pub fn take_changes(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Every variable with its value, by name.
+    pub fn all(&self) -> Vec<(String, String)> {
+        let mut all: BTreeMap<String, String> =
+            DEFAULTS.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        all.extend(self.set.clone());
+        all.into_iter().collect()
+    }
+
+    /// Whether a SELECT waits until the session's own writes are visible.
+    pub fn implicit_flush(&self) -> bool {
+        self.get("implicit_flush").is_none_or(is_on)
+    }
+}
+
+fn is_on(value: &str) -> bool {
+    matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "1" | "yes")
+}
+
+fn check(name: &str, value: &str) -> Result<()> {
+    let bad = |hint: &str| {
+        let message = format!("invalid value for parameter {name:?}: {value:?}");
+        Err(Error::new(ErrorKind::InvalidParameterValue, message).with_hint(hint))
+    };
+    match name {
+        "implicit_flush" if !is_on(value) && !matches!(&*value.to_ascii_lowercase(), "off" | "false" | "0" | "no") => {
+            bad("write on or off")
+        }
+        "client_encoding" if !matches!(&*value.to_ascii_uppercase().replace('-', ""), "UTF8" | "UNICODE") => {
+            bad("Weir speaks UTF8 only")
+        }
+        "TimeZone" if !matches!(&*value.to_ascii_uppercase(), "UTC" | "GMT" | "ETC/UTC" | "DEFAULT") => {
+            bad("Weir prints times in UTC only for now")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn default(name: &str) -> Option<&'static str> {
+    DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+}
+
+/// The spelling under which a variable is kept: names are compared without case.
+fn canonical(name: &str) -> String {
+    let aliases = [("rw_implicit_flush", "implicit_flush"), ("names", "client_encoding"), ("time zone", "TimeZone")];
+    let lower = name.to_ascii_lowercase();
+    if let Some((_, known)) = aliases.iter().find(|(alias, _)| *alias == lower) {
+        return known.to_string();
+    }
+    let known = DEFAULTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    known.map_or(lower, |(known, _)| known.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_no_case_and_changes_are_reported() {
+        let mut v = Variables::default();
+        v.set("TIMEZONE", Some("utc")).unwrap();
+        v.set("rw_implicit_flush", Some("false")).unwrap();
+        assert_eq!(v.get("timezone"), Some("utc"));
+        assert!(!v.implicit_flush());
+        assert_eq!(v.take_changes(), [("TimeZone".to_string(), "utc".to_string())]);
+        v.reset_all();
+        assert!(v.implicit_flush());
+        assert_eq!(v.get("no_such"), None);
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        let mut v = Variables::default();
+        for (name, value) in [
+            ("implicit_flush", "perhaps"),
+            ("client_encoding", "LATIN1"),
+            ("TimeZone", "Europe/Paris"),
+            ("server_version", "1"),
+        ] {
+            assert!(v.set(name, Some(value)).is_err(), "{name} = {value}");
+        }
+    }
+}
