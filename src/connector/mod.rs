@@ -8,8 +8,10 @@
 //! The position of a [`SplitReader`] after a unit is the whole state of a source: what was fetched before a barrier is
 //! processed before it, so one position an epoch makes a source exactly-once at any parallelism.
 
+mod file;
 pub mod format;
 mod options;
+mod output;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
