@@ -8,9 +8,11 @@
 //! The position of a [`SplitReader`] after a unit is the whole state of a source: what was fetched before a barrier is
 //! processed before it, so one position an epoch makes a source exactly-once at any parallelism.
 
+mod file;
 pub mod format;
 mod log_split;
 mod options;
+mod output;
 pub mod table_log;
 pub mod tcp;
 

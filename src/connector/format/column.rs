@@ -283,8 +283,3 @@ pub(in crate::connector) fn sql_name(data_type: &DataType) -> String {
         other => other.to_string(),
     }
 }
-
-/// Of records `first..`, those without a fault.
-pub(super) fn mask(first: usize, rows: usize, faults: &Faults) -> BooleanArray {
-    (first..first + rows).map(|record| Some(!faults.contains(record))).collect()
-}

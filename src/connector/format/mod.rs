@@ -17,25 +17,18 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 
 use self::csv::{Csv, Header};
 use self::json::Json;
 use self::records::{Faults, Records};
 use self::scalar::UnixUnit;
 use super::options::Given;
+use super::output::{CHUNK_ROWS, Output, row_ids};
 use super::{DeadLetter, Decoded, Decoder, Options, Payload, Unit};
 use crate::common::{Error, Result};
-use crate::types::{ROW_ID, StreamChunk};
 
 pub(super) use self::column::sql_name;
-
-/// Rows of a chunk at most.
-pub(super) const CHUNK_ROWS: usize = 8192;
 
 /// Bytes of a dead letter's record that are kept.
 const RAW_BYTES: usize = 64 << 10;
@@ -126,16 +119,15 @@ struct LineDecoder {
     unix: Option<UnixUnit>,
     max_record_bytes: usize,
     source: SchemaRef,
-    fields: Vec<FieldRef>,
-    schema: SchemaRef,
+    output: Output,
     records: Records,
     faults: Faults,
 }
 
 impl LineDecoder {
     fn new(format: LineFormat, source: SchemaRef, projection: Vec<usize>) -> Result<Self> {
-        let fields = projected(&source, &projection)?;
-        fields.iter().try_for_each(column::check)?;
+        let output = Output::new(&source, &projection)?;
+        output.fields.iter().try_for_each(column::check)?;
         let tokenizer = match format.csv {
             Some(csv) => {
                 let mut slots = vec![None; source.fields().len()];
@@ -144,15 +136,14 @@ impl LineDecoder {
                 }
                 Tokenizer::Csv(csv, slots)
             }
-            None => Tokenizer::Json(Json::new(fields.iter().map(|field| field.name().clone()).collect())),
+            None => Tokenizer::Json(Json::new(output.fields.iter().map(|field| field.name().clone()).collect())),
         };
         Ok(Self {
             tokenizer,
             unix: format.unix,
             max_record_bytes: format.max_record_bytes,
             source,
-            schema: with_row_id(&fields),
-            fields,
+            output,
             records: Records::default(),
             faults: Faults::default(),
         })
@@ -210,7 +201,7 @@ impl Decoder for LineDecoder {
             return Err(Error::internal(format!("a unit of {} bytes", data.len())));
         }
         let start = self.start(&unit, data);
-        self.records.clear(self.fields.len());
+        self.records.clear(self.output.fields.len());
         self.faults.clear();
         match &mut self.tokenizer {
             Tokenizer::Csv(csv, slots) => csv.tokenize(data, start, slots, &mut self.records, &mut self.faults),
@@ -228,54 +219,18 @@ impl Decoder for LineDecoder {
         let mut chunks = Vec::with_capacity(self.records.len().div_ceil(CHUNK_ROWS));
         for first in (0..self.records.len()).step_by(CHUNK_ROWS) {
             let rows = CHUNK_ROWS.min(self.records.len() - first);
-            let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.fields.len() + 1);
-            for (slot, field) in self.fields.iter().enumerate() {
+            let mut columns = Vec::with_capacity(self.output.fields.len() + 1);
+            for (slot, field) in self.output.fields.iter().enumerate() {
                 let texts = self.records.column(data, slot, first..first + rows);
                 columns.push(column::read(field, &texts, self.unix, &mut self.faults)?);
             }
-            columns.push(row_ids(unit.first_row_id + first as i64, rows));
-            let chunk = if self.faults.any_in(first..first + rows) {
-                let mask = column::mask(first, rows, &self.faults);
-                let nullable = RecordBatch::try_new(nullable(&self.schema), columns)?;
-                let good = filter_record_batch(&nullable, &mask)?;
-                RecordBatch::try_new(self.schema.clone(), good.columns().to_vec())?
-            } else {
-                RecordBatch::try_new(self.schema.clone(), columns)?
-            };
-            if chunk.num_rows() > 0 {
-                chunks.push(StreamChunk::inserts(chunk));
+            let good = self.faults.good(first..first + rows);
+            let chunk = self.output.chunk(columns, row_ids(unit.first_row_id + first as i64, rows), good.as_ref())?;
+            if !chunk.is_empty() {
+                chunks.push(chunk);
             }
         }
         let dead_letters = if self.faults.is_empty() { Vec::new() } else { self.dead_letters(&unit, data) };
         Ok(Decoded { chunks, dead_letters })
     }
-}
-
-/// The fields of `projection`, each column at most once.
-pub(super) fn projected(schema: &SchemaRef, projection: &[usize]) -> Result<Vec<FieldRef>> {
-    let mut fields = Vec::with_capacity(projection.len());
-    for (i, column) in projection.iter().enumerate() {
-        match schema.fields().get(*column) {
-            Some(field) if !projection[..i].contains(column) => fields.push(field.clone()),
-            _ => return Err(Error::internal(format!("a source's projection {projection:?} is not one"))),
-        }
-    }
-    Ok(fields)
-}
-
-/// What decoders give: the projected columns, then `_row_id`.
-pub(super) fn with_row_id(fields: &[FieldRef]) -> SchemaRef {
-    let row_id = Arc::new(Field::new(ROW_ID, DataType::Int64, false));
-    Arc::new(Schema::new(fields.iter().cloned().chain([row_id]).collect::<Vec<_>>()))
-}
-
-pub(super) fn row_ids(first: i64, rows: usize) -> ArrayRef {
-    Arc::new(Int64Array::from_iter_values(first..first + rows as i64))
-}
-
-/// The schema while rows that break NOT NULL are still in.
-pub(super) fn nullable(schema: &SchemaRef) -> SchemaRef {
-    Arc::new(Schema::new(
-        schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
-    ))
 }

@@ -2,6 +2,9 @@
 //! bad. Knows neither CSV nor JSON nor types.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+
+use arrow::array::BooleanArray;
 
 /// The place of one value: in the unit, or behind its end in the scratch area where unescaped values go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,16 +34,21 @@ impl Faults {
         self.0.entry(record as u32).or_insert_with(message);
     }
 
-    pub fn contains(&self, record: usize) -> bool {
-        !self.0.is_empty() && self.0.contains_key(&(record as u32))
-    }
-
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub fn any_in(&self, records: std::ops::Range<usize>) -> bool {
-        self.0.range(records.start as u32..records.end as u32).next().is_some()
+    /// Which of `records` have no fault; `None` if that is all of them.
+    pub fn good(&self, records: Range<usize>) -> Option<BooleanArray> {
+        let bad = self.0.range(records.start as u32..records.end as u32);
+        let mut good = None;
+        for (record, _) in bad {
+            let good = good.get_or_insert_with(|| vec![true; records.len()]);
+            if let Some(place) = good.get_mut(*record as usize - records.start) {
+                *place = false;
+            }
+        }
+        good.map(BooleanArray::from)
     }
 
     pub fn clear(&mut self) {
@@ -103,7 +111,7 @@ impl Records {
     }
 
     /// The values of column `slot` in `rows`, in a unit of `data`.
-    pub fn column<'a>(&'a self, data: &'a [u8], slot: usize, rows: std::ops::Range<usize>) -> Column<'a> {
+    pub fn column<'a>(&'a self, data: &'a [u8], slot: usize, rows: Range<usize>) -> Column<'a> {
         let cells = &self.cells[rows.start * self.width..rows.end * self.width];
         Column { data, scratch: &self.scratch, cells, width: self.width, slot, first: rows.start, rows: rows.len() }
     }

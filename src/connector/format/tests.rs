@@ -1,5 +1,9 @@
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+
 use super::*;
-use crate::types::pretty;
+use crate::types::{StreamChunk, pretty};
 
 fn options(pairs: &[(&str, &str)]) -> Options {
     pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
