@@ -171,11 +171,14 @@ pub struct TableLogRecord {
 }
 
 /// Opens the source `name`: checks every option and says which is wrong.
-pub fn source(_id: JobId, _name: &str, _options: &Options, _context: &Context) -> Result<Arc<dyn Source>> {
-    todo!()
+pub fn source(id: JobId, name: &str, options: &Options, context: &Context) -> Result<Arc<dyn Source>> {
+    match options.get("connector").map(String::as_str) {
+        Some("tcp") => tcp::source(id, name, options, context),
+        _ => file::source(options::Given { object: &format!("source \"{name}\""), options }, context),
+    }
 }
 
 /// Opens the sink `name`: checks every option and says which is wrong.
 pub fn sink(_id: JobId, _name: &str, _options: &Options, _context: &Context) -> Result<Arc<dyn Sink>> {
-    todo!()
+    Err(crate::common::Error::not_supported("sinks"))
 }
