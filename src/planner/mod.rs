@@ -1,1 +1,220 @@
-//! Binds, rewrites and lowers queries to stream plans. Pure: reads a catalog snapshot, writes plain data.
+//! Binds queries to a catalog snapshot, lowers them to stream plans, cuts those into fragments, explains them. Pure.
+//!
+//! ```text
+//! ast::Query --rewrite--> plain SQL --bind--> LogicalPlan --lower--> Node tree --fragment--> FragmentGraph
+//! ```
+//!
+//! Nothing here runs or is stored: callers pass a snapshot and a source of table ids, and get plain data back.
+
+mod bind;
+mod context;
+mod define;
+mod explain;
+mod fragment;
+mod lower;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion::logical_expr::LogicalPlan;
+
+pub use context::{Types, config};
+pub use define::{define_source, define_table};
+pub use explain::explain;
+
+use crate::catalog::def::{Column, Definition};
+use crate::catalog::{Snapshot, View};
+use crate::common::{Error, ErrorKind, Result};
+use crate::plan::FragmentGraph;
+use crate::sql;
+use crate::sql::ast;
+use crate::types::{JobId, TableId};
+
+use self::context::Context;
+use self::lower::{Lowered, Lowerer};
+
+/// A query that becomes a job.
+#[derive(Debug, Clone, Copy)]
+pub struct QuerySpec<'q> {
+    /// As parsed: windows are rewritten here.
+    pub query: &'q ast::Query,
+    /// Names for the columns, or none to keep the query's.
+    pub columns: &'q [String],
+    pub emit_on_window_close: bool,
+}
+
+/// A materialized view ready to be made.
+#[derive(Debug)]
+pub struct PlannedView {
+    pub graph: FragmentGraph,
+    /// Hidden key columns last.
+    pub columns: Vec<Column>,
+    /// The key of the stored rows, as column indices.
+    pub key: Vec<usize>,
+    pub table: TableId,
+    pub append_only: bool,
+    pub watermark_columns: Vec<usize>,
+    pub depends_on: Vec<JobId>,
+    /// For the user, as NOTICE.
+    pub notices: Vec<String>,
+}
+
+/// A sink ready to be made.
+#[derive(Debug)]
+pub struct PlannedSink {
+    pub graph: FragmentGraph,
+    /// What is written.
+    pub columns: Vec<Column>,
+    /// No retraction ever reaches the sink.
+    pub append_only: bool,
+    pub depends_on: Vec<JobId>,
+    pub notices: Vec<String>,
+}
+
+/// A view that is not materialized.
+#[derive(Debug)]
+pub struct PlannedQuery {
+    pub columns: Vec<Column>,
+    pub depends_on: Vec<JobId>,
+}
+
+/// Rewrites the windows of a query to plain SQL that DataFusion plans; the batch side needs nothing more of TUMBLE.
+pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot) -> Result<()> {
+    sql::window::rewrite(query, &|table| watermark_column(snapshot, table))
+}
+
+/// The query of a view, ready to be planned inline.
+pub fn view_query(view: &View, snapshot: &Snapshot) -> Result<Box<ast::Query>> {
+    let mut query = sql::parse_query(&view.query)?;
+    rewrite(&mut query, snapshot)?;
+    Ok(query)
+}
+
+/// Plans CREATE MATERIALIZED VIEW. `table_ids` gives ids for state tables, each new.
+///
+/// # Errors
+/// What the query has wrong, or `NotSupported` for what cannot be kept up to date yet.
+pub fn plan_materialized_view(
+    snapshot: &Snapshot,
+    spec: QuerySpec,
+    table_ids: &mut dyn FnMut() -> TableId,
+) -> Result<PlannedView> {
+    let bound = bind(snapshot, spec)?;
+    let mut lowerer = Lowerer::new(table_ids, spec.emit_on_window_close);
+    let lowered = lowerer.query(&bound.plan)?;
+    let (Lowered { node, visible }, table) = lowerer.materialize(lowered)?;
+    let notices = std::mem::take(&mut lowerer.notices);
+    let key = match &node.operator {
+        crate::plan::Operator::Materialize(m) => m.key.clone(),
+        _ => return Err(Error::internal("a view's plan does not end in Materialize")),
+    };
+    Ok(PlannedView {
+        columns: columns(&node.schema, visible),
+        key,
+        table,
+        append_only: node.properties.append_only,
+        watermark_columns: node.properties.watermark_columns.clone(),
+        graph: fragment::cut(node, table_ids),
+        depends_on: bound.depends_on,
+        notices,
+    })
+}
+
+/// Plans CREATE SINK; `id` is the sink's own.
+pub fn plan_sink(
+    snapshot: &Snapshot,
+    id: JobId,
+    name: &str,
+    spec: QuerySpec,
+    options: &BTreeMap<String, String>,
+    table_ids: &mut dyn FnMut() -> TableId,
+) -> Result<PlannedSink> {
+    let bound = bind(snapshot, spec)?;
+    let mut lowerer = Lowerer::new(table_ids, spec.emit_on_window_close);
+    let lowered = lowerer.query(&bound.plan)?;
+    let Lowered { node, visible } = lowerer.sink(lowered, id, name, options);
+    let notices = std::mem::take(&mut lowerer.notices);
+    let mut columns = columns(&node.schema, visible);
+    columns.truncate(visible);
+    Ok(PlannedSink {
+        columns,
+        append_only: node.properties.append_only,
+        graph: fragment::cut(node, table_ids),
+        depends_on: bound.depends_on,
+        notices,
+    })
+}
+
+/// Plans CREATE VIEW: checks the query and finds its columns. It need not be one that can be kept up to date.
+pub fn plan_view(snapshot: &Snapshot, query: &ast::Query, columns: &[String]) -> Result<PlannedQuery> {
+    let bound = named(snapshot, query, columns)?;
+    let fields = bound.plan.schema().as_arrow();
+    Ok(PlannedQuery { columns: self::columns(fields, fields.fields().len()), depends_on: bound.depends_on })
+}
+
+struct Bound {
+    plan: LogicalPlan,
+    depends_on: Vec<JobId>,
+}
+
+fn bind(snapshot: &Snapshot, spec: QuerySpec) -> Result<Bound> {
+    let Bound { plan, depends_on } = named(snapshot, spec.query, spec.columns)?;
+    let plan = bind::streaming(plan)?;
+    Ok(Bound { plan, depends_on })
+}
+
+/// Names and types resolved, columns named as asked.
+fn named(snapshot: &Snapshot, query: &ast::Query, columns: &[String]) -> Result<Bound> {
+    let context = Context::new(snapshot);
+    let mut query = query.clone();
+    rewrite(&mut query, snapshot)?;
+    let mut plan = bind::plan(&context, &query)?;
+    let fields = plan.schema().fields().len();
+    if !columns.is_empty() {
+        if columns.len() != fields {
+            return Err(Error::new(
+                ErrorKind::InvalidDefinition,
+                format!("{} column names are given for {fields} columns", columns.len()),
+            )
+            .with_hint("name every column of the query, or none"));
+        }
+        unique(columns.iter())?;
+        plan = context::renamed(plan, columns.iter().map(String::as_str))?;
+    }
+    unique(plan.schema().fields().iter().map(|f| f.name()))?;
+    Ok(Bound { depends_on: context.used(), plan })
+}
+
+fn unique<'n>(names: impl Iterator<Item = &'n String>) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once"))
+                .with_hint("give one of them another name with AS"));
+        }
+    }
+    Ok(())
+}
+
+fn columns(schema: &Schema, visible: usize) -> Vec<Column> {
+    let column = |(i, field): (usize, &Arc<arrow::datatypes::Field>)| Column {
+        hidden: i >= visible,
+        ..Column::new(field.name(), field.data_type().clone(), field.is_nullable())
+    };
+    schema.fields().iter().enumerate().map(column).collect()
+}
+
+/// The first column of a relation that carries a watermark.
+fn watermark_column(snapshot: &Snapshot, table: &ast::ObjectName) -> Option<String> {
+    let object = snapshot.get(&sql::name::object_name(table).ok()?)?;
+    let column = match &object.definition {
+        Definition::Source(s) => s.watermark.as_ref()?.column,
+        Definition::Table(t) => t.watermark.as_ref()?.column,
+        Definition::MaterializedView(v) => *v.watermark_columns.first()?,
+        Definition::View(_) | Definition::Sink(_) => return None,
+    };
+    object.definition.columns().get(column).map(|c| c.name.clone())
+}

@@ -1,0 +1,189 @@
+//! A fragment graph as the text of EXPLAIN CREATE MATERIALIZED VIEW.
+//!
+//! ```text
+//! Fragment 1, by auction, window_start
+//!   Materialize key: window_start, auction | key: … | watermark: window_start | state tables: 1
+//!     HashAgg final group: auction, window_start [window_start closes] …
+//!       Exchange from fragment 0, by auction, window_start
+//! ```
+
+use std::fmt::Write;
+
+use arrow::datatypes::Schema;
+use datafusion::physical_expr_common::physical_expr::fmt_sql;
+
+use crate::plan::{
+    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, HashAgg, Node, Operator, SourceRead, TableRead,
+};
+use crate::sql;
+use crate::types::Conflict;
+
+/// The plan as text, the fragment of the result first.
+pub fn explain(graph: &FragmentGraph) -> String {
+    let mut text = String::new();
+    for fragment in graph.fragments.iter().rev() {
+        let actors = if fragment.single { "one actor" } else { "parallel" };
+        let _ = writeln!(text, "Fragment {}: {actors}", fragment.id);
+        node(&fragment.root, graph, 1, &mut text);
+    }
+    text
+}
+
+fn node(n: &Node, graph: &FragmentGraph, depth: usize, text: &mut String) {
+    let indent = "  ".repeat(depth);
+    let _ = writeln!(text, "{indent}{}{}", operator(n, graph), properties(n));
+    for input in &n.inputs {
+        node(input, graph, depth + 1, text);
+    }
+}
+
+fn operator(n: &Node, graph: &FragmentGraph) -> String {
+    let name = n.operator.name();
+    match &n.operator {
+        Operator::Source(read) => format!("{name} {}", source(read)),
+        Operator::TableScan(read) => format!("{name} {}", table(read)),
+        Operator::Filter { predicate } => format!("{name} {}", text_of(predicate)),
+        Operator::Project { exprs, .. } => {
+            let list: Vec<String> = exprs
+                .iter()
+                .zip(n.schema.fields())
+                .map(|(expr, field)| match expr.as_column() {
+                    Some(i) if expr.input().field(i).name() == field.name() => field.name().clone(),
+                    Some(i) => format!("{} AS {}", expr.input().field(i).name(), field.name()),
+                    None => format!("{} AS {}", text_of(expr), field.name()),
+                })
+                .collect();
+            format!("{name} {}", list.join(", "))
+        }
+        Operator::Watermark { column, delay_micros, .. } => {
+            format!("{name} {} - {} ms", n.schema.field(*column).name(), *delay_micros as f64 / 1000.0)
+        }
+        Operator::HashAgg(agg) => format!("{name} {}", hash_agg(agg)),
+        Operator::Union => name.to_string(),
+        Operator::Exchange { distribution } => {
+            let from: Vec<String> = graph.edges.iter().filter(|e| e.leaf == n.id).map(|e| e.from.to_string()).collect();
+            format!("{name} from fragment {}, {}", from.join(", "), placed(distribution, &n.schema))
+        }
+        Operator::Materialize(m) => {
+            let conflict = match m.conflict {
+                Conflict::Unchecked => "",
+                Conflict::Overwrite => ", on conflict overwrite",
+                Conflict::DoNothing => ", on conflict do nothing",
+                Conflict::UpdateIfNotNull => ", on conflict update if not null",
+            };
+            match m.key.as_slice() {
+                [] => format!("{name} one row"),
+                key => format!("{name} by {}{conflict}", columns(key, &n.schema)),
+            }
+        }
+        Operator::Sink(s) => format!("{name} {} ({})", s.name, columns(&s.columns, &n.schema)),
+    }
+}
+
+fn properties(n: &Node) -> String {
+    let p = &n.properties;
+    let mut parts = Vec::new();
+    if !p.stream_key.is_empty() {
+        parts.push(format!("key: {}", columns(&p.stream_key, &n.schema)));
+    }
+    if !matches!(n.operator, Operator::Exchange { .. }) && p.distribution != Distribution::Any {
+        parts.push(placed(&p.distribution, &n.schema));
+    }
+    if p.append_only {
+        parts.push("append-only".into());
+    }
+    if !p.watermark_columns.is_empty() {
+        parts.push(format!("watermark: {}", columns(&p.watermark_columns, &n.schema)));
+    }
+    let own = Node { inputs: Vec::new(), ..n.clone() };
+    match own.state_tables().len() {
+        0 => {}
+        tables => parts.push(format!("state tables: {tables}")),
+    }
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!(" [{}]", parts.join("; ")),
+    }
+}
+
+fn source(read: &SourceRead) -> String {
+    let connector = read.options.get("connector").map_or("log", String::as_str);
+    format!("{} ({}) from {connector}", read.name, columns(&read.projection, &read.full_schema))
+}
+
+fn table(read: &TableRead) -> String {
+    format!("{} ({})", read.name, columns(&read.projection, &read.full_schema))
+}
+
+fn hash_agg(agg: &HashAgg) -> String {
+    let phase = match agg.phase {
+        AggPhase::Partial => "partial",
+        AggPhase::Final => "final",
+        AggPhase::Single => "single",
+    };
+    let mut text = phase.to_string();
+    if !agg.group.is_empty() {
+        let _ = write!(text, ", group by {}", columns(&agg.group, &agg.rows));
+    }
+    let calls: Vec<String> = agg.aggs.iter().map(call).collect();
+    if !calls.is_empty() {
+        let _ = write!(text, ": {}", calls.join(", "));
+    }
+    if agg.emit_on_close {
+        text.push_str(", emit on window close");
+    }
+    text
+}
+
+fn call(call: &AggCall) -> String {
+    let method = match call.method {
+        AggMethod::Merge => "merge",
+        AggMethod::Linear => "linear",
+        AggMethod::Values => "values",
+    };
+    let args: Vec<String> = call.args.iter().map(text_of).collect();
+    let distinct = if call.distinct { "DISTINCT " } else { "" };
+    let mut text = format!("{}({distinct}{})", call.function, args.join(", "));
+    if let Some(filter) = &call.filter {
+        let _ = write!(text, " FILTER (WHERE {})", text_of(filter));
+    }
+    format!("{text} {{{method}}}")
+}
+
+/// An expression with names instead of positions, and intervals as SQL writes them.
+fn text_of(expr: &Expr) -> String {
+    let mut text = fmt_sql(expr.physical().as_ref()).to_string();
+    while let Some(start) = text.find(INTERVAL)
+        && let Some(length) = text.get(start..).and_then(|rest| rest.find('}'))
+    {
+        let parts: Vec<i64> = text
+            .get(start..start + length)
+            .unwrap_or_default()
+            .split([' ', ','])
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let interval = match parts.as_slice() {
+            [0, 0, nanoseconds] if nanoseconds % 1000 == 0 => sql::interval::sql(nanoseconds / 1000),
+            [months, days, nanoseconds] => format!("INTERVAL '{months} mons {days} days {nanoseconds} ns'"),
+            _ => "INTERVAL".into(),
+        };
+        text.replace_range(start..=start + length, &interval);
+    }
+    text
+}
+
+/// How Arrow begins an interval.
+const INTERVAL: &str = "IntervalMonthDayNano {";
+
+fn placed(distribution: &Distribution, schema: &Schema) -> String {
+    match distribution {
+        Distribution::Single => "single".into(),
+        Distribution::Hash(by) => format!("hash({})", columns(by, schema)),
+        Distribution::Any => "any".into(),
+    }
+}
+
+fn columns(indices: &[usize], schema: &Schema) -> String {
+    let names: Vec<&str> = indices.iter().map(|i| schema.fields().get(*i).map_or("?", |f| f.name().as_str())).collect();
+    names.join(", ")
+}

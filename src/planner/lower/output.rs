@@ -1,0 +1,126 @@
+//! The roots: what a view or a table materializes, what a sink writes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::project::Columns;
+use super::{Lowered, Lowerer};
+use crate::catalog::def::{self, Column, Watermark};
+use crate::common::{Error, Result};
+use crate::plan::{Distribution, Materialize, Node, Operator, Properties, SinkOp, SourceRead};
+use crate::types::{Conflict, JobId, ROW_ID, TableId, key};
+
+/// A table's job.
+pub(crate) struct TablePlan {
+    pub root: Node,
+    pub table: TableId,
+}
+
+/// What is known of a table before its job is planned.
+pub(crate) struct TableSpec<'t> {
+    pub id: JobId,
+    pub name: &'t str,
+    /// With the hidden `_row_id` last when the table has no key.
+    pub columns: &'t [Column],
+    pub primary_key: &'t [usize],
+    pub conflict: Conflict,
+    pub watermark: Option<&'t Watermark>,
+    /// Empty for a table that only takes DML: it reads its log.
+    pub options: &'t BTreeMap<String, String>,
+    pub append_only: bool,
+}
+
+impl Lowerer<'_> {
+    /// The visible columns and the key, kept by key.
+    pub fn materialize(&mut self, input: Lowered) -> Result<(Lowered, TableId)> {
+        let input = self.trimmed(input);
+        let Properties { stream_key, watermark_columns, .. } = input.properties();
+        // Time first: live windows then share few pages, and a closed one leaves whole pages behind.
+        let (mut sorted, rest): (Vec<usize>, Vec<usize>) =
+            stream_key.iter().partition(|column| watermark_columns.contains(column));
+        sorted.extend(rest);
+        check_key(&input, &sorted)?;
+        let table = self.table_id();
+        let operator = Operator::Materialize(Materialize { table, key: sorted, conflict: Conflict::Unchecked });
+        let (schema, properties) = (Arc::clone(input.schema()), input.properties().clone());
+        let Lowered { node: input, visible } = input;
+        Ok((Lowered { node: self.node(operator, vec![input], schema, properties), visible }, table))
+    }
+
+    pub fn sink(&mut self, input: Lowered, id: JobId, name: &str, options: &BTreeMap<String, String>) -> Lowered {
+        let Lowered { node: input, visible } = input;
+        let columns = (0..visible).collect();
+        let operator = Operator::Sink(SinkOp { sink: id, name: name.into(), options: options.clone(), columns });
+        let (schema, properties) = (Arc::clone(&input.schema), input.properties.clone());
+        Lowered { node: self.node(operator, vec![input], schema, properties), visible }
+    }
+
+    /// The table's log or connector, placed by key, materialized.
+    pub fn table_job(&mut self, spec: &TableSpec) -> TablePlan {
+        let visible: Vec<Column> = spec.columns.iter().filter(|c| !c.hidden).cloned().collect();
+        let offsets = self.table_id();
+        let changes = spec.options.is_empty();
+        let keyed = !spec.columns.iter().any(|c| c.hidden && c.name == ROW_ID);
+        let read = SourceRead {
+            source: spec.id,
+            name: spec.name.into(),
+            options: spec.options.clone(),
+            full_schema: def::schema(&visible),
+            projection: (0..visible.len()).collect(),
+            changes,
+            offsets,
+        };
+        // Where a later row replaces an earlier one, their order counts: one reader.
+        let distribution = if changes || keyed { Distribution::Single } else { Distribution::Any };
+        let append_only = !changes || spec.append_only;
+        let source = self.source_node(read, distribution, append_only);
+        let row_id = visible.len();
+        let mut input = match spec.watermark {
+            Some(w) => self.watermark(source, w.column, w.delay_micros),
+            None => source,
+        };
+        if keyed {
+            let lowered = Lowered { node: input, visible: row_id };
+            let mut columns = Columns::new();
+            for column in 0..row_id {
+                columns.push_column(&lowered, column);
+            }
+            input = self.project(lowered, columns, row_id).node;
+        }
+        let key = if keyed { spec.primary_key.to_vec() } else { vec![row_id] };
+        let mut placed = self.exchange(input, Distribution::Hash(key.clone()));
+        placed.properties.stream_key = key.clone();
+        let table = self.table_id();
+        let properties = Properties { append_only: spec.append_only, ..placed.properties.clone() };
+        let schema = Arc::clone(&placed.schema);
+        let operator = Operator::Materialize(Materialize { table, key, conflict: spec.conflict });
+        TablePlan { root: self.node(operator, vec![placed], schema, properties), table }
+    }
+
+    /// Leaves out hidden columns that the key does not need.
+    fn trimmed(&mut self, input: Lowered) -> Lowered {
+        let needed = |c: &usize| *c < input.visible || input.properties().stream_key.contains(c);
+        let kept: Vec<usize> = (0..input.schema().fields().len()).filter(needed).collect();
+        let visible = input.visible;
+        let mut columns = Columns::new();
+        for column in kept {
+            columns.push_column(&input, column);
+        }
+        self.project(input, columns, visible)
+    }
+}
+
+fn check_key(input: &Lowered, key_columns: &[usize]) -> Result<()> {
+    for column in key_columns {
+        let field = input.schema().field(*column);
+        if !key::is_encodable(field.data_type()) {
+            return Err(Error::not_supported(format!(
+                "column \"{}\" of type {} cannot be part of the view's key",
+                field.name(),
+                field.data_type()
+            ))
+            .with_hint("cast it to VARCHAR"));
+        }
+    }
+    Ok(())
+}
