@@ -116,6 +116,8 @@ pub(crate) mod tests {
     use arrow::datatypes::SchemaRef;
     use arrow::util::display::{ArrayFormatter, FormatOptions};
     use datafusion::common::DFSchema;
+    use datafusion::logical_expr::simplify::SimplifyContext;
+    use datafusion::optimizer::simplify_expressions::ExprSimplifier;
     use datafusion::prelude::{SessionConfig, SessionContext};
 
     use super::*;
@@ -134,8 +136,11 @@ pub(crate) mod tests {
 
     pub(crate) fn try_physical(sql: &str, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
         let context = session();
-        let schema = DFSchema::try_from(Arc::clone(schema))?;
+        let schema = Arc::new(DFSchema::try_from(Arc::clone(schema))?);
         let logical = context.parse_sql_expr(sql, &schema)?;
+        // Some functions exist only until they are simplified away, as the planner does.
+        let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::clone(&schema)).build());
+        let logical = simplifier.simplify(simplifier.coerce(logical, &schema)?)?;
         Ok(context.create_physical_expr(logical, &schema)?)
     }
 

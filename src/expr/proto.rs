@@ -107,8 +107,8 @@ mod tests {
             "INTERVAL '1 month 2 days'",
             "CAST(1.5 AS DECIMAL(10, 2))",
             "X'00ff'",
-            "arrow_cast(1, 'UInt8')",
-            "arrow_cast(1, 'Float32')",
+            "CAST(1 AS TINYINT UNSIGNED)",
+            "CAST(1 AS REAL)",
             "a & 3",
             "b << 2",
         ];

@@ -3,6 +3,22 @@
 //! An operator sees its inputs by port, writes to [`Output`], and keeps state in `StateWriter`s. It is synchronous and
 //! never waits on anything but a state read.
 
+pub mod build;
+mod event_time;
+mod filter;
+mod hash_agg;
+mod letter;
+mod materialize;
+mod project;
+mod union;
+mod watermark;
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod tests;
+
+pub use build::build;
+
 use arrow::datatypes::SchemaRef;
 
 use super::message::{Barrier, Watermark};

@@ -1,0 +1,56 @@
+//! A run: what one writer changed in one epoch, sealed. Knows no pages.
+//!
+//! Sealing costs the processing thread next to nothing: the index and the order are made when first asked for, which
+//! for the order is in the commit's thread or a reader's.
+
+use std::sync::{Arc, OnceLock};
+
+use super::changes::{self, ChangeBatch, Index, Position};
+use crate::types::Epoch;
+
+pub(super) struct Run {
+    epoch: Epoch,
+    batches: Vec<ChangeBatch>,
+    index: OnceLock<Index>,
+    sorted: OnceLock<Vec<Position>>,
+}
+
+impl Run {
+    /// `index` may have been built while the epoch was open.
+    pub(super) fn new(epoch: Epoch, batches: Vec<ChangeBatch>, index: Option<Index>) -> Arc<Self> {
+        let index = index.map_or_else(OnceLock::new, OnceLock::from);
+        Arc::new(Self { epoch, batches, index, sorted: OnceLock::new() })
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(super) fn batches(&self) -> &[ChangeBatch] {
+        &self.batches
+    }
+
+    /// Changes in it, those of one key counted each.
+    pub(super) fn len(&self) -> usize {
+        self.batches.iter().map(ChangeBatch::len).sum()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.batches.iter().map(|b| b.bytes).sum()
+    }
+
+    /// The last change of `key`.
+    pub(super) fn find(&self, key: &[u8]) -> Option<Position> {
+        let index = self.index.get_or_init(|| {
+            let mut index = Index::default();
+            index.extend(&self.batches);
+            index
+        });
+        index.find(&self.batches, key)
+    }
+
+    /// The last change of each key, in key order.
+    pub(super) fn sorted(&self) -> &[Position] {
+        self.sorted.get_or_init(|| changes::sort(&self.batches))
+    }
+}

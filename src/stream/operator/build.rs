@@ -1,0 +1,40 @@
+//! From a plan node to the operator that runs it. What reads or writes the outer world is built elsewhere.
+
+use std::sync::Arc;
+
+use super::filter::Filter;
+use super::hash_agg::HashAgg;
+use super::materialize::Materialize;
+use super::project::Project;
+use super::union::Union;
+use super::watermark::Watermark;
+use super::{BuildContext, StreamOperator};
+use crate::common::{Error, Result};
+use crate::plan::{Node, Operator};
+
+/// Builds the operator of `node` alone, its state tables opened.
+///
+/// # Errors
+/// `Internal` for sources, scans, exchanges and sinks: the job layer builds those.
+pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOperator>> {
+    let name = format!("{} {}", node.operator.name(), node.id);
+    Ok(match &node.operator {
+        Operator::Filter { predicate } => Box::new(Filter::new(name, Arc::clone(predicate.physical()))),
+        Operator::Project { exprs, watermarks } => Box::new(Project {
+            name,
+            exprs: exprs.iter().map(|e| Arc::clone(e.physical())).collect(),
+            watermarks: watermarks.clone(),
+            input: Arc::clone(&context.input),
+            output: Arc::clone(&node.schema),
+        }),
+        Operator::Watermark { column, delay_micros, state } => {
+            Box::new(Watermark::new(name, *column, *delay_micros, *state, context)?)
+        }
+        Operator::HashAgg(agg) => Box::new(HashAgg::new(name, agg, node, context)?),
+        Operator::Union => Box::new(Union::new(node.inputs.len())),
+        Operator::Materialize(op) => Box::new(Materialize::new(name, op, &node.schema, context)?),
+        Operator::Source(_) | Operator::TableScan(_) | Operator::Exchange { .. } | Operator::Sink(_) => {
+            return Err(Error::internal(format!("{name} is not built from state alone")));
+        }
+    })
+}

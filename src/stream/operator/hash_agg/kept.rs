@@ -1,0 +1,296 @@
+//! The kept state of a final aggregation: one row a group. Merges an epoch's delta into it, and closes windows.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array, new_null_array};
+use arrow::compute::{filter, filter_record_batch, take_record_batch};
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+
+use super::calls::{Call, Calls, columns};
+use super::change::{Before, Target};
+use super::delta::Touched;
+use super::keys::{self, Layout};
+use crate::common::{Error, Result};
+use crate::expr::aggregate::Results;
+use crate::plan::HashAgg;
+use crate::state::{Lookup, StateWriter};
+use crate::stream::operator::{BuildContext, event_time};
+use crate::types::time::END_OF_TIME;
+use crate::types::{Epoch, Keys, TableId, key};
+
+/// Groups that are closed at once.
+const CLOSE_ROWS: usize = 65_536;
+
+pub(super) struct Kept {
+    state: StateWriter,
+    /// Group columns, then the states of the calls; all nullable.
+    schema: SchemaRef,
+    layout: Layout,
+    groups: usize,
+    /// A group is there as long as it has rows: the first call counts them.
+    counts_rows: bool,
+    /// Emit a group's row once, when its window closes.
+    on_close: bool,
+    actor: usize,
+    /// Windows below it are closed, here or by an actor that ran before.
+    closed: Option<i64>,
+    /// Open windows start here, at the earliest.
+    first_open: Option<i64>,
+}
+
+impl Kept {
+    pub(super) fn new(agg: &HashAgg, table: TableId, layout: Layout, context: &BuildContext<'_>) -> Result<Self> {
+        let fields: Vec<Field> =
+            agg.state_schema()?.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let state = context.store.table(table, Arc::clone(&schema))?.writer();
+        let mut kept = Self {
+            state,
+            schema,
+            layout,
+            groups: agg.group.len(),
+            counts_rows: !agg.append_only,
+            on_close: agg.emit_on_close,
+            actor: context.actor,
+            closed: None,
+            first_open: None,
+        };
+        kept.restore()?;
+        Ok(kept)
+    }
+
+    /// Actors close together, but there may have been more of them or fewer: nothing is open twice and nothing is
+    /// passed over.
+    fn restore(&mut self) -> Result<()> {
+        let Some((window, _)) = self.layout.window.as_ref().filter(|_| self.on_close) else { return Ok(()) };
+        for (_, rows) in self.state.scan(&keys::closed_keys(), None)? {
+            for micros in event_time::micros(rows.column(*window))?.iter().flatten() {
+                self.closed = self.closed.max(Some(micros));
+                self.first_open = Some(self.first_open.map_or(micros, |f| f.min(micros)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows of windows below it came too late.
+    pub(super) fn closed(&self) -> Option<i64> {
+        self.closed
+    }
+
+    pub(super) fn seal(&mut self, epoch: Epoch) {
+        self.state.seal(epoch);
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.state.open_bytes()
+    }
+
+    /// Merges the touched groups into the state and, unless rows wait for their window's end, sends what changed.
+    pub(super) fn merge(&mut self, touched: Touched, calls: &mut Calls, target: &mut Target<'_>) -> Result<()> {
+        let Touched { groups, mut accumulators, total } = touched;
+        let keys = self.layout.encode(&groups, total)?;
+        let (found, before_rows) = found(self.state.get(&keys)?)?;
+        let mut states = groups.clone();
+        for (call, accumulator) in calls.calls.iter_mut().zip(&mut accumulators) {
+            match accumulator {
+                Some(accumulator) => {
+                    if let Some(values) = &mut call.values {
+                        let new = values.settle(&keys)?;
+                        accumulator.update(&new.columns, Some(&new.weights), &new.groups, None, total)?;
+                    }
+                    if !found.is_empty() {
+                        let kept = columns(before_rows.columns(), &call.states)?;
+                        accumulator.merge(&kept, &found, total)?;
+                    }
+                    states.extend(accumulator.state()?);
+                }
+                None => states.push(self.values_state(call, &keys)?),
+            }
+        }
+        let present = self.present(&states, total)?;
+        let after_rows = RecordBatch::try_new(Arc::clone(&self.schema), states)?;
+        if !self.on_close {
+            let before = self.rows(&calls.calls, &before_rows)?;
+            let after = self.rows(&calls.calls, &after_rows)?;
+            for (group, error) in &after.failed {
+                // Told once, when it comes to be.
+                let row = found.binary_search(group).ok();
+                if present[*group] && !row.is_some_and(|row| before.failed.iter().any(|(r, _)| *r == row)) {
+                    target.failed(&after.columns, *group, error)?;
+                }
+            }
+            let mut exists = present.clone();
+            for (group, _) in &after.failed {
+                exists[*group] = false;
+            }
+            let before = without_failed(before, found)?;
+            target.changes(&before, &after.columns, &exists)?;
+        }
+        let puts = present.contains(&false).then(|| BooleanArray::from(present));
+        self.state.write(keys, after_rows, puts)
+    }
+
+    /// Which of the touched groups are there after the epoch.
+    fn present(&self, states: &[ArrayRef], total: usize) -> Result<Vec<bool>> {
+        if !self.counts_rows || self.groups == 0 {
+            return Ok(vec![true; total]);
+        }
+        let counts = states
+            .get(self.groups)
+            .and_then(|c| c.as_primitive_opt::<Int64Type>())
+            .ok_or_else(|| Error::internal("a group without a count of rows"))?;
+        match counts.values().iter().find(|c| **c < 0) {
+            Some(count) => Err(Error::internal(format!("a group has {count} rows: more retracted than inserted"))),
+            None => Ok(counts.values().iter().map(|c| *c > 0).collect()),
+        }
+    }
+
+    /// The last result of a call that keeps its values; only at the close when it is shown only then.
+    fn values_state(&self, call: &mut Call, keys: &Keys) -> Result<ArrayRef> {
+        let Some(values) = &mut call.values else { return Err(Error::internal("a call without values")) };
+        values.settle(keys)?;
+        match self.on_close {
+            true => Ok(new_null_array(&call.aggregate.result_type(), keys.len())),
+            false => values.results(&call.aggregate, keys),
+        }
+    }
+
+    /// Group columns and results of state rows.
+    fn rows(&self, calls: &[Call], states: &RecordBatch) -> Result<ResultRows> {
+        let hidden = usize::from(self.counts_rows);
+        let mut all = columns(states.columns(), &(0..self.groups))?;
+        let mut failed = Vec::new();
+        for call in calls.iter().skip(hidden) {
+            let state = columns(states.columns(), &call.states)?;
+            if call.aggregate.keeps_values() {
+                all.extend(state);
+                continue;
+            }
+            let Results { values, failed: rows } = call.aggregate.results(&state, states.num_rows())?;
+            all.push(values);
+            failed.extend(rows.into_iter().map(|(row, e)| (row, e.context(call.aggregate.name()))));
+        }
+        failed.sort_by_key(|(row, _)| *row);
+        failed.dedup_by_key(|(row, _)| *row);
+        Ok(ResultRows { columns: all, failed })
+    }
+
+    /// Sends the rows of windows that end at or below `watermark`, in window order, and frees their state.
+    pub(super) fn close(&mut self, watermark: i64, calls: &mut Calls, target: &mut Target<'_>) -> Result<()> {
+        let Some((window, _)) = self.layout.window.clone() else { return Ok(()) };
+        if self.closed.is_some_and(|c| c >= watermark) && self.first_open == self.closed {
+            return Ok(());
+        }
+        let watermark = self.closed.map_or(watermark, |c| c.max(watermark));
+        let mut range = self.layout.up_to(self.first_open, watermark)?;
+        loop {
+            let batches = self.state.scan(&range, Some(CLOSE_ROWS))?;
+            let scanned: usize = batches.iter().map(|(keys, _)| keys.len()).sum();
+            let Some(last) = batches.iter().rev().find(|(k, _)| !k.is_empty()).map(|(k, _)| k.value(k.len() - 1))
+            else {
+                break;
+            };
+            range.start = std::ops::Bound::Excluded(last.to_vec());
+            for (keys, rows) in batches {
+                self.close_rows((window, watermark), keys, rows, calls, target)?;
+            }
+            if scanned < CLOSE_ROWS {
+                break;
+            }
+        }
+        self.closed = Some(watermark);
+        self.first_open = Some(watermark);
+        self.write_closed(watermark)
+    }
+
+    fn close_rows(
+        &mut self,
+        (window, watermark): (usize, i64),
+        keys: Keys,
+        rows: RecordBatch,
+        calls: &mut Calls,
+        target: &mut Target<'_>,
+    ) -> Result<()> {
+        let starts = event_time::micros(rows.column(window))?;
+        let windows = key::encode(&[Arc::clone(rows.column(window))], rows.num_rows())?;
+        let mine: BooleanArray = (0..keys.len())
+            .map(|row| {
+                let closed = watermark == END_OF_TIME || starts.is_valid(row) && starts.value(row) < watermark;
+                Some(closed && self.layout.owns(keys.value(row), windows.value(row).len()))
+            })
+            .collect();
+        let rows = filter_record_batch(&rows, &mine)?;
+        let keys = filter(&keys, &mine)?.as_binary::<i32>().clone();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut states = rows.columns().to_vec();
+        for call in &mut calls.calls {
+            let Some(values) = &mut call.values else { continue };
+            if call.aggregate.keeps_values() {
+                states[call.states.start] = values.results(&call.aggregate, &keys)?;
+            }
+            values.remove(&keys)?;
+        }
+        let done = self.rows(&calls.calls, &RecordBatch::try_new(Arc::clone(&self.schema), states)?)?;
+        let mut exists = vec![true; keys.len()];
+        for (row, error) in &done.failed {
+            exists[*row] = false;
+            target.failed(&done.columns, *row, error)?;
+        }
+        target.rows(&done.columns, &exists)?;
+        let puts = BooleanArray::from(vec![false; keys.len()]);
+        self.state.write(keys, rows, Some(puts))
+    }
+
+    fn write_closed(&mut self, watermark: i64) -> Result<()> {
+        let Some((window, data_type)) = &self.layout.window else { return Ok(()) };
+        let columns = self
+            .schema
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(i, field)| match i == *window {
+                true => event_time::instant(watermark, data_type),
+                false => Ok(new_null_array(field.data_type(), 1)),
+            })
+            .collect::<Result<_>>()?;
+        let row = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        let key = keys::closed_key(self.actor);
+        self.state.write(Keys::from(vec![key.as_slice()]), row, None)
+    }
+}
+
+struct ResultRows {
+    columns: Vec<ArrayRef>,
+    /// Rows without a result, rising.
+    failed: Vec<(usize, Error)>,
+}
+
+/// The touched groups that were found, rising, and their rows in that order.
+fn found(lookup: Lookup) -> Result<(Vec<usize>, RecordBatch)> {
+    let hits = lookup.index.iter().enumerate().filter_map(|(group, at)| at.map(|at| (group, u64::from(at))));
+    let (groups, at): (Vec<usize>, Vec<u64>) = hits.unzip();
+    let in_order = at.len() == lookup.rows.num_rows() && at.iter().enumerate().all(|(i, at)| i as u64 == *at);
+    let rows = match in_order {
+        true => lookup.rows,
+        false => take_record_batch(&lookup.rows, &UInt64Array::from(at))?,
+    };
+    Ok((groups, rows))
+}
+
+/// What had been sent before: rows that had no result were not.
+fn without_failed(rows: ResultRows, mut groups: Vec<usize>) -> Result<Before> {
+    if rows.failed.is_empty() {
+        return Ok(Before { columns: rows.columns, groups });
+    }
+    let mut keep = vec![true; groups.len()];
+    for (row, _) in &rows.failed {
+        keep[*row] = false;
+    }
+    let mut kept = keep.iter();
+    groups.retain(|_| *kept.next().unwrap_or(&false));
+    let mask = BooleanArray::from(keep);
+    let columns = rows.columns.iter().map(|c| Ok(filter(c, &mask)?)).collect::<Result<_>>()?;
+    Ok(Before { columns, groups })
+}

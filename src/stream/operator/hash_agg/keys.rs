@@ -1,0 +1,88 @@
+//! Keys of a group's state: `[window] | virtual node | the other group columns`.
+//!
+//! The window comes first so that live windows share pages and a range below the watermark is what has closed; the
+//! virtual node lets an actor tell its own groups from those of others after a change of parallelism.
+
+use std::ops::{Bound, Range};
+
+use arrow::array::{ArrayRef, BinaryBuilder};
+use arrow::datatypes::DataType;
+
+use crate::common::{Error, Result};
+use crate::state::KeyRange;
+use crate::stream::operator::event_time;
+use crate::types::time::END_OF_TIME;
+use crate::types::{Keys, key, vnode};
+
+/// Above every group key, which starts with the marker of a null or of a value.
+const CLOSED: u8 = 0xff;
+
+pub(super) struct Layout {
+    /// Which group column is the window, with its type.
+    pub window: Option<(usize, DataType)>,
+    /// Group columns that place a group: what the exchange before hashes.
+    pub distribution: Vec<usize>,
+    /// The virtual nodes of this actor.
+    pub vnodes: Range<usize>,
+}
+
+impl Layout {
+    pub(super) fn encode(&self, groups: &[ArrayRef], rows: usize) -> Result<Keys> {
+        let pick = |indices: &mut dyn Iterator<Item = usize>| -> Result<Keys> {
+            let columns: Vec<ArrayRef> = indices.filter_map(|i| groups.get(i).cloned()).collect();
+            key::encode(&columns, rows)
+        };
+        let window = self.window.as_ref().map(|(w, _)| *w);
+        let windows = pick(&mut window.into_iter())?;
+        let rest = pick(&mut (0..groups.len()).filter(|i| Some(*i) != window))?;
+        let placed = pick(&mut self.distribution.iter().copied())?;
+        let bytes = windows.values().len() + rest.values().len() + rows;
+        let mut keys = BinaryBuilder::with_capacity(rows, bytes);
+        let mut key = Vec::with_capacity(64);
+        for row in 0..rows {
+            key.clear();
+            key.extend_from_slice(windows.value(row));
+            key.push(vnode(placed.value(row)));
+            key.extend_from_slice(rest.value(row));
+            keys.append_value(&key);
+        }
+        Ok(keys.finish())
+    }
+
+    /// Whether the group under this key is this actor's; `window` is the length of the key's window part.
+    pub(super) fn owns(&self, key: &[u8], window: usize) -> bool {
+        key.get(window).is_some_and(|vnode| self.vnodes.contains(&usize::from(*vnode)))
+    }
+
+    /// Keys of windows from `from` (all, without it) up to the one that holds `watermark`; at the end of time also
+    /// those without a window.
+    pub(super) fn up_to(&self, from: Option<i64>, watermark: i64) -> Result<KeyRange> {
+        let start = match from {
+            Some(from) => Bound::Included(self.window_key(from)?),
+            None => Bound::Unbounded,
+        };
+        let end = match watermark {
+            END_OF_TIME => Bound::Excluded(vec![CLOSED]),
+            micros => key::prefix_end(&self.window_key(micros)?).map_or(Bound::Unbounded, Bound::Excluded),
+        };
+        Ok(KeyRange { start, end })
+    }
+
+    fn window_key(&self, micros: i64) -> Result<Vec<u8>> {
+        let (_, data_type) =
+            self.window.as_ref().ok_or_else(|| Error::internal("an aggregation without a window closes none"))?;
+        Ok(key::encode(&[event_time::instant(micros, data_type)?], 1)?.value(0).to_vec())
+    }
+}
+
+/// Under which actor `actor` keeps the watermark up to which it has closed.
+pub(super) fn closed_key(actor: usize) -> Vec<u8> {
+    let mut key = vec![CLOSED];
+    key.extend_from_slice(&(actor as u32).to_be_bytes());
+    key
+}
+
+/// All actors' closed watermarks.
+pub(super) fn closed_keys() -> KeyRange {
+    KeyRange::prefix(&[CLOSED])
+}

@@ -1,0 +1,252 @@
+//! HashAgg: groups rows and keeps each group's aggregates, an epoch at a time.
+//!
+//! ```text
+//!            Partial                                Final
+//! rows -> Delta -> partial states ==exchange==> Delta --+            Single
+//!                                                       +-- merge <--> Kept, Values (state tables)
+//! rows -> Delta ----------------------------------------+     |
+//!                                                             +-> -old, +new   or rows of closed windows
+//! ```
+//! Within an epoch a [`Delta`] gathers what each touched group gained. At the barrier (earlier when it grows large) a
+//! partial phase ships it, one row a group; a final one merges it into the kept state, read and written once a group.
+//!
+//! **Watermarks** do not overtake rows: they are held until the barrier has sent the epoch's.
+//!
+//! **Late rows** exist only with EMIT ON WINDOW CLOSE, and are told apart where rows enter the aggregation (Partial or
+//! Single): a row is late when its window is below the watermark that came before it on this input. A partial phase
+//! forwards a watermark only behind the rows it accepted, so the final phase sees no late ones, except after a restart
+//! while the partial phase has not heard its watermark again: what then arrives for a window that is already closed is
+//! recorded as late in the form it has there, a partial state.
+
+mod calls;
+mod change;
+mod delta;
+mod kept;
+mod keys;
+mod values;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::not;
+use arrow::datatypes::SchemaRef;
+
+use self::calls::Calls;
+use self::change::Target;
+use self::delta::Delta;
+use self::kept::Kept;
+use self::keys::Layout;
+use super::{BuildContext, LateRows, Output, StreamOperator, event_time};
+use crate::common::{Error, Result};
+use crate::expr::eval;
+use crate::plan::{self, AggPhase, Distribution, Node};
+use crate::stream::message::{Barrier, Watermark};
+use crate::types::time::END_OF_TIME;
+use crate::types::{Epoch, StreamChunk};
+
+/// A delta is sent or merged before the barrier when it has this many groups, or bytes.
+const DELTA_GROUPS: usize = 1 << 20;
+const DELTA_BYTES: usize = 64 << 20;
+/// Measuring a delta is not free: once in so many chunks.
+const MEASURE_CHUNKS: usize = 16;
+
+pub struct HashAgg {
+    name: String,
+    phase: AggPhase,
+    /// The columns of the input that hold the group.
+    group: Vec<usize>,
+    /// The input's column that holds the window.
+    window: Option<usize>,
+    on_close: bool,
+    calls: Calls,
+    delta: Delta,
+    /// Not for the partial phase.
+    kept: Option<Kept>,
+    input: SchemaRef,
+    output: SchemaRef,
+    /// By input column.
+    watermarks: BTreeMap<usize, i64>,
+    /// Output columns and values that wait for the barrier.
+    held: BTreeMap<usize, i64>,
+    /// An aggregation without groups has a row before its first input.
+    begun: bool,
+    chunks: usize,
+    measured: usize,
+}
+
+impl HashAgg {
+    pub(super) fn new(name: String, agg: &plan::HashAgg, node: &Node, context: &BuildContext<'_>) -> Result<Self> {
+        let calls = Calls::new(agg, context)?;
+        let delta = Delta::new(agg.group_fields(), &calls)?;
+        let group: Vec<usize> = match agg.phase {
+            AggPhase::Final => (0..agg.group.len()).collect(),
+            AggPhase::Partial | AggPhase::Single => agg.group.clone(),
+        };
+        let (input, output) = match agg.phase {
+            AggPhase::Partial => (Arc::clone(&agg.rows), agg.partial_schema()?),
+            AggPhase::Final => (agg.partial_schema()?, Arc::clone(&node.schema)),
+            AggPhase::Single => (Arc::clone(&agg.rows), Arc::clone(&node.schema)),
+        };
+        let kept = match (agg.phase, agg.state) {
+            (AggPhase::Partial, _) => None,
+            (_, None) => return Err(Error::internal(format!("{name} has no state table"))),
+            (_, Some(table)) => {
+                let layout = Layout {
+                    window: agg.window.zip(agg.window_type()),
+                    distribution: distribution(node, &group),
+                    vnodes: context.vnodes.clone(),
+                };
+                Some(Kept::new(agg, table, layout, context)?)
+            }
+        };
+        if agg.emit_on_close && agg.window.is_none() {
+            return Err(Error::internal(format!("{name} closes windows but has none")));
+        }
+        Ok(Self {
+            name,
+            phase: agg.phase,
+            window: agg.window.and_then(|w| group.get(w)).copied(),
+            group,
+            on_close: agg.emit_on_close,
+            calls,
+            delta,
+            kept,
+            input,
+            output,
+            watermarks: BTreeMap::new(),
+            held: BTreeMap::new(),
+            begun: agg.phase == AggPhase::Partial || !agg.group.is_empty(),
+            chunks: 0,
+            measured: 0,
+        })
+    }
+
+    fn add(&mut self, chunk: StreamChunk, out: &mut Output) -> Result<()> {
+        if self.phase == AggPhase::Final {
+            return self.delta.add_states(&self.calls, chunk.batch().columns(), chunk.num_rows());
+        }
+        let evaluated = eval::evaluate(&self.calls.exprs, chunk)?;
+        out.failed(&self.name, evaluated.failed)?;
+        let rows = evaluated.rows;
+        let group: Vec<ArrayRef> = self.group.iter().map(|i| Arc::clone(rows.column(*i))).collect();
+        self.delta.add_rows(&mut self.calls, &group, &evaluated.columns, rows.weights(), rows.num_rows())
+    }
+
+    /// The rows whose window is open; the others are recorded.
+    fn in_time(&self, chunk: StreamChunk, out: &mut Output) -> Result<StreamChunk> {
+        let Some(window) = self.window.filter(|_| self.on_close) else { return Ok(chunk) };
+        let closed = self.kept.as_ref().and_then(Kept::closed);
+        let heard = self.watermarks.get(&window).copied().filter(|_| self.phase != AggPhase::Final);
+        let Some(watermark) = closed.max(heard) else { return Ok(chunk) };
+        let times = event_time::micros(chunk.column(window))?;
+        let ended = watermark == END_OF_TIME;
+        if !ended && times.iter().all(|t| t.is_none_or(|t| t >= watermark)) {
+            return Ok(chunk);
+        }
+        let late: BooleanArray = times.iter().map(|t| Some(ended || t.is_some_and(|t| t < watermark))).collect();
+        out.late_rows.push(LateRows { rows: chunk.filter(&late)?, watermark });
+        chunk.filter(&not(&late)?)
+    }
+
+    /// Sends or merges what the delta holds.
+    fn flush(&mut self, out: &mut Output) -> Result<()> {
+        self.measured = 0;
+        let Some(mut touched) = self.delta.take(&self.calls)? else { return Ok(()) };
+        let mut target = Target { operator: &self.name, schema: &self.output, out };
+        match &mut self.kept {
+            Some(kept) => kept.merge(touched, &mut self.calls, &mut target),
+            None => {
+                let mut partial = std::mem::take(&mut touched.groups);
+                for accumulator in touched.accumulators.iter_mut().flatten() {
+                    partial.extend(accumulator.state()?);
+                }
+                target.send(partial, touched.total, None)
+            }
+        }
+    }
+
+    /// The one group of an aggregation without GROUP BY is there from the start.
+    fn begin(&mut self) -> Result<()> {
+        let empty = RecordBatch::new_empty(Arc::clone(&self.input));
+        match self.phase {
+            AggPhase::Final => self.delta.add_states(&self.calls, empty.columns(), 0),
+            AggPhase::Partial | AggPhase::Single => {
+                let chunk = StreamChunk::inserts(empty);
+                let evaluated = eval::evaluate(&self.calls.exprs, chunk)?;
+                self.delta.add_rows(&mut self.calls, &[], &evaluated.columns, None, 0)
+            }
+        }
+    }
+}
+
+/// Positions among the group columns by which the input is placed; all when that is not known.
+fn distribution(node: &Node, group: &[usize]) -> Vec<usize> {
+    let all = || (0..group.len()).collect();
+    let Some(Distribution::Hash(placed)) = node.inputs.first().map(|i| &i.properties.distribution) else {
+        return all();
+    };
+    let positions: Option<Vec<usize>> = placed.iter().map(|c| group.iter().position(|g| g == c)).collect();
+    positions.unwrap_or_else(all)
+}
+
+impl StreamOperator for HashAgg {
+    fn on_chunk(&mut self, _port: usize, chunk: StreamChunk, out: &mut Output) -> Result<()> {
+        let chunk = self.in_time(chunk, out)?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.add(chunk, out)?;
+        self.chunks += 1;
+        if self.chunks.is_multiple_of(MEASURE_CHUNKS) {
+            self.measured = self.delta.memory_bytes();
+        }
+        if self.delta.len() > DELTA_GROUPS || self.measured > DELTA_BYTES {
+            self.flush(out)?;
+        }
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, _port: usize, watermark: Watermark, _out: &mut Output) -> Result<()> {
+        let Watermark { column, micros } = watermark;
+        let heard = self.watermarks.entry(column).or_insert(micros);
+        *heard = micros.max(*heard);
+        if let Some(output) = self.group.iter().position(|g| *g == column) {
+            self.held.insert(output, *heard);
+        }
+        Ok(())
+    }
+
+    fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
+        if !self.begun {
+            self.begun = true;
+            self.begin()?;
+        }
+        self.flush(out)?;
+        let watermark = self.window.and_then(|w| self.watermarks.get(&w)).copied();
+        if let (Some(kept), Some(watermark), true) = (&mut self.kept, watermark, self.on_close) {
+            let mut target = Target { operator: &self.name, schema: &self.output, out };
+            kept.close(watermark, &mut self.calls, &mut target)?;
+        }
+        for (column, micros) in std::mem::take(&mut self.held) {
+            out.watermark(Watermark { column, micros });
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, epoch: Epoch) -> Result<()> {
+        if let Some(kept) = &mut self.kept {
+            kept.seal(epoch);
+        }
+        for writer in self.calls.writers() {
+            writer.seal(epoch);
+        }
+        Ok(())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.measured + self.kept.as_ref().map_or(0, Kept::memory_bytes) + self.calls.memory_bytes()
+    }
+}

@@ -1,0 +1,249 @@
+//! The counted, ordered set of a call's values, as rows of a state table: `group key | ordering | arguments -> count`.
+//!
+//! DISTINCT feeds first and last appearances into the running aggregate; what cannot be kept running is computed from
+//! the group's values in their order, of which min and max read only the first.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, UInt64Array,
+};
+use arrow::compute::{SortOptions, concat, filter, take, take_record_batch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use datafusion::physical_plan::aggregates::group_values::new_group_values;
+use datafusion::physical_plan::aggregates::order::GroupOrdering;
+
+use crate::common::{Error, Result};
+use crate::expr::aggregate::{Aggregate, Call};
+use crate::state::{KeyRange, StateWriter};
+use crate::stream::operator::BuildContext;
+use crate::types::{Keys, TableId, key};
+
+pub(super) struct Values {
+    pub state: StateWriter,
+    schema: SchemaRef,
+    /// By which arguments the values are ordered, before all arguments as they are.
+    order: Vec<(usize, SortOptions)>,
+    /// Each value counts once.
+    distinct: bool,
+    /// Rows with a null argument do not count.
+    skip_nulls: bool,
+    /// The first value decides.
+    first_only: bool,
+    pending: Pending,
+}
+
+/// Rows of the open epoch.
+#[derive(Default)]
+struct Pending {
+    columns: Vec<Vec<ArrayRef>>,
+    groups: Vec<usize>,
+    weights: Vec<i64>,
+}
+
+/// Values that came to be there (+1) or ceased to be (-1).
+pub(super) struct Appearances {
+    pub columns: Vec<ArrayRef>,
+    pub groups: Vec<usize>,
+    pub weights: Int64Array,
+}
+
+impl Values {
+    pub(super) fn new(aggregate: &Aggregate, call: &Call, table: TableId, context: &BuildContext<'_>) -> Result<Self> {
+        let mut fields = Vec::new();
+        for (i, arg) in aggregate.arguments().iter().enumerate() {
+            fields.push(Field::new(format!("value{i}"), arg.data_type(&call.rows)?, true));
+        }
+        let args = fields.len();
+        fields.push(Field::new("_count", DataType::Int64, false));
+        let schema = Arc::new(Schema::new(fields));
+        let ordering = aggregate.ordering();
+        let first = aggregate.keeps_values().then(|| aggregate.decided_by_first()).flatten();
+        let order = match first {
+            Some(descending) => vec![(0, SortOptions { descending, nulls_first: false })],
+            None => ordering.iter().enumerate().map(|(i, o)| (args - ordering.len() + i, o.options)).collect(),
+        };
+        Ok(Self {
+            state: context.store.table(table, Arc::clone(&schema))?.writer(),
+            schema,
+            order,
+            distinct: aggregate.is_distinct(),
+            skip_nulls: first.is_some() || !aggregate.keeps_values(),
+            first_only: first.is_some(),
+            pending: Pending::default(),
+        })
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        let columns = self.pending.columns.iter().flatten().map(|c| c.get_array_memory_size()).sum::<usize>();
+        columns + self.pending.groups.len() * 16 + self.state.open_bytes()
+    }
+
+    /// Takes rows of the open epoch: row *i* belongs to group `groups[i]`.
+    pub(super) fn add(
+        &mut self,
+        args: &[ArrayRef],
+        passes: Option<&BooleanArray>,
+        weights: Option<&Int64Array>,
+        groups: &[usize],
+    ) -> Result<()> {
+        let counts = |row: usize| {
+            passes.is_none_or(|p| p.is_valid(row) && p.value(row))
+                && !(self.skip_nulls && args.iter().any(|a| a.is_null(row)))
+        };
+        let mask: BooleanArray = (0..groups.len()).map(|row| Some(counts(row))).collect();
+        self.pending.columns.resize_with(args.len(), Vec::new);
+        for (pending, arg) in self.pending.columns.iter_mut().zip(args) {
+            pending.push(filter(arg, &mask)?);
+        }
+        for (row, group) in groups.iter().enumerate().filter(|(row, _)| mask.value(*row)) {
+            self.pending.groups.push(*group);
+            self.pending.weights.push(weights.map_or(1, |w| w.value(row)));
+        }
+        Ok(())
+    }
+
+    /// Brings the set up to date with the open epoch; `group_keys` are those of the touched groups.
+    pub(super) fn settle(&mut self, group_keys: &Keys) -> Result<Appearances> {
+        let Pending { columns, groups, weights } = std::mem::take(&mut self.pending);
+        let columns: Vec<ArrayRef> = columns
+            .iter()
+            .map(|parts| Ok(concat(&parts.iter().map(|p| p.as_ref()).collect::<Vec<_>>())?))
+            .collect::<Result<_>>()?;
+        if groups.is_empty() {
+            return Ok(Appearances { columns, groups, weights: Int64Array::from(weights) });
+        }
+        let keys = self.keys(group_keys, &groups, &columns)?;
+        let Netted { first, change } = net(&keys, &weights)?;
+        let first_rows = UInt64Array::from(first.clone());
+        let keys = take(&keys, &first_rows, None)?.as_binary::<i32>().clone();
+        let stored = self.state.get(&keys)?;
+        let stored_counts = match stored.rows.columns().last() {
+            Some(counts) => counts.as_primitive::<Int64Type>().clone(),
+            None => return Err(Error::corrupted("a set of values without counts")),
+        };
+        let mut counts = Vec::with_capacity(first.len());
+        let mut appeared: Vec<u64> = Vec::new();
+        let mut signs = Vec::new();
+        for (entry, change) in change.iter().enumerate() {
+            let before = stored.index.get(entry).copied().flatten().map_or(0, |at| stored_counts.value(at as usize));
+            let after = before.checked_add(*change).filter(|c| *c >= 0);
+            let after = after.ok_or_else(|| Error::internal("a value was retracted that had not been inserted"))?;
+            counts.push(after);
+            if (before == 0) != (after == 0) {
+                appeared.push(first[entry]);
+                signs.push(if after == 0 { -1 } else { 1 });
+            }
+        }
+        let puts: BooleanArray = counts.iter().map(|c| Some(*c != 0)).collect();
+        let mut rows: Vec<ArrayRef> = columns.iter().map(|c| Ok(take(c, &first_rows, None)?)).collect::<Result<_>>()?;
+        rows.push(Arc::new(Int64Array::from(counts)));
+        self.state.write(keys, RecordBatch::try_new(Arc::clone(&self.schema), rows)?, Some(puts))?;
+        let groups = appeared.iter().filter_map(|row| groups.get(*row as usize).copied()).collect();
+        let appeared = UInt64Array::from(appeared);
+        let columns = columns.iter().map(|c| Ok(take(c, &appeared, None)?)).collect::<Result<_>>()?;
+        Ok(Appearances { columns, groups, weights: Int64Array::from(signs) })
+    }
+
+    /// The results of the groups of these keys, from all their values.
+    pub(super) fn results(&self, aggregate: &Aggregate, group_keys: &Keys) -> Result<ArrayRef> {
+        let mut parts: Vec<RecordBatch> = Vec::new();
+        let mut groups = Vec::new();
+        for group in 0..group_keys.len() {
+            let limit = self.first_only.then_some(1);
+            for (_, rows) in self.state.scan(&KeyRange::prefix(group_keys.value(group)), limit)? {
+                let rows = self.expand(rows, limit)?;
+                groups.resize(groups.len() + rows.num_rows(), group);
+                parts.push(rows);
+            }
+        }
+        let args = (0..self.schema.fields().len() - 1).map(|column| match parts.is_empty() {
+            true => Ok(arrow::array::new_empty_array(self.schema.field(column).data_type())),
+            false => Ok(concat(&parts.iter().map(|p| p.column(column).as_ref()).collect::<Vec<_>>())?),
+        });
+        aggregate.of_values(&args.collect::<Result<Vec<_>>>()?, &groups, group_keys.len())
+    }
+
+    /// Forgets all values of the groups of these keys.
+    pub(super) fn remove(&mut self, group_keys: &Keys) -> Result<()> {
+        for group in group_keys.iter().flatten() {
+            for (keys, rows) in self.state.scan(&KeyRange::prefix(group), None)? {
+                let puts = BooleanArray::from(vec![false; keys.len()]);
+                self.state.write(keys, rows, Some(puts))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Each row as often as it counts.
+    fn expand(&self, rows: RecordBatch, limit: Option<usize>) -> Result<RecordBatch> {
+        if let Some(limit) = limit {
+            return Ok(rows.slice(0, limit.min(rows.num_rows())));
+        }
+        let Some(counts) = rows.columns().last().and_then(|c| c.as_primitive_opt::<Int64Type>()) else {
+            return Err(Error::corrupted("a set of values without counts"));
+        };
+        if self.distinct || counts.values().iter().all(|c| *c == 1) {
+            return Ok(rows);
+        }
+        let mut indices = Vec::with_capacity(rows.num_rows());
+        for (row, count) in counts.values().iter().enumerate() {
+            indices.extend(std::iter::repeat_n(row as u64, usize::try_from(*count).unwrap_or(0)));
+        }
+        Ok(take_record_batch(&rows, &UInt64Array::from(indices))?)
+    }
+
+    fn keys(&self, group_keys: &Keys, groups: &[usize], columns: &[ArrayRef]) -> Result<BinaryArray> {
+        let encode = |column: &ArrayRef| key::encode(std::slice::from_ref(column), groups.len());
+        let mut ordered = Vec::with_capacity(self.order.len());
+        for (column, options) in &self.order {
+            let column = columns.get(*column).ok_or_else(|| Error::internal("no such ordering column"))?;
+            ordered.push((encode(column)?, *options));
+        }
+        let plain = key::encode(columns, groups.len())?;
+        let mut builder = BinaryBuilder::with_capacity(groups.len(), groups.len() * 48);
+        let mut key = Vec::with_capacity(64);
+        for (row, group) in groups.iter().enumerate() {
+            key.clear();
+            key.extend_from_slice(group_keys.value(*group));
+            for (values, options) in &ordered {
+                append_ordered(values.value(row), *options, &mut key);
+            }
+            key.extend_from_slice(plain.value(row));
+            builder.append_value(&key);
+        }
+        Ok(builder.finish())
+    }
+}
+
+/// An encoded value (its first byte marks null, which sorts last) in the wanted order.
+fn append_ordered(value: &[u8], options: SortOptions, key: &mut Vec<u8>) {
+    if let [marker, rest @ ..] = value {
+        key.push(if options.nulls_first { marker ^ 1 } else { *marker });
+        key.extend(rest.iter().map(|b| if options.descending { !b } else { *b }));
+    }
+}
+
+struct Netted {
+    /// The first row of each different key.
+    first: Vec<u64>,
+    /// The sum of its weights.
+    change: Vec<i64>,
+}
+
+fn net(keys: &BinaryArray, weights: &[i64]) -> Result<Netted> {
+    let schema = Arc::new(Schema::new(vec![Field::new("key", DataType::Binary, false)]));
+    let mut interned = new_group_values(schema, &GroupOrdering::None)?;
+    let mut entries = Vec::with_capacity(weights.len());
+    let keys: ArrayRef = Arc::new(keys.clone());
+    interned.intern(&[keys], &mut entries)?;
+    let mut netted = Netted { first: Vec::new(), change: vec![0; interned.len()] };
+    for (row, (entry, weight)) in entries.iter().zip(weights).enumerate() {
+        // Numbers are given in the order of first appearance.
+        if *entry == netted.first.len() {
+            netted.first.push(row as u64);
+        }
+        netted.change[*entry] += weight;
+    }
+    Ok(netted)
+}

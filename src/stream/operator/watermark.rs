@@ -1,0 +1,144 @@
+//! Watermark: turns the largest event time seen, less the delay, into the stream's watermark.
+//!
+//! A row without a time becomes a dead letter. Each actor keeps its watermark as one row; after a restart every actor
+//! starts from the least of all rows, so that none is ever ahead of what its rows had shown before the crash, and says
+//! so before its first rows. An actor that has seen no row keeps a null, which holds the restored watermark back.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::{is_not_null, max};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+
+use super::{BuildContext, Output, StreamOperator, event_time};
+use crate::common::{Error, ErrorKind, Result};
+use crate::state::{KeyRange, StateWriter};
+use crate::stream::message::{self, Barrier};
+use crate::types::time::END_OF_TIME;
+use crate::types::{Epoch, StreamChunk, TableId, key};
+
+pub struct Watermark {
+    name: String,
+    column: usize,
+    delay: i64,
+    actor: i64,
+    state: StateWriter,
+    /// The watermark so far; `None` before the first row.
+    current: Option<i64>,
+    emitted: Option<i64>,
+    /// Differs from `current` when there is something to write; `None` before the first write.
+    stored: Option<Option<i64>>,
+    /// Rows of actors that no longer run.
+    gone: Vec<i64>,
+}
+
+/// One row an actor.
+pub(super) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("actor", DataType::Int64, false),
+        Field::new("watermark", DataType::Int64, true),
+    ]))
+}
+
+impl Watermark {
+    pub(super) fn new(
+        name: String,
+        column: usize,
+        delay: i64,
+        table: TableId,
+        context: &BuildContext<'_>,
+    ) -> Result<Self> {
+        let state = context.store.table(table, schema())?.writer();
+        let mut current: Option<Option<i64>> = None;
+        let mut gone = Vec::new();
+        for (_, rows) in state.scan(&KeyRange::all(), None)? {
+            let [actors, watermarks] = rows.columns() else { return Err(Error::corrupted("a watermark's state")) };
+            let watermarks = watermarks.as_primitive::<Int64Type>();
+            for (actor, watermark) in actors.as_primitive::<Int64Type>().values().iter().zip(watermarks) {
+                current = Some(current.map_or(watermark, |c| c.min(watermark)));
+                // The first actor tidies up.
+                if context.actor == 0 && *actor >= context.actors as i64 {
+                    gone.push(*actor);
+                }
+            }
+        }
+        Ok(Self {
+            name,
+            column,
+            delay,
+            actor: context.actor as i64,
+            state,
+            current: current.flatten(),
+            emitted: None,
+            stored: None,
+            gone,
+        })
+    }
+
+    fn emit(&mut self, out: &mut Output) {
+        if let Some(micros) = self.current.filter(|_| self.current > self.emitted) {
+            out.watermark(message::Watermark { column: self.column, micros });
+            self.emitted = self.current;
+        }
+    }
+
+    /// The rows that have a time; the others become dead letters.
+    fn timed(&self, chunk: StreamChunk, out: &mut Output) -> Result<StreamChunk> {
+        let times = chunk.column(self.column);
+        if times.null_count() == 0 {
+            return Ok(chunk);
+        }
+        let error = Error::new(ErrorKind::NotNullViolation, "the event time is null");
+        for row in (0..chunk.num_rows()).filter(|row| times.is_null(*row)) {
+            out.letter(&self.name, &chunk, row, &error)?;
+        }
+        let mask = is_not_null(times)?;
+        chunk.filter(&mask)
+    }
+}
+
+impl StreamOperator for Watermark {
+    fn on_chunk(&mut self, _port: usize, chunk: StreamChunk, out: &mut Output) -> Result<()> {
+        self.emit(out);
+        let chunk = self.timed(chunk, out)?;
+        let latest = max(&event_time::micros(chunk.column(self.column))?);
+        out.chunk(chunk);
+        self.current = self.current.max(latest.map(|t| t.saturating_sub(self.delay)));
+        self.emit(out);
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, _port: usize, watermark: message::Watermark, out: &mut Output) -> Result<()> {
+        // On its own column only the source's end counts; it is not kept, for a followed source may grow again.
+        if watermark.column != self.column || watermark.micros == END_OF_TIME {
+            out.watermark(watermark);
+        }
+        Ok(())
+    }
+
+    fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
+        self.emit(out);
+        if self.stored == Some(self.current) {
+            return Ok(());
+        }
+        let gone = std::mem::take(&mut self.gone);
+        let actors = Int64Array::from_iter_values(gone.iter().copied().chain([self.actor]));
+        let watermarks: Int64Array = gone.iter().map(|_| None).chain([self.current]).collect();
+        let puts: BooleanArray = gone.iter().map(|_| Some(false)).chain([Some(true)]).collect();
+        let actors: ArrayRef = Arc::new(actors);
+        let keys = key::encode(std::slice::from_ref(&actors), actors.len())?;
+        let rows = RecordBatch::try_new(schema(), vec![actors, Arc::new(watermarks)])?;
+        self.state.write(keys, rows, Some(puts))?;
+        self.stored = Some(self.current);
+        Ok(())
+    }
+
+    fn seal(&mut self, epoch: Epoch) -> Result<()> {
+        self.state.seal(epoch);
+        Ok(())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.state.open_bytes()
+    }
+}
