@@ -32,7 +32,9 @@ pub(super) fn plan(context: &Context, query: &ast::Query) -> Result<LogicalPlan>
             return no_timestamp(rest.split('.').next().unwrap_or_default());
         }
         match e.message().contains("unique expression names") {
-            true => Error::new(ErrorKind::DuplicateColumn, e.message()),
+            true => {
+                Error::new(ErrorKind::DuplicateColumn, e.message()).with_hint("give one of them another name with AS")
+            }
             false => e,
         }
     })

@@ -15,7 +15,7 @@ mod lower;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -181,15 +181,22 @@ fn named(snapshot: &Snapshot, query: &ast::Query, columns: &[String]) -> Result<
             )
             .with_hint("name every column of the query, or none"));
         }
+        unique(columns.iter())?;
         plan = context::renamed(plan, columns.iter().map(String::as_str))?;
     }
-    let mut names: Vec<&String> = plan.schema().fields().iter().map(|f| f.name()).collect();
-    names.sort_unstable();
-    if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
-        return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once"))
-            .with_hint("give one of them another name with AS"));
-    }
+    unique(plan.schema().fields().iter().map(|f| f.name()))?;
     Ok(Bound { depends_on: context.used(), plan })
+}
+
+fn unique<'n>(names: impl Iterator<Item = &'n String>) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once"))
+                .with_hint("give one of them another name with AS"));
+        }
+    }
+    Ok(())
 }
 
 fn columns(schema: &Schema, visible: usize) -> Vec<Column> {

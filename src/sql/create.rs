@@ -311,7 +311,7 @@ fn take_emit(c: &mut Cursor) -> Result<bool> {
     if c.take(&["EMIT", "ON", "WINDOW", "CLOSE"]) {
         return Ok(true);
     }
-    if c.take(&["EMIT", "ON", "UPDATE"]) || c.take(&["EMIT", "CHANGES"]) {
+    if c.take(&["EMIT", "ON", "UPDATE"]) {
         return Ok(false);
     }
     Err(Error::new(ErrorKind::Syntax, "EMIT must be followed by ON WINDOW CLOSE or ON UPDATE")
@@ -321,14 +321,15 @@ fn take_emit(c: &mut Cursor) -> Result<bool> {
 /// A query with EMIT behind it. EMIT is cut off first: `FROM t EMIT` would be read as an alias of t.
 fn emitting_query(c: &mut Cursor) -> Result<(Box<ast::Query>, bool)> {
     let mut body = c.rest();
-    let words = |i: usize| body[i..].iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).map(|t| &t.token);
+    let solid = |t: &&TokenWithSpan| !matches!(t.token, Token::Whitespace(_));
     let starts = |i: &usize| {
-        let mut next = words(*i);
+        let mut next = body.iter().skip(*i).filter(solid).map(|t| &t.token);
         next.next().is_some_and(|t| is_word(t, "EMIT"))
             && next.next().is_some_and(|t| is_word(t, "ON"))
             && next.next().is_some_and(|t| is_word(t, "WINDOW") || is_word(t, "UPDATE"))
     };
-    let start = (0..body.len()).filter(|i| is_word(&body[*i].token, "EMIT")).find(starts);
+    let emits = body.iter().enumerate().filter(|(_, t)| is_word(&t.token, "EMIT")).map(|(i, _)| i);
+    let start = emits.into_iter().find(starts);
     let tail = body.split_off(start.unwrap_or(body.len()));
     let query = c.fork(body).last_query()?;
     let mut tail = c.fork(tail);

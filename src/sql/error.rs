@@ -33,7 +33,7 @@ pub(super) fn syntax(e: ParserError, sql: &str) -> Error {
 
 /// The 1-based character at a location; the end of the text for a location beyond it.
 pub(super) fn position(sql: &str, at: Location) -> usize {
-    byte_offset(sql, at).map_or(sql.chars().count() + 1, |byte| sql[..byte].chars().count() + 1)
+    byte_offset(sql, at).and_then(|byte| sql.get(..byte)).unwrap_or(sql).chars().count() + 1
 }
 
 /// The byte at which a token begins. `None` for the empty location of tokens that the parser made up.

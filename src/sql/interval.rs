@@ -84,7 +84,7 @@ fn words(text: &str) -> Result<i64, Bad> {
         } else {
             // `10s` or `10 s`.
             let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-            let glued = &word[digits.len()..];
+            let glued = word.strip_prefix(digits).unwrap_or_default();
             match (glued, words.next_if(|w| w.starts_with(|c: char| c.is_ascii_alphabetic()))) {
                 ("", Some(name)) => scaled(digits, unit(name)?)?,
                 ("", None) => scaled(digits, SECOND)?,

@@ -79,7 +79,7 @@ fn create_table() {
     }
     let Statement::CreateTable(t) = one("CREATE TABLE t (a INT DEFAULT 1 + 1)") else { panic!() };
     assert_eq!(t.columns[0].default.as_deref(), Some("1 + 1"));
-    assert!(matches!(t.conflict, None::<Conflict>));
+    assert_eq!(t.conflict, None::<Conflict>);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 
 use std::hash::BuildHasher;
 
-use arrow::array::{Array, BooleanArray, RecordBatch};
-use arrow::compute::concat_batches;
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{concat, concat_batches};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::common::Result;
@@ -74,12 +74,24 @@ fn together(group: Vec<ChangeBatch>) -> Result<Option<ChangeBatch>> {
     }
     let Some(first) = group.first() else { return Ok(None) };
     let rows = concat_batches(&first.rows.schema(), group.iter().map(|b| &b.rows))?;
-    let keys = Keys::from_iter_values(group.iter().flat_map(|b| b.keys.iter().flatten()));
+    let keys = concat_keys(group.iter().map(|b| &b.keys))?;
     let puts = group.iter().any(|b| b.puts.is_some()).then(|| {
         let each = group.iter().flat_map(|b| (0..b.len() as u32).map(|row| Some(b.is_put(row))));
         each.collect()
     });
     Ok(Some(ChangeBatch { keys, rows, puts, bytes: group.iter().map(|b| b.bytes).sum() }))
+}
+
+pub(super) fn no_keys() -> Keys {
+    Keys::from_iter_values(std::iter::empty::<&[u8]>())
+}
+
+pub(super) fn concat_keys<'a>(keys: impl Iterator<Item = &'a Keys>) -> Result<Keys> {
+    let keys: Vec<&dyn Array> = keys.map(|k| k as &dyn Array).collect();
+    if keys.is_empty() {
+        return Ok(no_keys());
+    }
+    Ok(concat(&keys)?.as_binary::<i32>().clone())
 }
 
 /// Finds the last change of a key.
@@ -212,7 +224,7 @@ mod tests {
     fn batch(text: &str) -> ChangeBatch {
         let words: Vec<&str> = text.split_whitespace().collect();
         let values = words.iter().map(|w| w[w.len() - 1..].parse::<i64>().ok());
-        let column: ArrayRef = Arc::new(values.clone().collect::<Int64Array>());
+        let column: ArrayRef = Arc::new(values.clone().map(Option::unwrap_or_default).collect::<Int64Array>());
         ChangeBatch {
             keys: Keys::from_iter_values(words.iter().map(|w| &w[..w.len() - 1])),
             rows: RecordBatch::try_from_iter([("v", column)]).unwrap(),
@@ -225,7 +237,7 @@ mod tests {
         let each = sorted.iter().map(|p| {
             let key = String::from_utf8_lossy(key(batches, *p)).into_owned();
             let batch = &batches[p.batch as usize];
-            use arrow::array::AsArray;
+
             let value = batch.rows.column(0).as_primitive::<arrow::datatypes::Int64Type>();
             if batch.is_put(p.row) { format!("{key}{}", value.value(p.row as usize)) } else { format!("{key}-") }
         });

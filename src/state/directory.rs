@@ -38,7 +38,7 @@ impl Directory {
     }
 
     pub(super) fn empty() -> Self {
-        Self::new(Keys::from_iter_values(std::iter::empty::<&[u8]>()), Vec::new())
+        Self::new(super::changes::no_keys(), Vec::new())
     }
 
     pub(super) fn pages(&self) -> &[PageRef] {

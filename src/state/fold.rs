@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::changes::Position;
+use super::changes::{Position, concat_keys};
 use super::directory::{Directory, PageRef};
 use super::merge::{Overlay, Part, Sources, pick};
 use super::page::{EncodedPage, PageEncoder, TARGET_BYTES};
@@ -219,7 +219,7 @@ impl Folded {
             rows: sum.rows + u64::from(page.rows),
             bytes: sum.bytes + u64::from(page.bytes),
         });
-        let firsts = Keys::from_iter_values(firsts.iter().flat_map(|keys| keys.iter().flatten()));
+        let firsts = concat_keys(firsts.iter())?;
         Ok(Numbered { directory: Directory::new(firsts, refs), pages, retired, stats })
     }
 }

@@ -205,7 +205,7 @@ impl<'a> Sources<'a> {
     /// The picked rows with their keys.
     pub(super) fn gather(&self, picks: &[(usize, usize)]) -> Result<(Keys, RecordBatch)> {
         if picks.is_empty() {
-            return Ok((no_keys(), RecordBatch::new_empty(self.schema.clone())));
+            return Ok((changes::no_keys(), RecordBatch::new_empty(self.schema.clone())));
         }
         let keys = interleave(&self.keys, picks)?.as_binary::<i32>().clone();
         Ok((keys, self.gather_rows(picks)?))
@@ -219,10 +219,6 @@ impl<'a> Sources<'a> {
         let options = RecordBatchOptions::new().with_row_count(Some(picks.len()));
         Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
     }
-}
-
-pub(super) fn no_keys() -> Keys {
-    Keys::from_iter_values(std::iter::empty::<&[u8]>())
 }
 
 /// Views would keep all buffers of all sources alive, and write them all into a page.

@@ -1,7 +1,7 @@
 //! A page: some rows of a table in key order, and its stored form. Knows one page, never its neighbours.
 //!
 //! ```text
-//! stored:  raw | kind=0          zstd(raw) | raw length u32 | kind=1
+//! stored:  raw | kind=0 | crc32          zstd(raw) | raw length u32 | kind=1 | crc32
 //! raw:     message length u32 | body offset u32 | Arrow IPC record batch message | body
 //! ```
 //! The schema is not repeated in each page. The body starts at a multiple of 64, so columns are used where they lie.
@@ -142,7 +142,7 @@ impl PageEncoder {
     pub(super) fn encode(&mut self, codec: &PageCodec, keys: Keys, rows: RecordBatch) -> Result<EncodedPage> {
         let raw = self.raw_form(codec, &keys, &rows)?;
         let bytes = raw.len();
-        let stored = match &mut self.compressor {
+        let mut stored = match &mut self.compressor {
             Some(compressor) => {
                 let mut stored = compressor.compress(&raw)?;
                 stored.extend_from_slice(&(bytes as u32).to_le_bytes());
@@ -155,6 +155,8 @@ impl PageEncoder {
                 stored
             }
         };
+        let crc = crc32fast::hash(&stored);
+        stored.extend_from_slice(&crc.to_le_bytes());
         Ok(EncodedPage { page: Arc::new(Page { keys, rows, bytes }), stored: Bytes::from(stored) })
     }
 
@@ -172,7 +174,7 @@ impl PageEncoder {
             return Err(Error::not_supported(format!("{} rows of {length} bytes in one state page", keys.len()))
                 .with_hint("rows this large do not fit; store a reference instead"));
         }
-        let mut raw = Vec::with_capacity(length + 1);
+        let mut raw = Vec::with_capacity(length + 5);
         raw.extend_from_slice(&(data.ipc_message.len() as u32).to_le_bytes());
         raw.extend_from_slice(&(body as u32).to_le_bytes());
         raw.extend_from_slice(&data.ipc_message);
@@ -184,8 +186,13 @@ impl PageEncoder {
 
 /// The raw form of a stored page, without a copy where it is not compressed.
 fn unpack(stored: Bytes) -> Result<Buffer> {
-    let damaged = || Error::corrupted("a page's end is damaged");
-    let (kind, packed) = stored.split_last().ok_or_else(damaged)?;
+    let damaged = || Error::corrupted("a page is not as it was written");
+    let (content, crc) = stored.split_last_chunk::<4>().ok_or_else(damaged)?;
+    // Checked here because the Arrow reader trusts the lengths that it finds.
+    if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
+        return Err(damaged());
+    }
+    let (kind, packed) = content.split_last().ok_or_else(damaged)?;
     match *kind {
         RAW => Ok(Buffer::from(stored.slice(..packed.len()))),
         ZSTD => {
@@ -267,7 +274,7 @@ pub(super) mod tests {
                 assert_eq!(e.kind(), ErrorKind::DataCorrupted);
             }
             let mut wrong = stored.to_vec();
-            *wrong.last_mut().unwrap() = 7;
+            wrong[9] ^= 1;
             assert!(codec.decode(wrong.into()).is_err());
         }
     }

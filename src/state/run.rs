@@ -35,10 +35,6 @@ impl Run {
         self.batches.iter().map(ChangeBatch::len).sum()
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.batches.iter().map(|b| b.bytes).sum()
-    }
-
     /// The last change of `key`.
     pub(super) fn find(&self, key: &[u8]) -> Option<Position> {
         let index = self.index.get_or_init(|| {

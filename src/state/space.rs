@@ -76,7 +76,7 @@ mod tests {
         space.applied(&first, vec![]);
         space.applied(&second, vec![0]);
         drop(second);
-        assert_eq!(space.reclaim(), [], "a reader of the first directory may know page 0");
+        assert!(space.reclaim().is_empty(), "a reader of the first directory may know page 0");
         drop(first);
         assert_eq!(space.reclaim(), [0]);
         assert_eq!(space.garbage().collect::<Vec<_>>(), [0]);

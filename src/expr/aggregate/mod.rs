@@ -12,7 +12,7 @@ mod linear;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, new_empty_array, new_null_array};
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
@@ -73,6 +73,7 @@ pub struct Aggregate {
     running: Running,
     state_fields: Vec<FieldRef>,
     arguments: Vec<Arc<dyn PhysicalExpr>>,
+    rows: SchemaRef,
     distinct: bool,
 }
 
@@ -123,7 +124,7 @@ impl Aggregate {
                 with_order(&expression),
             ),
         };
-        Ok(Self { expression, running, state_fields, arguments, distinct: call.distinct })
+        Ok(Self { expression, running, state_fields, arguments, rows: Arc::clone(&call.rows), distinct: call.distinct })
     }
 
     pub fn state_fields(&self) -> &[FieldRef] {
@@ -175,11 +176,21 @@ impl Aggregate {
         })
     }
 
+    /// Makes `accumulator` know one group that has no rows: an accumulator takes a group it was called for without a
+    /// filter as one that has.
+    pub fn begin(&self, accumulator: &mut Accumulator) -> Result<()> {
+        let args: Vec<ArrayRef> =
+            self.arguments.iter().map(|a| Ok(new_null_array(&a.data_type(&self.rows)?, 1))).collect::<Result<_>>()?;
+        accumulator.update(&args, None, &[0], Some(&BooleanArray::from(vec![false])), 1)
+    }
+
     /// The results of `total` groups from all their values: row *i* belongs to group `groups[i]`, a group's rows come in
     /// its order.
     pub fn of_values(&self, args: &[ArrayRef], groups: &[usize], total: usize) -> Result<ArrayRef> {
         let mut accumulator = self.datafusion()?;
-        accumulator.update_batch(args, groups, None, total)?;
+        // Without a filter every group below `total` is taken to have rows.
+        let all = BooleanArray::from(vec![true; groups.len()]);
+        accumulator.update_batch(args, groups, Some(&all), total)?;
         Ok(accumulator.evaluate(EmitTo::All)?)
     }
 
@@ -193,6 +204,9 @@ impl Aggregate {
 
     /// The result of each of `rows` states.
     pub fn results(&self, states: &[ArrayRef], rows: usize) -> Result<Results> {
+        if rows == 0 {
+            return Ok(Results { values: new_empty_array(&self.result_type()), failed: Vec::new() });
+        }
         match &self.running {
             Running::Linear(linear) => linear.results(states, &self.result_type()),
             Running::MergeAsIs => match states {

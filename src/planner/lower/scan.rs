@@ -75,7 +75,7 @@ impl Lowerer<'_> {
     pub(super) fn source_node(&mut self, read: SourceRead, distribution: Distribution, append_only: bool) -> Node {
         let row_id = crate::catalog::def::schema(&[crate::catalog::Column::row_id()]);
         let fields = read.projection.iter().map(|i| plain(read.full_schema.field(*i)));
-        let schema = schema_of(fields.chain([Arc::clone(&row_id.fields()[0])]));
+        let schema = schema_of(fields.chain(row_id.fields().iter().cloned()));
         let properties = Properties {
             stream_key: vec![read.projection.len()],
             distribution,

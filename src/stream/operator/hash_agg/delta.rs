@@ -52,6 +52,19 @@ impl Delta {
         Ok(())
     }
 
+    /// Touches the one group there is without GROUP BY.
+    pub(super) fn begin(&mut self, calls: &Calls) -> Result<()> {
+        if self.total == 0 {
+            self.total = 1;
+            for (call, accumulator) in calls.calls.iter().zip(&mut self.accumulators) {
+                if let Some(accumulator) = accumulator {
+                    call.aggregate.begin(accumulator)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// How many groups are touched.
     pub(super) fn len(&self) -> usize {
         self.total

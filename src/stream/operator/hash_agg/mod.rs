@@ -30,7 +30,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray};
 use arrow::compute::not;
 use arrow::datatypes::SchemaRef;
 
@@ -65,7 +65,6 @@ pub struct HashAgg {
     delta: Delta,
     /// Not for the partial phase.
     kept: Option<Kept>,
-    input: SchemaRef,
     output: SchemaRef,
     /// By input column.
     watermarks: BTreeMap<usize, i64>,
@@ -85,10 +84,9 @@ impl HashAgg {
             AggPhase::Final => (0..agg.group.len()).collect(),
             AggPhase::Partial | AggPhase::Single => agg.group.clone(),
         };
-        let (input, output) = match agg.phase {
-            AggPhase::Partial => (Arc::clone(&agg.rows), agg.partial_schema()?),
-            AggPhase::Final => (agg.partial_schema()?, Arc::clone(&node.schema)),
-            AggPhase::Single => (Arc::clone(&agg.rows), Arc::clone(&node.schema)),
+        let output = match agg.phase {
+            AggPhase::Partial => agg.partial_schema()?,
+            AggPhase::Final | AggPhase::Single => Arc::clone(&node.schema),
         };
         let kept = match (agg.phase, agg.state) {
             (AggPhase::Partial, _) => None,
@@ -114,7 +112,6 @@ impl HashAgg {
             calls,
             delta,
             kept,
-            input,
             output,
             watermarks: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -167,19 +164,6 @@ impl HashAgg {
             }
         }
     }
-
-    /// The one group of an aggregation without GROUP BY is there from the start.
-    fn begin(&mut self) -> Result<()> {
-        let empty = RecordBatch::new_empty(Arc::clone(&self.input));
-        match self.phase {
-            AggPhase::Final => self.delta.add_states(&self.calls, empty.columns(), 0),
-            AggPhase::Partial | AggPhase::Single => {
-                let chunk = StreamChunk::inserts(empty);
-                let evaluated = eval::evaluate(&self.calls.exprs, chunk)?;
-                self.delta.add_rows(&mut self.calls, &[], &evaluated.columns, None, 0)
-            }
-        }
-    }
 }
 
 /// Positions among the group columns by which the input is placed; all when that is not known.
@@ -222,7 +206,7 @@ impl StreamOperator for HashAgg {
     fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
         if !self.begun {
             self.begun = true;
-            self.begin()?;
+            self.delta.begin(&self.calls)?;
         }
         self.flush(out)?;
         let watermark = self.window.and_then(|w| self.watermarks.get(&w)).copied();

@@ -314,8 +314,8 @@ fn a_window_is_sent_once_when_it_closes() {
              barrier
              late + c 1970-01-01T00:00:00 8
              barrier
-             + a 1970-01-01T00:00:10 2 13 a/a
              + b 1970-01-01T00:00:10 1 1 b
+             + a 1970-01-01T00:00:10 2 13 a/a
              + a 1970-01-01T00:00:20 1 7 a
              watermark 1 end
              barrier
@@ -362,14 +362,22 @@ impl View {
     }
 }
 
-/// Floats to nine digits: the order of additions may differ.
+/// Floats to eight digits, as the order of additions may differ, and shifted a little, so that none is half way between
+/// two such numbers.
 fn row_text(batch: &RecordBatch, row: usize) -> String {
     let row = batch.slice(row, 1);
     let cells = row.columns().iter().map(|column| match column.data_type() {
         DataType::Float64 => {
             use arrow::array::{Array, AsArray};
             let column = column.as_primitive::<arrow::datatypes::Float64Type>();
-            if column.is_null(0) { ".".into() } else { format!("{:.9e}", column.value(0) + 0.0).replace("-0.0", "0.0") }
+            let zero = !column.is_null(0) && column.value(0).abs() < 1e-9;
+            if column.is_null(0) {
+                ".".into()
+            } else if zero {
+                "0".into()
+            } else {
+                format!("{:.7e}", column.value(0) * 1.0003729182736455 + 0.0)
+            }
         }
         _ => {
             let batch = RecordBatch::try_from_iter([("c", Arc::clone(column))]).unwrap();
@@ -401,7 +409,7 @@ async fn against_the_oracle(sql: &str, append_only: bool, seed: u64) {
     let mut partials = two.then(|| [0, 1].map(|_| Bench::new(nodes(&agg, AggPhase::Partial))));
     let mut last = (Bench::new(nodes(&agg, AggPhase::Final)), View::default());
     let mut present: Vec<String> = Vec::new();
-    for epoch in 0..12 {
+    for epoch in 0..8 {
         let mut out = Output::default();
         for _ in 0..random.random_range(0..4) {
             let mut lines = Vec::new();
@@ -517,7 +525,6 @@ const CALLS: &[&str] = &[
     "last_value(v ORDER BY v)",
     "first_value(v ORDER BY v DESC, s)",
     "nth_value(v, 2 ORDER BY v)",
-    "any_value(v ORDER BY v)",
     "count(DISTINCT v)",
     "sum(DISTINCT v)",
     "avg(DISTINCT v)",
@@ -538,6 +545,7 @@ const CALLS: &[&str] = &[
 /// Not the same on rows in another order, or only close to DataFusion's answer once merged.
 const LOOSE: &[&str] = &[
     "approx_median(x)",
+    "any_value(x)",
     "approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY x)",
     "approx_percentile_cont_with_weight(1, 0.5) WITHIN GROUP (ORDER BY x)",
 ];
@@ -550,6 +558,15 @@ async fn every_aggregate_is_what_the_batch_answers() {
         for call in CALLS {
             against_the_oracle(&format!("SELECT k, {call} FROM t GROUP BY k"), append_only, seed).await;
         }
+    }
+}
+
+#[test]
+fn no_aggregate_is_forgotten() {
+    for function in crate::expr::functions::registry().aggregates().filter(|f| f.name() != "grouping") {
+        let named = |call: &&&str| call.starts_with(&format!("{}(", function.name()));
+        let alias = function.aliases().iter().any(|a| CALLS.iter().any(|c| c.starts_with(&format!("{a}("))));
+        assert!(alias || CALLS.iter().chain(LOOSE).find(named).is_some(), "{}", function.name());
     }
 }
 
@@ -568,7 +585,7 @@ async fn approximate_aggregates_run() {
 #[tokio::test]
 async fn many_calls_and_groupings_are_what_the_batch_answers() {
     let all = "count(*), sum(v), avg(x), min(s), max(v), count(DISTINCT i), array_agg(v ORDER BY v)";
-    for seed in 0..4 {
+    for seed in 0..2 {
         for append_only in [true, false] {
             for sql in [
                 format!("SELECT {all} FROM t"),
