@@ -248,7 +248,8 @@ mod tests {
 
     #[test]
     fn wrong_options() {
-        let wrong: &[(&[(&str, &str)], &str, &str)] = &[
+        type Pairs<'a> = &'a [(&'a str, &'a str)];
+        let wrong: &[(Pairs, &str, &str)] = &[
             (&[("fields.x.kind", "random")], "a:bigint", "names no column"),
             (&[("fields.a.kind", "walk")], "a:bigint", "kind"),
             (&[("fields.a.what", "1")], "a:bigint", "unknown option"),

@@ -53,8 +53,7 @@ impl ParquetReader {
                 return Ok(false);
             }
             let file = self.walk.open()?;
-            let Some(known) = self.walk.current() else { return Ok(false) };
-            let Some(file) = file else {
+            let (Some(file), Some(known)) = (file, self.walk.current()) else {
                 self.walk.finish();
                 continue;
             };

@@ -187,3 +187,17 @@ fn files_of_others_are_not_overwritten() {
     assert!(sink.commit(Epoch(1)).is_err());
     assert_eq!(parts(dir.path())[0].1, "mine");
 }
+
+#[test]
+fn a_folder_that_is_lost_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = open(dir.path(), 1, JSON).unwrap();
+    let rows = chunk("n:bigint\n+ 1");
+    let mut writer = sink.writer(0, rows.schema()).unwrap();
+    writer.write(&rows).unwrap();
+    std::fs::remove_dir_all(dir.path().join("out")).unwrap();
+    for e in [writer.seal(Epoch(1)), writer.write(&rows), sink.commit(Epoch(1)), sink.recover(Epoch(1))] {
+        let e = e.unwrap_err();
+        assert!(e.kind() == ErrorKind::Io && e.message().contains(".weir-tmp"), "{e}");
+    }
+}
