@@ -183,6 +183,7 @@ pub fn source(_id: JobId, name: &str, options: &Options, context: &Context) -> R
         "file" => file::source(given, context),
         "nexmark" => nexmark::source(given, context),
         "datagen" => datagen::source(given, context),
+        // Here: "tcp" => tcp::source(id, name, options, context), and "tcp" in SOURCES.
         other => Err(unknown(given, other, SOURCES)),
     }
 }

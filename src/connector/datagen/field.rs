@@ -81,7 +81,7 @@ impl Generator {
             (false, Class::Boolean) => &["kind", "seed"],
             (false, _) => &["kind", "min", "max", "seed"],
         };
-        given.only(&[taken])?;
+        given.only_of(&[taken])?;
         // Columns differ though nobody gave them a seed.
         let seed =
             given.number("seed", 0, u64::MAX)?.unwrap_or_else(|| crc32fast::hash(field.name().as_bytes()).into());
