@@ -116,7 +116,6 @@ impl BatchContext {
             }
             other => other,
         };
-        let statement = super::pg_catalog::rewrite(statement);
         let plan = self.state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await;
         plan.map_err(|e| self.explain_missing(e))
     }

@@ -6,6 +6,7 @@
 
 pub mod context;
 pub mod pg_catalog;
+mod pg_functions;
 pub mod system;
 pub mod table;
 

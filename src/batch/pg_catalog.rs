@@ -20,6 +20,7 @@ use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use parking_lot::RwLock;
 
 use super::context::DATABASE;
+use super::pg_functions;
 use crate::catalog::def::PUBLIC;
 use crate::catalog::{Catalog, Definition, Object, Snapshot};
 use crate::common::{Error, Result};
@@ -39,6 +40,9 @@ impl PgCatalog {
         let state = SessionStateBuilder::new_from_existing(state).with_catalog_list(live.clone()).build();
         let session = SessionContext::new_with_state(state);
         setup_pg_catalog(&session, DATABASE, EmptyContextProvider).map_err(|e| Error::from(*e))?;
+        for function in pg_functions::all() {
+            session.register_udf(function.as_ref().clone());
+        }
         let inner = live.extra.read().get("pg_catalog").cloned();
         let inner = inner.ok_or_else(|| Error::internal("pg_catalog did not register"))?;
         let state = session.state();
@@ -50,22 +54,20 @@ impl PgCatalog {
     }
 }
 
-/// Rewrites what clients ask of the catalogs into what DataFusion can plan; other statements stay as they are.
-pub fn rewrite(statement: ast::Statement) -> ast::Statement {
+/// What clients ask of the catalogs, as a query that DataFusion can plan; `None` for a text that does not look like it.
+pub fn parse(text: &str) -> Option<Box<ast::Query>> {
     thread_local! {
         static PARSER: PostgresCompatibilityParser = PostgresCompatibilityParser::new();
     }
-    let text = statement.to_string();
-    if !["pg_", "regclass", "regtype", "regproc", "information_schema", "current_", "array("]
-        .iter()
-        .any(|word| text.to_ascii_lowercase().contains(word))
-    {
-        return statement;
+    let lower = text.to_ascii_lowercase();
+    if !["pg_", "::reg", "information_schema", "current_", "session_user"].iter().any(|word| lower.contains(word)) {
+        return None;
     }
-    PARSER.with(|parser| match parser.parse(&text) {
-        Ok(mut statements) if statements.len() == 1 => statements.swap_remove(0),
-        _ => parser.rewrite(statement),
-    })
+    let mut statements = PARSER.with(|parser| parser.parse(text)).ok()?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(ast::Statement::Query(query)), true) => Some(query),
+        _ => None,
+    }
 }
 
 /// Names and columns of all objects as they are now.

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use self::dml::Written;
 use self::services::Services;
 use self::variables::Variables;
+use crate::batch::pg_catalog;
 use crate::common::{Error, ErrorKind, Result};
 use crate::sql;
 use crate::types::{JobId, SessionId};
@@ -111,7 +112,16 @@ impl Session {
     /// `Syntax`, with the position.
     pub fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
         let parsed = sql::parse(sql)?;
-        Ok(parsed.into_iter().map(|p| Statement { text: p.text, parsed: Some(Arc::new(p.statement)) }).collect())
+        Ok(parsed
+            .into_iter()
+            .map(|p| {
+                let parsed = match p.statement {
+                    sql::Statement::Query(query) => sql::Statement::Query(pg_catalog::parse(&p.text).unwrap_or(query)),
+                    other => other,
+                };
+                Statement { text: p.text, parsed: Some(Arc::new(parsed)) }
+            })
+            .collect())
     }
 
     /// Types the parameters (those the client declared stay) and the result.

@@ -4,7 +4,9 @@
 use std::hash::BuildHasher;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat, concat_batches};
+use arrow::datatypes::SchemaRef;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::common::Result;
@@ -32,6 +34,13 @@ impl ChangeBatch {
 
     pub(super) fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Removes all `keys`.
+    pub(super) fn removals(keys: Keys, schema: SchemaRef) -> Self {
+        let puts = Some(BooleanArray::new(BooleanBuffer::new_unset(keys.len()), None));
+        let bytes = keys.get_buffer_memory_size();
+        Self { rows: RecordBatch::new_empty(schema), keys, puts, bytes }
     }
 
     fn removes_only(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Which pages a table has: their first keys, numbers and sizes. Knows no page's content.
 //!
+//! Beside the pages stand deltas: changes that were made durable without rewriting the pages under them (see `fold`).
+//!
 //! A page holds the keys from its first key up to the next page's; the first page holds everything below, too. In
 //! memory the directory is in key order; stored, it lies in chunks by page number, so that a commit writes only the
 //! chunks of the pages that it touched.
@@ -23,26 +25,44 @@ pub(super) struct PageRef {
     pub(super) bytes: u32,
 }
 
-/// The pages of one table, in key order.
+/// A page of changes that lies over the table's pages: keys with their new rows, or keys that are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DeltaRef {
+    /// Higher ones are newer; from 1. Pages of one commit share one.
+    pub(super) sequence: u32,
+    pub(super) removes: bool,
+    pub(super) page: PageRef,
+}
+
+/// The pages of one table in key order, and the deltas over them from the oldest to the newest.
 #[derive(Debug)]
 pub(super) struct Directory {
     firsts: Keys,
     pages: Vec<PageRef>,
+    deltas: Vec<DeltaRef>,
 }
 
 impl Directory {
     /// `firsts` ascend, one for each page.
-    pub(super) fn new(firsts: Keys, pages: Vec<PageRef>) -> Self {
+    pub(super) fn new(firsts: Keys, pages: Vec<PageRef>, deltas: Vec<DeltaRef>) -> Self {
         debug_assert_eq!(firsts.len(), pages.len());
-        Self { firsts, pages }
+        Self { firsts, pages, deltas }
     }
 
     pub(super) fn empty() -> Self {
-        Self::new(super::changes::no_keys(), Vec::new())
+        Self::new(super::changes::no_keys(), Vec::new(), Vec::new())
     }
 
     pub(super) fn pages(&self) -> &[PageRef] {
         &self.pages
+    }
+
+    pub(super) fn deltas(&self) -> &[DeltaRef] {
+        &self.deltas
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.pages.iter().map(|p| u64::from(p.rows)).sum()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -76,53 +96,64 @@ impl Directory {
 
     /// Reads the stored chunks of a table, in any order.
     pub(super) fn decode<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Result<Self> {
-        let mut entries: Vec<(&[u8], PageRef)> = Vec::new();
+        let mut pages: Vec<(&[u8], PageRef)> = Vec::new();
+        let mut deltas = Vec::new();
         for chunk in chunks {
             let mut rest = chunk;
             while !rest.is_empty() {
-                entries.push(take_entry(&mut rest).ok_or_else(|| Error::corrupted("a page directory is damaged"))?);
+                match take_entry(&mut rest) {
+                    Some((first, page, 0)) => pages.push((first, page)),
+                    Some((_, page, tag)) => {
+                        deltas.push(DeltaRef { sequence: tag >> 1, removes: tag & 1 == 1, page });
+                    }
+                    None => return Err(Error::corrupted("a page directory is damaged")),
+                }
             }
         }
-        entries.sort_unstable_by_key(|(first, _)| *first);
-        if entries.windows(2).any(|pair| matches!(pair, [a, b] if a.0 == b.0)) {
+        pages.sort_unstable_by_key(|(first, _)| *first);
+        if pages.windows(2).any(|pair| matches!(pair, [a, b] if a.0 == b.0)) {
             return Err(Error::corrupted("two pages of a table begin with the same key"));
         }
-        let firsts = Keys::from_iter_values(entries.iter().map(|(first, _)| *first));
-        Ok(Self::new(firsts, entries.into_iter().map(|(_, page)| page).collect()))
+        deltas.sort_unstable_by_key(|d| (d.sequence, d.removes, d.page.number));
+        let firsts = Keys::from_iter_values(pages.iter().map(|(first, _)| *first));
+        Ok(Self::new(firsts, pages.into_iter().map(|(_, page)| page).collect(), deltas))
     }
 
     /// The stored form of the chunks that hold one of `numbers`: chunk number and content, `None` for an empty one.
     pub(super) fn encode(&self, numbers: impl Iterator<Item = u32>) -> Vec<(u32, Option<Bytes>)> {
         let mut chunks: Vec<(u32, Vec<u8>)> =
             numbers.map(|n| n / CHUNK).collect::<BTreeSet<_>>().into_iter().map(|c| (c, Vec::new())).collect();
-        for (at, page) in self.pages.iter().enumerate() {
+        let pages = self.pages.iter().enumerate().map(|(at, page)| (self.firsts.value(at), *page, 0));
+        let deltas = self.deltas.iter().map(|d| (&[][..], d.page, d.sequence << 1 | u32::from(d.removes)));
+        for (first, page, tag) in pages.chain(deltas) {
             let wanted = chunks.binary_search_by_key(&(page.number / CHUNK), |(c, _)| *c);
             if let Some((_, out)) = wanted.ok().and_then(|i| chunks.get_mut(i)) {
-                put_entry(out, self.firsts.value(at), *page);
+                put_entry(out, first, page, tag);
             }
         }
         chunks.into_iter().map(|(c, bytes)| (c, (!bytes.is_empty()).then(|| Bytes::from(bytes)))).collect()
     }
 }
 
-fn put_entry(out: &mut Vec<u8>, first: &[u8], page: PageRef) {
-    for word in [page.number, page.rows, page.bytes, first.len() as u32] {
+/// `tag` is 0 for a page, and tells a delta's sequence and whether it removes.
+fn put_entry(out: &mut Vec<u8>, first: &[u8], page: PageRef, tag: u32) {
+    for word in [page.number, page.rows, page.bytes, tag, first.len() as u32] {
         out.extend_from_slice(&word.to_le_bytes());
     }
     out.extend_from_slice(first);
 }
 
-fn take_entry<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], PageRef)> {
+fn take_entry<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], PageRef, u32)> {
     let mut word = || {
         let (word, after) = rest.split_first_chunk::<4>()?;
         *rest = after;
         Some(u32::from_le_bytes(*word))
     };
     let page = PageRef { number: word()?, rows: word()?, bytes: word()? };
-    let length = word()? as usize;
+    let (tag, length) = (word()?, word()? as usize);
     let (first, after) = rest.split_at_checked(length)?;
     *rest = after;
-    Some((first, page))
+    Some((first, page, tag))
 }
 
 /// Hands out page numbers, the lowest free one first.
@@ -135,7 +166,8 @@ pub(super) struct Numbers {
 impl Numbers {
     /// All numbers below `next` that no page of `directory` has are free.
     pub(super) fn of(directory: &Directory, next: u32) -> Self {
-        let used: BTreeSet<u32> = directory.pages.iter().map(|p| p.number).collect();
+        let deltas = directory.deltas.iter().map(|d| d.page.number);
+        let used: BTreeSet<u32> = directory.pages.iter().map(|p| p.number).chain(deltas).collect();
         let next = used.last().map_or(next, |last| next.max(last + 1));
         Self { free: (0..next).filter(|n| !used.contains(n)).collect(), next }
     }
@@ -167,7 +199,12 @@ mod tests {
 
     fn directory(pages: &[(&str, u32)]) -> Directory {
         let refs = pages.iter().map(|(_, number)| PageRef { number: *number, rows: 1, bytes: 2 }).collect();
-        Directory::new(Keys::from_iter_values(pages.iter().map(|(first, _)| first)), refs)
+        let page = PageRef { number: 9, rows: 5, bytes: 6 };
+        let deltas = vec![
+            DeltaRef { sequence: 1, removes: false, page },
+            DeltaRef { sequence: 1, removes: true, page: PageRef { number: 8, ..page } },
+        ];
+        Directory::new(Keys::from_iter_values(pages.iter().map(|(first, _)| first)), refs, deltas)
     }
 
     #[test]
@@ -188,7 +225,7 @@ mod tests {
             [(0, true), (1, false), (2, true)]
         );
         let again = Directory::decode(chunks.iter().filter_map(|(_, b)| b.as_deref())).unwrap();
-        assert_eq!(again.pages(), d.pages());
+        assert_eq!((again.pages(), again.deltas()), (d.pages(), d.deltas()));
         assert_eq!(again.firsts, d.firsts);
         let chunk = chunks[0].1.clone().unwrap();
         assert!(Directory::decode([&chunk[..chunk.len() - 1]].into_iter()).is_err());
@@ -199,8 +236,9 @@ mod tests {
     fn numbers_are_used_again() {
         let mut numbers = Numbers::of(&directory(&[("b", 4), ("d", 0)]), 2);
         assert_eq!((0..4).map(|_| numbers.take().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 5]);
+        assert_eq!((0..3).map(|_| numbers.take().unwrap()).collect::<Vec<_>>(), [6, 7, 10]);
         numbers.give_back([0, 3]);
         assert_eq!(numbers.take().unwrap(), 0);
-        assert_eq!(numbers.end(), 6);
+        assert_eq!(numbers.end(), 11);
     }
 }

@@ -6,17 +6,20 @@
 //! group: a stretch of pages with changes                    \___________/
 //! each group, in any thread: pick, gather, encode -> new pages of about one size (splits, merges, removals)
 //! ```
+//! Where few rows of many pages change, the changes become a delta instead (see `delta`), and the pages stay.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::changes::{Position, concat_keys};
+use super::delta::{self, NewDelta};
 use super::directory::{Directory, PageRef};
 use super::merge::{Overlay, Part, Sources, pick};
-use super::page::{EncodedPage, PageEncoder, TARGET_BYTES};
+use super::page::{EncodedPage, Page, PageEncoder, TARGET_BYTES};
 use super::run::Run;
 use super::table::{Table, View};
 use super::{KeyRange, TableStats};
@@ -39,11 +42,30 @@ struct Job {
     epoch: Epoch,
 }
 
+/// What is to be made of a table's changes.
+struct Plan<'a> {
+    overlay: Overlay<'a>,
+    /// Runs on disk that stay as they are.
+    kept: &'a [Arc<Run>],
+    works: Vec<Work>,
+}
+
+enum Work {
+    Pages(Group),
+    Delta,
+}
+
+enum Built {
+    Pages(Range<usize>, Vec<EncodedPage>),
+    Delta(NewDelta),
+}
+
 /// New pages of one table, not yet numbered.
 pub(super) struct Folded {
     pub(super) table: Arc<Table>,
     pub(super) old: Arc<Directory>,
-    groups: Vec<(Range<usize>, Vec<EncodedPage>)>,
+    built: Vec<Built>,
+    kept: Vec<Arc<Run>>,
     /// Changes that went in.
     pub(super) rows: u64,
 }
@@ -51,62 +73,89 @@ pub(super) struct Folded {
 /// What [`Folded::number`] makes.
 pub(super) struct Numbered {
     pub(super) directory: Directory,
-    pub(super) pages: Vec<(u32, EncodedPage)>,
+    /// The runs that the directory's deltas hold.
+    pub(super) deltas: Vec<Arc<Run>>,
+    /// New entries by number.
+    pub(super) stored: Vec<(u32, Bytes)>,
+    /// Those of them that readers will ask for.
+    pub(super) pages: Vec<(u32, Arc<Page>)>,
     /// Numbers of the pages that are replaced.
     pub(super) retired: Vec<u32>,
     pub(super) stats: TableStats,
 }
 
-/// Folds the runs up to `epoch` of all `tables`; those without any are left out.
-pub(super) fn fold(tables: &[Arc<Table>], epoch: Epoch, compress: bool) -> Result<Vec<Folded>> {
-    let mut jobs = Vec::new();
-    for table in tables {
-        if table.has_runs(epoch) {
-            jobs.push(Job { table: table.clone(), view: table.view()?, epoch });
-        }
-    }
-    let changes = jobs.iter().flat_map(Job::runs).map(|r| r.len()).sum::<usize>();
-    let threads = if changes < PARALLEL_ROWS { 1 } else { THREADS };
+/// How to fold.
+pub(super) struct Options {
+    pub(super) epoch: Epoch,
+    pub(super) compress: bool,
+    /// Bytes that the deltas of all tables may hold in memory.
+    pub(super) delta_bytes: usize,
+}
 
-    let overlays = parallel(threads, &jobs, || Ok(()), |(), job| Ok(Overlay::new(job.runs(), None, &KeyRange::all())))?;
-    let groups: Vec<(usize, Group)> = overlays
-        .iter()
-        .zip(&jobs)
-        .enumerate()
-        .flat_map(|(at, (overlay, job))| groups(&job.view.directory, overlay).into_iter().map(move |g| (at, g)))
-        .collect();
-    let built = parallel(
-        threads,
-        &groups,
-        || PageEncoder::new(compress),
-        |encoder, (at, group)| {
-            let (job, overlay) = jobs.get(*at).zip(overlays.get(*at)).ok_or_else(|| Error::internal("a lost group"))?;
-            build(job, overlay, group, encoder)
-        },
-    )?;
+/// Folds the runs up to the epoch of all `tables`; those without any are left out.
+pub(super) fn fold(tables: &[Arc<Table>], options: &Options) -> Result<Vec<Folded>> {
+    let mut jobs = Vec::new();
+    for table in tables.iter().filter(|t| t.has_runs(options.epoch)) {
+        jobs.push(Job { table: table.clone(), view: table.view()?, epoch: options.epoch });
+    }
+    let room = options.delta_bytes.saturating_sub(tables.iter().map(|t| t.delta_bytes()).sum());
+    let rows = jobs.iter().flat_map(|job| job.runs().1).map(|r| r.len()).sum::<usize>();
+    let threads = if rows < PARALLEL_ROWS { 1 } else { THREADS };
+
+    let plans = parallel(threads, &jobs, || Ok(()), |(), job| Ok(plan(job, room)))?;
+    let works: Vec<(usize, &Work)> =
+        plans.iter().enumerate().flat_map(|(at, plan)| plan.works.iter().map(move |work| (at, work))).collect();
+    let tool = || PageEncoder::new(options.compress);
+    let built = parallel(threads, &works, tool, |encoder, (at, work)| {
+        let (job, plan) = jobs.get(*at).zip(plans.get(*at)).ok_or_else(|| Error::internal("a lost plan"))?;
+        match work {
+            Work::Pages(group) => Ok(Built::Pages(group.pages.clone(), build(job, &plan.overlay, group, encoder)?)),
+            Work::Delta => Ok(Built::Delta(delta::build(job.table.codec(), options.epoch, &plan.overlay, encoder)?)),
+        }
+    })?;
 
     let mut folded: Vec<Folded> = jobs
         .iter()
-        .zip(&overlays)
-        .map(|(job, overlay)| Folded {
+        .zip(&plans)
+        .map(|(job, plan)| Folded {
             table: job.table.clone(),
             old: job.view.directory.clone(),
-            groups: Vec::new(),
-            rows: overlay.sorted().len() as u64,
+            built: Vec::new(),
+            kept: plan.kept.to_vec(),
+            rows: plan.overlay.sorted().len() as u64,
         })
         .collect();
-    for ((at, group), pages) in groups.into_iter().zip(built) {
+    for ((at, _), built) in works.into_iter().zip(built) {
         if let Some(folded) = folded.get_mut(at) {
-            folded.groups.push((group.pages, pages));
+            folded.built.push(built);
         }
     }
     Ok(folded)
 }
 
 impl Job {
-    fn runs(&self) -> &[Arc<Run>] {
-        self.view.runs(self.epoch)
+    /// The runs that are on disk as deltas, and those that are not.
+    fn runs(&self) -> (&[Arc<Run>], &[Arc<Run>]) {
+        let runs = self.view.runs(self.epoch);
+        runs.split_at(runs.partition_point(|r| r.is_durable()))
     }
+}
+
+fn plan(job: &Job, room: usize) -> Plan<'_> {
+    let (durable, sealed) = job.runs();
+    let all = job.view.runs(job.epoch);
+    let fresh = Overlay::new(sealed, None, &KeyRange::all());
+    let bytes: usize = sealed.iter().map(|r| r.bytes()).sum();
+    let held = durable.iter().map(|r| r.len()).sum();
+    if bytes <= room && delta::is_worth_it(&job.view.directory, &fresh, held) {
+        if durable.len() < delta::MOST_DELTAS {
+            return Plan { overlay: fresh, kept: durable, works: vec![Work::Delta] };
+        }
+        return Plan { overlay: Overlay::new(all, None, &KeyRange::all()), kept: &[], works: vec![Work::Delta] };
+    }
+    let overlay = if durable.is_empty() { fresh } else { Overlay::new(all, None, &KeyRange::all()) };
+    let works = groups(&job.view.directory, &overlay).into_iter().map(Work::Pages).collect();
+    Plan { overlay, kept: &[], works }
 }
 
 /// Some pages that follow each other, and the changes that fall into them.
@@ -191,36 +240,55 @@ impl Folded {
     /// Gives each new page a number from `take` and puts them in the places of the old ones.
     pub(super) fn number(self, mut take: impl FnMut() -> Result<u32>) -> Result<Numbered> {
         let old = self.old;
-        let mut firsts: Vec<Keys> = Vec::new();
-        let mut refs = Vec::new();
-        let mut pages = Vec::new();
-        let mut retired = Vec::new();
-        let mut at = 0;
-        let kept = |range: Range<usize>, firsts: &mut Vec<Keys>, refs: &mut Vec<PageRef>| {
-            if !range.is_empty() {
-                firsts.push(old.firsts(range.clone()));
-                refs.extend(old.pages().get(range).unwrap_or_default());
-            }
+        // Either all deltas stay, or all have gone into what is new.
+        let (mut deltas, gone) = match self.kept.is_empty() {
+            true => (Vec::new(), old.deltas()),
+            false => (old.deltas().to_vec(), &[][..]),
         };
-        for (range, built) in self.groups {
-            kept(at..range.start, &mut firsts, &mut refs);
-            at = range.end;
-            retired.extend(old.pages().get(range).unwrap_or_default().iter().map(|p| p.number));
-            for encoded in built {
-                let page = &encoded.page;
-                let number = take()?;
-                firsts.push(page.keys().slice(0, 1));
-                refs.push(PageRef { number, rows: page.len() as u32, bytes: page.bytes() as u32 });
-                pages.push((number, encoded));
+        let mut new = Numbered {
+            directory: Directory::empty(),
+            deltas: self.kept,
+            stored: Vec::new(),
+            pages: Vec::new(),
+            retired: gone.iter().map(|d| d.page.number).collect(),
+            stats: TableStats::default(),
+        };
+        let mut firsts: Vec<Keys> = Vec::new();
+        let mut refs: Vec<PageRef> = Vec::new();
+        let mut at = 0;
+        for built in self.built {
+            match built {
+                Built::Pages(range, built) => {
+                    let kept = at..range.start;
+                    at = range.end;
+                    firsts.push(old.firsts(kept.clone()));
+                    refs.extend(old.pages().get(kept).unwrap_or_default());
+                    new.retired.extend(old.pages().get(range).unwrap_or_default().iter().map(|p| p.number));
+                    for EncodedPage { page, stored } in built {
+                        let number = take()?;
+                        firsts.push(page.keys().slice(0, 1));
+                        refs.push(PageRef { number, rows: page.len() as u32, bytes: page.bytes() as u32 });
+                        new.stored.push((number, stored));
+                        new.pages.push((number, page));
+                    }
+                }
+                Built::Delta(delta) => {
+                    let added = delta.number(&deltas, &mut take)?;
+                    let pages = delta.puts.into_iter().chain(delta.removals);
+                    new.stored.extend(added.iter().map(|d| d.page.number).zip(pages.map(|p| p.stored)));
+                    new.deltas.push(delta.run);
+                    deltas.extend(added);
+                }
             }
         }
-        kept(at..old.len(), &mut firsts, &mut refs);
-        let stats = refs.iter().fold(TableStats::default(), |sum, page| TableStats {
+        firsts.push(old.firsts(at..old.len()));
+        refs.extend(old.pages().get(at..).unwrap_or_default());
+        new.stats = refs.iter().fold(TableStats::default(), |sum, page| TableStats {
             rows: sum.rows + u64::from(page.rows),
             bytes: sum.bytes + u64::from(page.bytes),
         });
-        let firsts = concat_keys(firsts.iter())?;
-        Ok(Numbered { directory: Directory::new(firsts, refs), pages, retired, stats })
+        new.directory = Directory::new(concat_keys(firsts.iter())?, refs, deltas);
+        Ok(new)
     }
 }
 

@@ -93,8 +93,9 @@ mod tests {
     #[test]
     fn only_our_own_folder_is_opened() {
         use StateBackend::{Memory, Sled};
+        type Files = &'static [(&'static str, &'static str)];
         // (files in the folder, what opening it says)
-        let cases: &[(&[(&str, &str)], Option<&str>)] = &[
+        let cases: &[(Files, Option<&str>)] = &[
             (&[], None),
             (&[("FORMAT.tmp", "weir-st")], None),
             (&[("FORMAT", "weir-state 1 sled\n")], None),

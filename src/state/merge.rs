@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::interleave;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::KeyRange;
 use super::changes::{self, ChangeBatch, Position, key};
@@ -200,6 +200,11 @@ impl<'a> Sources<'a> {
             }
         }
         Self { keys, columns, schema }
+    }
+
+    /// The keys of an overlay, without their rows.
+    pub(super) fn bare(overlay: &'a Overlay<'_>) -> Self {
+        Self::of(Arc::new(Schema::empty()), overlay.batches.iter().map(|b| (&b.keys, &b.rows)))
     }
 
     /// The picked rows with their keys.

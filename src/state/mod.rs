@@ -13,6 +13,7 @@
 mod backend;
 mod cache;
 mod changes;
+mod delta;
 mod directory;
 mod fold;
 mod format;

@@ -1,4 +1,4 @@
-//! A run: what one writer changed in one epoch, sealed. Knows no pages.
+//! A run: what one writer changed in one epoch, sealed; or what a commit wrote as deltas. Knows no pages.
 //!
 //! Sealing costs the processing thread next to nothing: the index and the order are made when first asked for, which
 //! for the order is in the commit's thread or a reader's.
@@ -11,6 +11,8 @@ use crate::types::Epoch;
 pub(super) struct Run {
     epoch: Epoch,
     batches: Vec<ChangeBatch>,
+    /// Whether it is on disk as deltas; it stays until it is folded.
+    durable: bool,
     index: OnceLock<Index>,
     sorted: OnceLock<Vec<Position>>,
 }
@@ -19,7 +21,21 @@ impl Run {
     /// `index` may have been built while the epoch was open.
     pub(super) fn new(epoch: Epoch, batches: Vec<ChangeBatch>, index: Option<Index>) -> Arc<Self> {
         let index = index.map_or_else(OnceLock::new, OnceLock::from);
-        Arc::new(Self { epoch, batches, index, sorted: OnceLock::new() })
+        Arc::new(Self { epoch, batches, durable: false, index, sorted: OnceLock::new() })
+    }
+
+    /// What deltas of a commit hold. `sorted` may come from their making.
+    pub(super) fn durable(epoch: Epoch, batches: Vec<ChangeBatch>, sorted: Option<Vec<Position>>) -> Arc<Self> {
+        let sorted = sorted.map_or_else(OnceLock::new, OnceLock::from);
+        Arc::new(Self { epoch, batches, durable: true, index: OnceLock::new(), sorted })
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.batches.iter().map(|b| b.bytes).sum()
     }
 
     pub(super) fn epoch(&self) -> Epoch {

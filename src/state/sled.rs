@@ -8,6 +8,7 @@
 //! - After a failed flush every further flush waits for ever and a drop ends the process. So space is checked before
 //!   each batch; if a flush fails all the same, the database is left alone until a restart, which finds the last
 //!   flushed batch.
+//! - A forward scan does not stop at its end but reads all leaves after it. So scans go backwards, which does stop.
 //! - Batches leave empty leaves behind. So names are used again (see `layout`).
 
 use std::collections::HashMap;
@@ -28,7 +29,7 @@ const NEVER_MS: usize = 10 * 365 * 24 * 3600 * 1000;
 /// Free space that must be left beside twice the batch.
 const SPARE_BYTES: u64 = 16 << 20;
 const LEAST_CACHE_BYTES: u64 = 4 << 20;
-const LEAST_WRITTEN_BYTES: u64 = 32 << 20;
+const LEAST_WRITTEN_BYTES: u64 = 96 << 20;
 
 type Db = sled::Db<LEAF_FANOUT>;
 
@@ -143,7 +144,11 @@ impl Backend for SledBackend {
 
     fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Bytes)>> {
         self.with("scan", |db| {
-            db.scan_prefix(prefix).map(|e| e.map(|(name, value)| (name.to_vec(), Bytes::from_owner(value)))).collect()
+            let backwards = db.scan_prefix(prefix).rev();
+            let entries = backwards.map(|e| e.map(|(name, value)| (name.to_vec(), Bytes::from_owner(value))));
+            let mut entries = entries.collect::<io::Result<Vec<_>>>()?;
+            entries.reverse();
+            Ok(entries)
         })
     }
 
@@ -230,6 +235,20 @@ mod tests {
         drop(backend);
         let backend = SledBackend::open(dir.path(), 0).unwrap();
         assert_eq!(backend.scan(b"").unwrap().len(), 10);
+    }
+
+    #[test]
+    fn a_scan_reads_what_it_returns_and_little_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let entries = || (0..300).map(|i| put(&format!("{:03}", i), &"x".repeat(100)));
+        SledBackend::open(dir.path(), 0).unwrap().apply(entries().collect()).unwrap();
+        for (prefix, count) in [("00", 10), ("15", 10), ("29", 10), ("3", 0), ("", 300)] {
+            let backend = SledBackend::open(dir.path(), 0).unwrap();
+            let names: Vec<_> = backend.scan(prefix.as_bytes()).unwrap().into_iter().map(|(name, _)| name).collect();
+            assert!(names.len() == count && names.is_sorted(), "{prefix}: {names:?}");
+            let reads = backend.with("count", |db| Ok(db.stats().cache.cache_misses)).unwrap();
+            assert!(reads <= count as u64 + 3, "{prefix}: {reads} leaves read");
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct StateStore {
     cache: Arc<PageCache>,
     pins: Arc<Pins>,
     committed: AtomicU64,
+    /// Bytes that deltas may hold in memory.
+    delta_bytes: usize,
     tables: Mutex<HashMap<TableId, Arc<Table>>>,
     /// Tables that the next commit removes.
     dropped: Mutex<Vec<TableId>>,
@@ -72,7 +74,7 @@ impl StateStore {
         let dir = config.dir.join(config.backend.name());
         let backend: Arc<dyn Backend> = match config.backend {
             StateBackend::Memory => Arc::new(MemoryBackend::open(&dir)?),
-            // Most of the cache is for decoded pages: they are what readers use.
+            // An eighth for sled, a quarter for deltas; the most is for decoded pages, which are what readers use.
             StateBackend::Sled => Arc::new(SledBackend::open(&dir, config.cache_bytes / 8)?),
         };
         let committed = match backend.get(layout::EPOCH)? {
@@ -84,7 +86,8 @@ impl StateStore {
         };
         Ok(Arc::new(Self {
             backend,
-            cache: Arc::new(PageCache::new(config.cache_bytes - config.cache_bytes / 8)),
+            cache: Arc::new(PageCache::new(config.cache_bytes / 8 * 5)),
+            delta_bytes: usize::try_from(config.cache_bytes / 4).unwrap_or(usize::MAX),
             pins: Arc::new(Pins::at(Epoch(committed))),
             committed: AtomicU64::new(committed),
             tables: Mutex::default(),
@@ -147,7 +150,8 @@ impl StateStore {
         }
         failpoint::hit("state.commit.fold")?;
         let tables: Vec<Arc<Table>> = self.tables.lock().values().cloned().collect();
-        let folded = fold::fold(&tables, epoch, self.backend.wants_compressed())?;
+        let options = fold::Options { epoch, compress: self.backend.wants_compressed(), delta_bytes: self.delta_bytes };
+        let folded = fold::fold(&tables, &options)?;
         let stats_rows = folded.iter().map(|f| f.rows).sum();
         let result = self.apply(&mut committing, epoch, &tables, folded, meta);
         match result {
@@ -180,9 +184,9 @@ impl StateStore {
             ready.push(self.number(committing, folded, &mut changes)?);
         }
         let mut stats = CommitStats::default();
-        for (_, page) in ready.iter().flat_map(|r| &r.numbered.pages) {
+        for (_, stored) in ready.iter().flat_map(|r| &r.numbered.stored) {
             stats.pages += 1;
-            stats.bytes += page.stored.len() as u64;
+            stats.bytes += stored.len() as u64;
         }
         let unstored: Vec<TableId> =
             tables.iter().map(|t| t.id()).filter(|id| !committing.stored.contains(id)).collect();
@@ -211,9 +215,9 @@ impl StateStore {
         self.dropped.lock().retain(|id| !dropped.contains(id));
         for Ready { table, old, numbered } in ready {
             for (number, page) in numbered.pages {
-                self.cache.insert((table.id(), number), page.page);
+                self.cache.insert((table.id(), number), page);
             }
-            table.replace(epoch, Arc::new(numbered.directory), numbered.stats);
+            table.replace(epoch, Arc::new(numbered.directory), numbered.deltas, numbered.stats);
             if let Some(space) = committing.spaces.get_mut(&table.id()) {
                 space.applied(&old, numbered.retired);
             }
@@ -237,12 +241,12 @@ impl StateStore {
         }
         let numbered = folded.number(|| space.take())?;
         changes.extend(space.garbage().map(|number| (layout::page(id, number), None)));
-        let added = numbered.pages.iter().map(|(number, _)| *number);
+        let added = numbered.stored.iter().map(|(number, _)| *number);
         let touched = numbered.retired.iter().copied().chain(added);
         let chunks = numbered.directory.encode(touched);
         changes.extend(chunks.into_iter().map(|(chunk, content)| (layout::chunk(id, chunk), content)));
-        let pages = numbered.pages.iter();
-        changes.extend(pages.map(|(number, page)| (layout::page(id, *number), Some(page.stored.clone()))));
+        let stored = numbered.stored.iter();
+        changes.extend(stored.map(|(number, page)| (layout::page(id, *number), Some(page.clone()))));
         changes.push((layout::table(id), Some(encode_stats(numbered.stats, space.end()))));
         Ok(Ready { table, old, numbered })
     }

@@ -16,7 +16,7 @@ use super::page::{Page, PageCodec};
 use super::run::Run;
 use super::scan::Batches;
 use super::writer::StateWriter;
-use super::{KeyRange, Lookup, TableStats, layout, lookup, scan};
+use super::{KeyRange, Lookup, TableStats, delta, layout, lookup, scan};
 use crate::common::{Error, Result};
 use crate::types::{Epoch, Keys, TableId};
 
@@ -74,7 +74,7 @@ impl Table {
         self.codec.schema().clone()
     }
 
-    /// Rows and uncompressed bytes as of the last fold.
+    /// Rows and uncompressed bytes of its pages; changes that are not folded into them yet are not counted.
     pub fn stats(&self) -> TableStats {
         TableStats { rows: self.rows.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
     }
@@ -103,7 +103,12 @@ impl Table {
 
     /// Whether there is something to fold up to `epoch`.
     pub(super) fn has_runs(&self, epoch: Epoch) -> bool {
-        self.current.read().runs.first().is_some_and(|r| r.epoch() <= epoch)
+        self.current.read().runs.iter().any(|r| r.epoch() <= epoch && !r.is_durable())
+    }
+
+    /// Bytes of deltas in memory.
+    pub(super) fn delta_bytes(&self) -> usize {
+        self.current.read().runs.iter().filter(|r| r.is_durable()).map(|r| r.bytes()).sum()
     }
 
     pub(super) fn view(&self) -> Result<View> {
@@ -126,6 +131,9 @@ impl Table {
                 let chunks = self.backend.scan(&layout::directory(self.id))?;
                 let directory = Directory::decode(chunks.iter().map(|(_, chunk)| chunk.as_ref()))
                     .map_err(|e| e.context(format!("state table {}", self.id)))?;
+                let mut runs = delta::load(self, &directory)?;
+                runs.extend(current.runs.iter().cloned());
+                current.runs = Arc::new(runs);
                 Arc::new(directory)
             }
         };
@@ -138,14 +146,20 @@ impl Table {
         if let Some(page) = self.cache.get(name) {
             return Ok(page);
         }
+        let decoded = Arc::new(self.read(page, &self.codec)?);
+        self.cache.insert(name, decoded.clone());
+        Ok(decoded)
+    }
+
+    /// Reads a page past the cache.
+    pub(super) fn read(&self, page: PageRef, codec: &PageCodec) -> Result<Page> {
         let at = || format!("state table {}, page {}", self.id, page.number);
         let stored = self.backend.get(&layout::page(self.id, page.number)).map_err(|e| e.context(at()))?;
         let stored = stored.ok_or_else(|| Error::corrupted("the page is missing").context(at()))?;
-        let decoded = Arc::new(self.codec.decode(stored).map_err(|e| e.context(at()))?);
+        let decoded = codec.decode(stored).map_err(|e| e.context(at()))?;
         if decoded.len() != page.rows as usize {
             return Err(Error::corrupted(format!("{} rows instead of {}", decoded.len(), page.rows)).context(at()));
         }
-        self.cache.insert(name, decoded.clone());
         Ok(decoded)
     }
 
@@ -158,14 +172,16 @@ impl Table {
     }
 
     pub(super) fn drop_runs(&self) {
-        self.current.write().runs = Arc::default();
+        let mut current = self.current.write();
+        current.runs = Arc::new(current.runs.iter().filter(|r| r.is_durable()).cloned().collect());
     }
 
-    /// Puts the pages of a fold of all runs up to `epoch` in place.
-    pub(super) fn replace(&self, epoch: Epoch, directory: Arc<Directory>, stats: TableStats) {
+    /// Puts what became of all runs up to `epoch` in place: pages, and `deltas` over them.
+    pub(super) fn replace(&self, epoch: Epoch, directory: Arc<Directory>, deltas: Vec<Arc<Run>>, stats: TableStats) {
         let mut current = self.current.write();
         current.directory = Some(directory);
-        current.runs = Arc::new(current.runs.iter().filter(|r| r.epoch() > epoch).cloned().collect());
+        let sealed = current.runs.iter().filter(|r| r.epoch() > epoch && !r.is_durable()).cloned();
+        current.runs = Arc::new(deltas.into_iter().chain(sealed).collect());
         self.rows.store(stats.rows, Ordering::Relaxed);
         self.bytes.store(stats.bytes, Ordering::Relaxed);
     }

@@ -283,6 +283,47 @@ fn a_reader_keeps_its_pages_through_commits() {
     }
 }
 
+#[test]
+fn few_changes_over_many_pages_become_deltas_until_they_are_many() {
+    for backend in BACKENDS {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path(), backend);
+        let mut table = store.table(TABLE, schema()).unwrap();
+        let mut writer = table.writer();
+        let n = 20_000u32;
+        let k: Vec<Vec<u8>> = (0..n).map(|i| i.to_be_bytes().to_vec()).collect();
+        let mut model: Vec<Value> = vec![Some(89); k.len()];
+        writer.write(keys(&k), rows(&model), None).unwrap();
+        writer.seal(Epoch(1));
+        let all = store.commit(Epoch(1), &[]).unwrap().pages;
+        let (mut written, mut most) = (0, 0);
+        for epoch in 2..40u64 {
+            // A prime step: every commit meets all pages.
+            let some: Vec<usize> = (0..400).map(|i| (epoch as usize * 31 + i * 53) % k.len()).collect();
+            let v: Vec<Value> = some.iter().map(|i| (i % 7 != 0).then_some(80 + epoch as i64 % 10)).collect();
+            let puts: BooleanArray = v.iter().map(|v| Some(v.is_some())).collect();
+            some.iter().zip(&v).for_each(|(i, v)| model[*i] = v.or(Some(-1)));
+            writer.write(keys(&some.iter().map(|i| k[*i].clone()).collect::<Vec<_>>()), rows(&v), Some(puts)).unwrap();
+            writer.seal(Epoch(epoch));
+            written += store.commit(Epoch(epoch), &[]).unwrap().pages;
+            most = most.max(table.view().unwrap().directory.deltas().len());
+            if epoch % 13 == 0 {
+                drop((writer, table, store));
+                store = open(dir.path(), backend);
+                table = store.table(TABLE, schema()).unwrap();
+                writer = table.writer();
+            }
+            let there: Vec<_> = k.iter().cloned().zip(model.clone()).filter(|(_, v)| *v != Some(-1)).collect();
+            assert_eq!(flat(table.scan(Epoch(epoch), &KeyRange::all(), None).unwrap()), there, "epoch {epoch}");
+            let got = found(&table.get(Epoch(epoch), &keys(&k[..2000])).unwrap());
+            let there: Vec<Option<Value>> = model[..2000].iter().map(|v| (*v != Some(-1)).then_some(*v)).collect();
+            assert_eq!(got, there);
+        }
+        assert!(most > 0, "deltas were made");
+        assert!(written < all * 38 / 3, "{written} pages written, a table has {all}");
+    }
+}
+
 /// Epochs that readers may still ask for, with what they must see.
 struct World {
     store: Arc<StateStore>,
@@ -308,7 +349,7 @@ impl World {
     }
 
     fn write(&mut self, rng: &mut StdRng, n: usize) {
-        let put = rng.random_bool(0.7);
+        let put = rng.random_bool(0.8);
         let changes: Vec<(Vec<u8>, Option<Value>)> = (0..n)
             .map(|_| {
                 let value = rng.random_bool(if put { 0.9 } else { 0.1 });
@@ -366,7 +407,7 @@ impl World {
         self.store.commit(Epoch(epoch), &[]).unwrap();
         self.committed = epoch;
         self.sealed.retain(|e, _| *e >= epoch);
-        if epoch == self.last() {
+        if epoch == self.last() && self.table.view().unwrap().directory.deltas().is_empty() {
             assert_eq!(self.table.stats().rows as usize, self.sealed[&epoch].len());
         }
     }
@@ -388,7 +429,7 @@ impl World {
 
 fn random_key(rng: &mut StdRng) -> Vec<u8> {
     let n = rng.random_range(1..5);
-    (0..n).map(|i| if i < 2 { rng.random_range(0..24) } else { rng.random_range(0..2) }).collect()
+    (0..n).map(|i| if i < 2 { rng.random_range(0..40) } else { rng.random_range(0..2) }).collect()
 }
 
 fn random_range(rng: &mut StdRng) -> KeyRange {
@@ -421,24 +462,33 @@ fn contains(range: &KeyRange, key: &[u8]) -> bool {
 #[test]
 fn any_sequence_of_operations_equals_a_model() {
     for backend in BACKENDS {
+        let mut deltas = 0;
         for seed in 0..6u64 {
             println!("backend {} seed {seed}", backend.name());
             let mut rng = StdRng::seed_from_u64(seed);
             let dir = tempfile::tempdir().unwrap();
             let mut world = World::new(dir.path(), backend, 0, Model::new());
+            for _ in 0..4 {
+                world.write(&mut rng, 8000);
+            }
+            world.seal();
             for _ in 0..150 {
                 match rng.random_range(0..100) {
                     0..30 => world.write(&mut rng, 20),
-                    30..34 => world.write(&mut rng, 2000),
-                    34..50 => world.seal(),
+                    30..32 => world.write(&mut rng, 5000),
+                    32..50 => world.seal(),
                     50..85 => world.check(&mut rng),
-                    85..95 => world.commit(&mut rng),
+                    85..95 => {
+                        world.commit(&mut rng);
+                        deltas += world.table.view().unwrap().directory.deltas().len();
+                    }
                     95..97 => world.discard(),
                     _ => world = world.reopen(dir.path(), backend),
                 }
             }
             world.check(&mut rng);
         }
+        assert!(deltas > 0, "the model must meet deltas too");
     }
 }
 

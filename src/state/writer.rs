@@ -74,9 +74,7 @@ impl StateWriter {
     /// Removes `keys`, those that are there.
     pub fn remove(&mut self, keys: Keys) {
         if !keys.is_empty() {
-            let puts = Some(BooleanArray::new(arrow::buffer::BooleanBuffer::new_unset(keys.len()), None));
-            let bytes = keys.len() * 16;
-            self.push(ChangeBatch { rows: RecordBatch::new_empty(self.table.schema()), keys, puts, bytes });
+            self.push(ChangeBatch::removals(keys, self.table.schema()));
         }
     }
 

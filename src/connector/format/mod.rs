@@ -13,7 +13,7 @@ mod column;
 pub(super) mod csv;
 mod json;
 mod records;
-mod scalar;
+pub(super) mod scalar;
 #[cfg(test)]
 mod tests;
 
@@ -27,8 +27,6 @@ use super::options::Given;
 use super::output::{CHUNK_ROWS, Output, row_ids};
 use super::{DeadLetter, Decoded, Decoder, Options, Payload, Unit};
 use crate::common::{Error, Result};
-
-pub(super) use self::column::sql_name;
 
 /// Bytes of a dead letter's record that are kept.
 const RAW_BYTES: usize = 64 << 10;

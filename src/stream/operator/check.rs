@@ -25,21 +25,36 @@ use crate::types::{Epoch, OperatorId, StreamChunk, pretty};
 pub(super) struct Bench {
     node: Node,
     store: Arc<StateStore>,
-    _dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
     pub operator: Box<dyn StreamOperator>,
     epoch: Epoch,
     /// This actor and how many there are.
-    pub actor: (usize, usize),
+    actor: (usize, usize),
 }
 
 impl Bench {
     pub(super) fn new(node: Node) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
         let config =
             StateConfig { dir: dir.path().to_path_buf(), backend: StateBackend::Memory, cache_bytes: 16 << 20 };
         let store = StateStore::open(config).unwrap();
         let operator = make(&node, &store, (0, 1));
-        Self { node, store, _dir: dir, operator, epoch: Epoch(0), actor: (0, 1) }
+        Self { node, store, dir, operator, epoch: Epoch(0), actor: (0, 1) }
+    }
+
+    /// Commits, then rebuilds the operator as `actors` actors over the same state.
+    pub(super) fn restart_as(self, actors: usize) -> Vec<Self> {
+        self.store.commit(self.epoch, &[]).unwrap();
+        (0..actors)
+            .map(|actor| Self {
+                node: self.node.clone(),
+                store: Arc::clone(&self.store),
+                dir: Arc::clone(&self.dir),
+                operator: make(&self.node, &self.store, (actor, actors)),
+                epoch: self.epoch,
+                actor: (actor, actors),
+            })
+            .collect()
     }
 
     pub(super) fn barrier(&mut self, out: &mut Output) {
@@ -127,12 +142,18 @@ pub(super) fn parse(schema: &SchemaRef, rows: &[&str]) -> StreamChunk {
     let header: Vec<String> =
         schema.fields().iter().map(|f| format!("{}:{}", f.name(), type_name(f.data_type()))).collect();
     let chunk = pretty::chunk(&format!("{}\n{}", header.join(" "), rows.join("\n"))).unwrap();
-    let batch = arrow::array::RecordBatch::try_new(Arc::clone(schema), chunk.batch().columns().to_vec()).unwrap();
+    let columns = chunk.batch().columns().iter().zip(schema.fields());
+    let columns = columns.map(|(c, f)| arrow::compute::cast(c, f.data_type()).unwrap()).collect();
+    let batch = arrow::array::RecordBatch::try_new(Arc::clone(schema), columns).unwrap();
     chunk.with_batch(batch)
 }
 
 fn type_name(data_type: &arrow::datatypes::DataType) -> &'static str {
     let names = ["bigint", "int", "double", "boolean", "varchar", "decimal", "timestamp", "timestamptz", "date"];
+    // The sum of a partial state.
+    if matches!(data_type, arrow::datatypes::DataType::Decimal128(38, 0)) {
+        return "decimal";
+    }
     let is = |name: &&&str| pretty::schema(&format!("x:{name}")).unwrap().field(0).data_type() == data_type;
     names.iter().find(is).unwrap_or_else(|| panic!("no pretty name for {data_type}"))
 }

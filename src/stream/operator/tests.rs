@@ -101,21 +101,19 @@ fn a_watermark_rises_and_survives() {
 
 #[test]
 fn a_watermark_restarts_from_the_least_of_the_actors() {
-    let mut bench = Bench::new(watermark());
-    bench.actor = (0, 2);
-    bench.restart();
-    bench.run("+ 1 1970-01-01T00:00:09\nbarrier");
-    bench.actor = (1, 2);
-    bench.restart();
-    // Starts from the only row there is, then both have one.
-    assert_eq!(bench.run("barrier"), ["watermark 1 7", "barrier"]);
-    bench.actor = (0, 1);
-    bench.restart();
-    assert_eq!(bench.run("barrier"), ["watermark 1 7", "barrier"]);
-    bench.restart();
-    assert_eq!(bench.run("+ 1 1970-01-01T00:00:20\nbarrier").last().unwrap(), "barrier");
-    bench.restart();
-    assert_eq!(bench.run("barrier"), ["watermark 1 18", "barrier"]);
+    let mut two = Bench::new(watermark()).restart_as(2);
+    assert_eq!(two[0].run("+ 1 1970-01-01T00:00:09\nbarrier").len(), 3);
+    assert_eq!(two[1].run("barrier"), ["barrier"]);
+    // The second has seen nothing yet.
+    let mut two = two.remove(0).restart_as(2);
+    assert_eq!(two[0].run("+ 1 1970-01-01T00:00:09\nbarrier")[1], "watermark 1 7");
+    assert_eq!(two[1].run("+ 1 1970-01-01T00:00:07\nbarrier")[1], "watermark 1 5");
+    let mut one = two.remove(0).restart_as(1);
+    assert_eq!(one[0].run("barrier"), ["watermark 1 5", "barrier"]);
+    // The second's row is gone: it holds nothing back any more.
+    assert_eq!(one[0].run("+ 1 1970-01-01T00:00:20\nbarrier")[1], "watermark 1 18");
+    let mut two = one.remove(0).restart_as(2);
+    assert_eq!(two[1].run("barrier"), ["watermark 1 18", "barrier"]);
 }
 
 fn materialize(conflict: Conflict) -> plan::Node {

@@ -341,6 +341,66 @@ fn a_partial_phase_holds_watermarks_behind_its_rows() {
     );
 }
 
+#[test]
+fn each_group_is_closed_by_the_one_actor_that_owns_it() {
+    let expected: Vec<String> = (0..40).map(|k| format!("+ k{k} 1970-01-01T00:00:00 1 1")).collect();
+    let script: Vec<String> = (0..40).map(|k| format!("+ k{k} 1970-01-01T00:00:00 1")).collect();
+    let rows = pretty::schema("k:varchar w:timestamp v:bigint").unwrap();
+    let sql = "SELECT k, w, count(*), sum(v) FROM t GROUP BY k, w";
+    let agg = HashAgg { window: Some(1), emit_on_close: true, ..plan_now(sql, &rows, true) };
+    let mut one = Bench::new(nodes(&agg, AggPhase::Single));
+    one.run(&format!("{}\nwatermark 1 0\nbarrier", script.join("\n")));
+    let mut four = one.restart_as(4);
+    let mut shown = Vec::new();
+    for actor in &mut four {
+        let of_actor = actor.run("watermark 1 10\nbarrier");
+        assert!(of_actor.len() < 42, "one actor of four closed all");
+        shown.extend(of_actor);
+    }
+    let mut one = four.remove(0).restart_as(1).remove(0);
+    assert_eq!(
+        one.run("+ k1 1970-01-01T00:00:00 1\nwatermark 1 20\nbarrier"),
+        ["late + k1 1970-01-01T00:00:00 1", "watermark 1 20", "barrier"]
+    );
+    shown.retain(|line| line.starts_with('+'));
+    shown.sort();
+    let mut expected = expected;
+    expected.sort();
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_window_goes_through_both_phases() {
+    let mut partial = Bench::new(windowed(AggPhase::Partial, false));
+    let mut last = Bench::new(windowed(AggPhase::Final, false));
+    let mut shown = Vec::new();
+    for script in [
+        "+ a 1970-01-01T00:00:00 1\n+ b 1970-01-01T00:00:00 2\nwatermark 1 0\nbarrier",
+        "- b 1970-01-01T00:00:00 2\n+ a 1970-01-01T00:00:00 5\nwatermark 1 10\nbarrier",
+        "+ a 1970-01-01T00:00:00 7\n+ c 1970-01-01T00:00:20 7\nwatermark 1 end\nbarrier",
+    ] {
+        let sent = partial.run(script);
+        shown.extend(sent.iter().filter(|l| l.starts_with("late")).cloned());
+        let sent: Vec<String> = sent.into_iter().filter(|l| !l.starts_with("late")).collect();
+        shown.extend(last.run(&sent.join("\n")));
+        last.restart();
+    }
+    assert_eq!(
+        shown,
+        [
+            "watermark 1 0",
+            "barrier",
+            "+ a 1970-01-01T00:00:00 2 6",
+            "watermark 1 10",
+            "barrier",
+            "late + a 1970-01-01T00:00:00 7",
+            "+ c 1970-01-01T00:00:20 1 7",
+            "watermark 1 end",
+            "barrier"
+        ]
+    );
+}
+
 /// The current rows by their text: the sum of all changes.
 #[derive(Default)]
 struct View(BTreeMap<String, i64>);
