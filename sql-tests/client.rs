@@ -37,12 +37,20 @@ impl From<tokio_postgres::Error> for Failure {
     fn from(e: tokio_postgres::Error) -> Self {
         match e.as_db_error() {
             Some(db) => {
-                let hint = db.hint().map_or(String::new(), |h| format!(" HINT: {h}"));
-                Self { sqlstate: db.code().code().to_string(), message: format!("{}{hint}", db.message()) }
+                Self { sqlstate: db.code().code().to_string(), message: db.message().to_string() }
             }
             None => Self { sqlstate: String::new(), message: format!("{e:?}") },
         }
     }
+}
+
+/// What statements gave back: the rows of the last one that has any, the count of the last one.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// How many columns the rows have; `None` when no statement has rows.
+    pub columns: Option<usize>,
+    pub rows: Rows,
+    pub count: u64,
 }
 
 impl Client {
@@ -53,28 +61,29 @@ impl Client {
         Ok(Self { inner })
     }
 
-    /// Runs statements; the rows of the last one that has any, and the count of the last one.
-    pub async fn run(&self, sql: &str) -> Result<(Option<Rows>, u64), Failure> {
-        let mut rows: Option<Rows> = None;
-        let mut count = 0;
+    /// Runs statements.
+    pub async fn run(&self, sql: &str) -> Result<Answer, Failure> {
+        let mut answer = Answer::default();
         for message in self.inner.simple_query(sql).await? {
             match message {
-                SimpleQueryMessage::RowDescription(_) => rows = Some(Vec::new()),
-                SimpleQueryMessage::Row(row) => {
-                    let cells = (0..row.len()).map(|i| row.get(i).map(str::to_string)).collect();
-                    rows.get_or_insert_default().push(cells);
+                SimpleQueryMessage::RowDescription(columns) => {
+                    answer.rows.clear();
+                    answer.columns = Some(columns.len());
                 }
-                SimpleQueryMessage::CommandComplete(n) => count = n,
+                SimpleQueryMessage::Row(row) => {
+                    answer.rows.push((0..row.len()).map(|i| row.get(i).map(str::to_string)).collect());
+                }
+                SimpleQueryMessage::CommandComplete(n) => answer.count = n,
                 _ => {}
             }
         }
-        Ok((rows, count))
+        Ok(answer)
     }
 
     /// Rows of a query that must succeed.
     pub async fn query(&self, sql: &str) -> Rows {
         match self.run(sql).await {
-            Ok((rows, _)) => rows.unwrap_or_default(),
+            Ok(answer) => answer.rows,
             Err(e) => panic!("{sql}\n{e}"),
         }
     }

@@ -82,8 +82,9 @@ impl Server {
                 Ok(server)
             }
             Err(e) => {
+                let ended = server.child.try_wait();
                 server.kill();
-                Err(format!("the server did not start ({e}):\n{}", server.log()))
+                Err(format!("the server did not start ({e}, {ended:?}):\n{}", server.log()))
             }
         }
     }

@@ -107,6 +107,7 @@ impl Host {
 struct Session {
     host: Arc<Mutex<Host>>,
     client: Option<(u64, Client)>,
+    /// What it has set, to be set again.
     set: Vec<String>,
     in_transaction: bool,
 }
@@ -140,18 +141,17 @@ impl AsyncDB for Session {
         match sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase().as_str() {
             "BEGIN" => self.in_transaction = true,
             "COMMIT" | "ROLLBACK" => self.in_transaction = false,
-            "SET" if answer.is_ok() => self.set.push(sql.to_string()),
+            "SET" | "RESET" | "DISCARD" if answer.is_ok() => self.set.push(sql.to_string()),
             _ => {}
         }
-        let (rows, count) = answer?;
-        let Some(rows) = rows else { return Ok(DBOutput::StatementComplete(count)) };
-        let width = rows.first().map_or(0, Vec::len);
+        let answer = answer?;
+        let Some(width) = answer.columns else { return Ok(DBOutput::StatementComplete(answer.count)) };
         let cell = |cell: Option<String>| match cell {
             None => "NULL".to_string(),
             Some(text) if text.is_empty() => "(empty)".to_string(),
             Some(text) => text,
         };
-        let rows = rows.into_iter().map(|row| row.into_iter().map(cell).collect()).collect();
+        let rows = answer.rows.into_iter().map(|row| row.into_iter().map(cell).collect()).collect();
         Ok(DBOutput::Rows { types: vec![DefaultColumnType::Any; width], rows })
     }
 
@@ -232,9 +232,8 @@ async fn run_file(file: &Path, host: Arc<Mutex<Host>>, bless: bool) -> Result<()
 async fn clean(host: &Arc<Mutex<Host>>) -> Result<(), String> {
     let client = Client::connect(host.lock().await.server.port()).await.map_err(|e| e.to_string())?;
     for kind in ["SINK", "MATERIALIZED VIEW", "VIEW", "TABLE", "SOURCE"] {
-        let (rows, _) = client.run(&format!("SHOW {kind}S")).await.map_err(|e| e.to_string())?;
-        let names: Vec<String> =
-            rows.unwrap_or_default().into_iter().flatten().flatten().map(|n| format!("\"{n}\"")).collect();
+        let answer = client.run(&format!("SHOW {kind}S")).await.map_err(|e| e.to_string())?;
+        let names: Vec<String> = answer.rows.into_iter().flatten().flatten().map(|n| format!("\"{n}\"")).collect();
         if !names.is_empty() {
             let drop = format!("DROP {kind} {} CASCADE", names.join(", "));
             client.run(&drop).await.map_err(|e| format!("{drop}: {e}"))?;
