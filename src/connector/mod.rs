@@ -8,11 +8,15 @@
 //! The position of a [`SplitReader`] after a unit is the whole state of a source: what was fetched before a barrier is
 //! processed before it, so one position an epoch makes a source exactly-once at any parallelism.
 
+mod blackhole;
+mod datagen;
 mod file;
 pub mod format;
 mod log_split;
+pub mod nexmark;
 mod options;
 mod output;
+mod pace;
 pub mod table_log;
 pub mod tcp;
 
@@ -26,8 +30,9 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::common::Result;
+use self::options::Given;
 use crate::common::clock::Clock;
+use crate::common::{Error, Result};
 use crate::types::{Epoch, JobId, StreamChunk};
 
 /// Options as written in `WITH (…)` and `FORMAT … ENCODE …( … )`; keys in lower case. `format` and `encode` hold the
@@ -170,15 +175,67 @@ pub struct TableLogRecord {
     pub weights: Option<Int64Array>,
 }
 
+const SOURCES: &[&str] = &["file", "nexmark", "datagen", "tcp"];
+const SINKS: &[&str] = &["file", "blackhole"];
+
 /// Opens the source `name`: checks every option and says which is wrong.
 pub fn source(id: JobId, name: &str, options: &Options, context: &Context) -> Result<Arc<dyn Source>> {
-    match options.get("connector").map(String::as_str) {
-        Some("tcp") => tcp::source(id, name, options, context),
-        _ => file::source(options::Given { object: &format!("source \"{name}\""), options }, context),
+    let object = format!("source \"{name}\"");
+    let given = Given { object: &object, options };
+    match given.required("connector", "file")? {
+        "file" => file::source(given, context),
+        "nexmark" => nexmark::source(given, context),
+        "datagen" => datagen::source(given, context),
+        "tcp" => tcp::source(id, name, options, context),
+        other => Err(unknown(given, other, SOURCES)),
     }
 }
 
 /// Opens the sink `name`: checks every option and says which is wrong.
-pub fn sink(_id: JobId, _name: &str, _options: &Options, _context: &Context) -> Result<Arc<dyn Sink>> {
-    Err(crate::common::Error::not_supported("sinks"))
+pub fn sink(id: JobId, name: &str, options: &Options, context: &Context) -> Result<Arc<dyn Sink>> {
+    let object = format!("sink \"{name}\"");
+    let given = Given { object: &object, options };
+    match given.required("connector", "file")? {
+        "file" => file::sink::sink(id, given, context),
+        "blackhole" => blackhole::sink(given),
+        other => Err(unknown(given, other, SINKS)),
+    }
+}
+
+fn unknown(given: Given<'_>, connector: &str, known: &[&str]) -> Error {
+    let hint = format!("known connectors: {}", options::quoted(known.iter().copied()));
+    given.bad_value("connector", connector).with_hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connectors_are_chosen_by_name() {
+        let context = Context {
+            base_dir: ".".into(),
+            data_dir: ".".into(),
+            clock: Clock::manual(0),
+            logs: Arc::new(|_| Err(Error::internal("no log"))),
+        };
+        let open = |connector: &str, sink: bool| {
+            let options = Options::from([("connector".to_string(), connector.to_string())]);
+            match sink {
+                false => super::source(JobId(1), "s", &options, &context).err(),
+                true => super::sink(JobId(1), "s", &options, &context).err(),
+            }
+        };
+        for connector in SOURCES {
+            assert!(open(connector, false).is_none_or(|e| !e.message().contains("connector")), "{connector}");
+        }
+        for connector in SINKS {
+            assert!(open(connector, true).is_none_or(|e| !e.message().contains("connector")), "{connector}");
+        }
+        let e = open("kafka", false).unwrap();
+        assert_eq!(e.message(), "source \"s\": option \"connector\" cannot be 'kafka'");
+        assert_eq!(e.hint(), Some("known connectors: 'file', 'nexmark', 'datagen', 'tcp'"));
+        assert!(open("nexmark", true).unwrap().hint().unwrap().contains("'blackhole'"));
+        assert!(open("", true).unwrap().message().contains("missing"));
+    }
 }

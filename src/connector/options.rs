@@ -18,9 +18,14 @@ pub(super) struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
-    /// Fails on the first option that is none of `known`, and lists them.
+    /// Fails on the first option that is none of `known` nor common to all connectors, and lists them.
     pub fn only(&self, known: &[&[&str]]) -> Result<()> {
-        let names = || COMMON.iter().chain(known.iter().copied().flatten()).copied();
+        self.only_of(&[&[COMMON], known].concat())
+    }
+
+    /// Fails on the first option that is none of `known`, and lists them.
+    pub fn only_of(&self, known: &[&[&str]]) -> Result<()> {
+        let names = || known.iter().copied().flatten().copied();
         match self.options.keys().find(|key| !names().any(|name| name == key.as_str())) {
             None => Ok(()),
             Some(unknown) => Err(self

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{can_cast_types, filter_record_batch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use crate::common::{Error, Result};
@@ -54,6 +54,12 @@ impl Output {
         }
         Ok(StreamChunk::inserts(RecordBatch::try_new(self.schema.clone(), columns)?))
     }
+}
+
+/// Whether values of one type can be read as another without guessing: a bare number has no unit of time.
+pub(super) fn is_convertible(from: &DataType, to: &DataType) -> bool {
+    let guess = from.is_integer() && to.is_temporal();
+    from == to || !guess && can_cast_types(from, to)
 }
 
 /// `rows` ids from `first` on.

@@ -42,7 +42,7 @@ impl Compression {
 
 pub(super) enum Input {
     Plain(File),
-    Gzip(MultiGzDecoder<BufReader<File>>),
+    Gzip(Box<MultiGzDecoder<BufReader<File>>>),
     Zstd(zstd::Decoder<'static, BufReader<File>>),
 }
 
@@ -50,7 +50,7 @@ impl Input {
     /// Opens `file` at byte `offset` of its content. Packed content is unpacked up to there.
     pub fn open(mut file: File, compression: Compression, offset: u64) -> io::Result<Self> {
         let mut input = match compression {
-            Compression::Gzip => Self::Gzip(MultiGzDecoder::new(BufReader::with_capacity(1 << 17, file))),
+            Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 17, file)))),
             Compression::Zstd => Self::Zstd(zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 17, file))?),
             Compression::None | Compression::Auto => {
                 file.seek(SeekFrom::Start(offset))?;

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array};
-use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::array_value_to_string;
 use datafusion::parquet::arrow::ProjectionMask;
@@ -20,7 +20,7 @@ use super::listing::Listing;
 use super::walk::{Walk, cannot};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::format::sql_name;
-use crate::connector::output::{CHUNK_ROWS, Output, row_ids};
+use crate::connector::output::{CHUNK_ROWS, Output, is_convertible, row_ids};
 use crate::connector::{DeadLetter, Decoded, Decoder, Fetch, Payload, SplitReader, SplitStatus, Unit};
 use crate::types::time;
 
@@ -53,8 +53,7 @@ impl ParquetReader {
                 return Ok(false);
             }
             let file = self.walk.open()?;
-            let Some(known) = self.walk.current() else { return Ok(false) };
-            let Some(file) = file else {
+            let (Some(file), Some(known)) = (file, self.walk.current()) else {
                 self.walk.finish();
                 continue;
             };
@@ -203,9 +202,7 @@ fn cast(split: &str, column: &ArrayRef, field: &FieldRef, faults: &mut Faults) -
     if from == to {
         return Ok(column.clone());
     }
-    // A number's unit of time is not in the file.
-    let guess = from.is_integer() && matches!(to, DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_));
-    if guess || !can_cast_types(from, to) {
+    if !is_convertible(from, to) {
         let (name, to) = (field.name(), sql_name(to));
         let message = format!("column \"{name}\" of \"{split}\" is {from}, which cannot be read as {to}");
         return Err(Error::new(ErrorKind::DatatypeMismatch, message)

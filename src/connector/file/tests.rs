@@ -226,7 +226,9 @@ fn a_followed_file_that_shrinks_or_is_replaced_is_an_error() {
 fn a_record_that_never_ends_costs_only_itself() {
     let dir = tempfile::tempdir().unwrap();
     let long = "x".repeat(50);
-    let cases: &[(&str, String, &[&str], &[(u64, usize)])] = &[
+    /// Offset and length at most of a dead letter.
+    type Letters<'a> = &'a [(u64, usize)];
+    let cases: &[(&str, String, &[&str], Letters)] = &[
         ("a line too long", format!("1,{long}\n2,b\n"), &["2 b"], &[(0, 52)]),
         ("at the end of the file", format!("1,a\n2,{long}"), &["1 a"], &[(4, 52)]),
         ("a quote that never closes", format!("1,\"a\n2,b\n3,{}\n", "c".repeat(9)), &["2 b", "3 ccccccccc"], &[(0, 4)]),

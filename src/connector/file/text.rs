@@ -57,20 +57,16 @@ impl TextReader {
     /// Opens the current file if it is not; false if there is none to read.
     fn ensure_open(&mut self) -> Result<bool> {
         while self.open.is_none() {
-            let follows = self.walk.follows();
             if self.walk.current().is_none()
                 && !self.walk.rescan(|path| self.compression.of(path) == Compression::None)?
             {
                 return Ok(false);
             }
-            let Some(file) = self.walk.open()? else {
+            let file = self.walk.open()?;
+            let (Some(file), Some(known)) = (file, self.walk.current()) else {
                 self.walk.finish();
-                if follows {
-                    continue;
-                }
-                return Ok(false);
+                continue;
             };
-            let Some(known) = self.walk.current() else { return Ok(false) };
             let compression = self.compression.of(&known.path);
             if compression == Compression::None {
                 known.end = file.metadata().ok().map(|meta| meta.len());
@@ -104,12 +100,14 @@ impl TextReader {
                 continue;
             }
             let wait_for_rest = self.walk.follows() && matches!(open.input, Input::Plain(_));
-            let end = match self.cut(&open.rest, open.at_end, wait_for_rest) {
+            let seen = want.min(open.rest.len());
+            let at_end = open.at_end && seen == open.rest.len();
+            let end = match self.cut(&open.rest[..seen], at_end, wait_for_rest) {
                 Cut::Unit(0) => return Ok(None),
                 Cut::Unit(end) => end,
-                Cut::TooLong => open.rest.len(),
+                Cut::TooLong => seen,
                 Cut::More => {
-                    want = open.rest.len().saturating_mul(2).max(self.unit_bytes);
+                    want = want.saturating_mul(2);
                     continue;
                 }
             };

@@ -13,7 +13,7 @@ mod column;
 pub(super) mod csv;
 mod json;
 mod records;
-mod scalar;
+pub(super) mod scalar;
 #[cfg(test)]
 mod tests;
 

@@ -6,7 +6,7 @@ use chrono::Utc;
 
 /// Why a text is no value of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bad {
+pub(in crate::connector) enum Bad {
     Syntax,
     Range,
 }
@@ -15,7 +15,7 @@ type Parsed<T> = Result<T, Bad>;
 
 /// A whole number in `min..=max`; `12.0` and `1.2e1` are whole too.
 #[inline]
-pub(super) fn integer(text: &[u8], min: i64, max: i64) -> Parsed<i64> {
+pub(in crate::connector) fn integer(text: &[u8], min: i64, max: i64) -> Parsed<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
@@ -49,7 +49,7 @@ fn unusual_integer(text: &[u8], min: i64, max: i64) -> Parsed<i64> {
 
 /// A decimal of `precision` digits, `scale` of them behind the point; further ones are rounded, or refused when
 /// `exact`.
-pub(super) fn decimal(text: &[u8], precision: u8, scale: i8, exact: bool) -> Parsed<i128> {
+pub(in crate::connector) fn decimal(text: &[u8], precision: u8, scale: i8, exact: bool) -> Parsed<i128> {
     let text = text.trim_ascii();
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -98,21 +98,21 @@ pub(super) fn decimal(text: &[u8], precision: u8, scale: i8, exact: bool) -> Par
     Ok(if negative { -value } else { value })
 }
 
-pub(super) fn float(text: &[u8]) -> Parsed<f64> {
+pub(in crate::connector) fn float(text: &[u8]) -> Parsed<f64> {
     let text = std::str::from_utf8(text).map_err(|_| Bad::Syntax)?.trim();
     let value = text.parse::<f64>().map_err(|_| Bad::Syntax)?;
     // `1e999` reads as infinity, which only `inf` and `Infinity` mean.
     if value.is_infinite() && text.contains(|c: char| c.is_ascii_digit()) { Err(Bad::Range) } else { Ok(value) }
 }
 
-pub(super) fn float32(text: &[u8]) -> Parsed<f32> {
+pub(in crate::connector) fn float32(text: &[u8]) -> Parsed<f32> {
     let wide = float(text)?;
     let value = wide as f32;
     if value.is_infinite() && wide.is_finite() { Err(Bad::Range) } else { Ok(value) }
 }
 
 /// As PostgreSQL reads them.
-pub(super) fn boolean(text: &[u8]) -> Parsed<bool> {
+pub(in crate::connector) fn boolean(text: &[u8]) -> Parsed<bool> {
     match text {
         b"true" | b"t" | b"1" => Ok(true),
         b"false" | b"f" | b"0" => Ok(false),
@@ -125,7 +125,7 @@ pub(super) fn boolean(text: &[u8]) -> Parsed<bool> {
 }
 
 /// Days since 1970.
-pub(super) fn date(text: &[u8]) -> Parsed<i32> {
+pub(in crate::connector) fn date(text: &[u8]) -> Parsed<i32> {
     if text.len() == 10
         && let Some(days) = ymd(text)
     {
@@ -136,7 +136,7 @@ pub(super) fn date(text: &[u8]) -> Parsed<i32> {
 }
 
 /// Microseconds since midnight.
-pub(super) fn time(text: &[u8]) -> Parsed<i64> {
+pub(in crate::connector) fn time(text: &[u8]) -> Parsed<i64> {
     let text = std::str::from_utf8(text).map_err(|_| Bad::Syntax)?.trim();
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Bad::Syntax);
@@ -146,7 +146,7 @@ pub(super) fn time(text: &[u8]) -> Parsed<i64> {
 
 /// What a bare number means where a time should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct UnixUnit {
+pub(in crate::connector) struct UnixUnit {
     /// Units in a second.
     pub per_second: i64,
 }
@@ -154,7 +154,7 @@ pub(super) struct UnixUnit {
 /// Microseconds since 1970 UTC. A zone in the text moves it; without one it is UTC. A bare number is a Unix time when
 /// `unix` says in what unit.
 #[inline]
-pub(super) fn timestamp(text: &[u8], unix: Option<UnixUnit>) -> Parsed<i64> {
+pub(in crate::connector) fn timestamp(text: &[u8], unix: Option<UnixUnit>) -> Parsed<i64> {
     match usual_timestamp(text) {
         Some(micros) => Ok(micros),
         None => unusual_timestamp(text, unix),
@@ -233,7 +233,7 @@ fn two(high: u8, low: u8) -> Option<i64> {
 }
 
 /// As PostgreSQL writes BYTEA, `\x6869`; any other text is its own bytes.
-pub(super) fn bytes(text: &[u8], out: &mut Vec<u8>) -> Parsed<()> {
+pub(in crate::connector) fn bytes(text: &[u8], out: &mut Vec<u8>) -> Parsed<()> {
     let Some(hex) = text.strip_prefix(b"\\x") else {
         out.extend_from_slice(text);
         return Ok(());
@@ -249,7 +249,7 @@ pub(super) fn bytes(text: &[u8], out: &mut Vec<u8>) -> Parsed<()> {
     Ok(())
 }
 
-pub(super) fn interval(text: &[u8]) -> Parsed<IntervalMonthDayNano> {
+pub(in crate::connector) fn interval(text: &[u8]) -> Parsed<IntervalMonthDayNano> {
     let text = std::str::from_utf8(text).map_err(|_| Bad::Syntax)?.trim();
     // A bare number has no unit.
     if text.bytes().all(|b| b.is_ascii_digit()) {

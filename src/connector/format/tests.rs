@@ -5,7 +5,9 @@ use arrow::datatypes::{DataType, Field, Schema};
 use super::*;
 use crate::types::{StreamChunk, pretty};
 
-fn options(pairs: &[(&str, &str)]) -> Options {
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+fn options(pairs: Pairs) -> Options {
     pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
 }
 
@@ -32,8 +34,8 @@ fn decode(opts: &[(&str, &str)], columns: &str, data: &[u8]) -> Vec<String> {
     lines(&decoder.decode(unit("f", 0, 0, data)).unwrap())
 }
 
-const CSV: &[(&str, &str)] = &[("encode", "csv")];
-const JSON: &[(&str, &str)] = &[("encode", "json")];
+const CSV: Pairs = &[("encode", "csv")];
+const JSON: Pairs = &[("encode", "json")];
 
 #[test]
 fn csv_records() {
@@ -89,7 +91,7 @@ fn csv_records() {
 
 #[test]
 fn csv_options() {
-    let cases: &[(&[(&str, &str)], &[u8], &[&str])] = &[
+    let cases: &[(Pairs, &[u8], &[&str])] = &[
         (&[("delimiter", "\\t")], b"1\ta,b\n", &["1 a,b 0"]),
         (&[("delimiter", ";"), ("quote", "'")], b"1;'a;\"'\n", &["1 a;\" 0"]),
         (&[("quote", "")], b"1,\"a\n2,b\"\n", &["1 \"a 0", "2 b\" 1"]),
@@ -107,7 +109,7 @@ fn csv_options() {
         let opts = [CSV, opts].concat();
         assert_eq!(decode(&opts, "n:bigint s:varchar", data), *expected, "{opts:?}");
     }
-    let wrong: &[&[(&str, &str)]] = &[
+    let wrong: &[Pairs] = &[
         &[("header", "true"), ("without_header", "true")],
         &[("header", "maybe")],
         &[("delimiter", "ab")],
@@ -289,9 +291,12 @@ fn a_cut_is_always_between_records() {
         let next = cut + data[cut..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         assert!(starts.contains(&next), "cut at {cut} of {end}");
         // No later cut would have been possible.
-        let whole = (0..records.len())
-            .filter(|r| records.bounds(*r).1 < end && data[..end][records.bounds(*r).1..].contains(&b'\n'));
-        assert!(whole.last().is_none_or(|record| cut > records.bounds(record).0), "cut at {cut} of {end}");
+        let is_whole = |record: &usize| {
+            let end_of_record = records.bounds(*record).1;
+            end_of_record < end && data[end_of_record..end].contains(&b'\n')
+        };
+        let mut whole = (0..records.len()).filter(is_whole);
+        assert!(whole.next_back().is_none_or(|record| cut > records.bounds(record).0), "cut at {cut} of {end}");
     }
 }
 
