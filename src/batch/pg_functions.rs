@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
 
 /// Every function with its answer, whatever its arguments.
@@ -33,10 +31,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         ("version", text(&format!("PostgreSQL 15.0 (Weir {})", env!("CARGO_PKG_VERSION")))),
     ];
     let signature = Signature::one_of(
-        vec![
-            datafusion::logical_expr::TypeSignature::VariadicAny,
-            datafusion::logical_expr::TypeSignature::Nullary,
-        ],
+        vec![datafusion::logical_expr::TypeSignature::VariadicAny, datafusion::logical_expr::TypeSignature::Nullary],
         Volatility::Stable,
     );
     answers

@@ -116,9 +116,7 @@ impl Session {
             .into_iter()
             .map(|p| {
                 let parsed = match p.statement {
-                    sql::Statement::Query(query) => {
-                        sql::Statement::Query(pg_catalog::parse(&p.text).unwrap_or(query))
-                    }
+                    sql::Statement::Query(query) => sql::Statement::Query(pg_catalog::parse(&p.text).unwrap_or(query)),
                     other => other,
                 };
                 Statement { text: p.text, parsed: Some(Arc::new(parsed)) }
