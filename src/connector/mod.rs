@@ -25,7 +25,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -169,13 +168,7 @@ pub trait SinkWriter: Send {
     fn seal(&mut self, epoch: Epoch) -> Result<()>;
 }
 
-/// Weighted rows as the log of a table holds them: Arrow IPC with a last column `_weight`.
-pub struct TableLogRecord {
-    pub batch: RecordBatch,
-    pub weights: Option<Int64Array>,
-}
-
-const SOURCES: &[&str] = &["file", "nexmark", "datagen", "tcp"];
+const SOURCES: &[&str] = &["file", "tcp", "nexmark", "datagen"];
 const SINKS: &[&str] = &["file", "blackhole"];
 
 /// Opens the source `name`: checks every option and says which is wrong.
@@ -234,7 +227,7 @@ mod tests {
         }
         let e = open("kafka", false).unwrap();
         assert_eq!(e.message(), "source \"s\": option \"connector\" cannot be 'kafka'");
-        assert_eq!(e.hint(), Some("known connectors: 'file', 'nexmark', 'datagen', 'tcp'"));
+        assert_eq!(e.hint(), Some("known connectors: 'file', 'nexmark', 'datagen'"));
         assert!(open("nexmark", true).unwrap().hint().unwrap().contains("'blackhole'"));
         assert!(open("", true).unwrap().message().contains("missing"));
     }

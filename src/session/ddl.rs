@@ -2,22 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
-
 use super::services::Services;
-use crate::catalog::{
-    Catalog, Column, Definition, MaterializedView, Object, Sink, Snapshot, Source, Table, View, Watermark,
-};
+use crate::catalog::{Catalog, Column, Definition, MaterializedView, Object, Sink, Snapshot, View};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector;
 use crate::job::JobSpec;
 use crate::plan::FragmentGraph;
 use crate::planner::{self, QuerySpec};
 use crate::sql::Statement;
-use crate::sql::statement::{
-    ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Drop, WatermarkDef,
-};
-use crate::types::{Conflict, JobId};
+use crate::sql::statement::{CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Drop};
+use crate::types::JobId;
 
 /// What a statement answers.
 pub struct Done {

@@ -8,8 +8,9 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
 use crate::common::{Error, ErrorKind, Result};
-use crate::connector::format::{scalar, sql_name};
+use crate::connector::format::scalar;
 use crate::connector::options::Given;
+use crate::types::sql_name;
 
 /// What can be said of a field.
 pub(super) const OPTIONS: &[&str] = &["kind", "start", "end", "interval", "min", "max", "length", "seed"];

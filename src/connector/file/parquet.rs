@@ -19,9 +19,9 @@ use datafusion::parquet::file::metadata::PageIndexPolicy;
 use super::listing::Listing;
 use super::walk::{Walk, cannot};
 use crate::common::{Error, ErrorKind, Result};
-use crate::connector::format::sql_name;
 use crate::connector::output::{CHUNK_ROWS, Output, is_convertible, row_ids};
 use crate::connector::{DeadLetter, Decoded, Decoder, Fetch, Payload, SplitReader, SplitStatus, Unit};
+use crate::types::sql_name;
 use crate::types::time;
 
 /// Rows of a unit where pages can be skipped.

@@ -17,6 +17,7 @@ use serde::de::IgnoredAny;
 use super::records::{Column, Faults};
 use super::scalar::{self, Bad, UnixUnit};
 use crate::common::{Error, Result};
+use crate::types::sql_name;
 
 /// Checks that columns of this type can be read from text.
 ///
@@ -259,27 +260,5 @@ fn message(field: &Field, text: &[u8], bad: Bad) -> String {
             format!("column \"{name}\": \"{shown}{more}\" is not valid UTF-8")
         }
         Bad::Syntax => format!("column \"{name}\": \"{shown}{more}\" is not a value of type {data_type}"),
-    }
-}
-
-/// A type's name as in CREATE SOURCE.
-pub(in crate::connector) fn sql_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Boolean => "BOOLEAN".into(),
-        DataType::Int16 => "SMALLINT".into(),
-        DataType::Int32 => "INT".into(),
-        DataType::Int64 => "BIGINT".into(),
-        DataType::Float32 => "REAL".into(),
-        DataType::Float64 => "DOUBLE PRECISION".into(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".into(),
-        DataType::Binary => "BYTEA".into(),
-        DataType::Date32 => "DATE".into(),
-        DataType::Time64(_) => "TIME".into(),
-        DataType::Timestamp(_, None) => "TIMESTAMP".into(),
-        DataType::Timestamp(_, Some(_)) => "TIMESTAMPTZ".into(),
-        DataType::Interval(_) => "INTERVAL".into(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
-        DataType::List(item) => format!("{}[]", sql_name(item.data_type())),
-        other => other.to_string(),
     }
 }

@@ -28,8 +28,6 @@ use super::output::{CHUNK_ROWS, Output, row_ids};
 use super::{DeadLetter, Decoded, Decoder, Options, Payload, Unit};
 use crate::common::{Error, Result};
 
-pub(super) use self::column::sql_name;
-
 /// Bytes of a dead letter's record that are kept.
 const RAW_BYTES: usize = 64 << 10;
 

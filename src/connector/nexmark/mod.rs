@@ -15,13 +15,13 @@ use nexmark::config::NexmarkConfig;
 
 use self::generate::{Events, Settings};
 pub use self::generate::{Kind, generate};
-use super::format::sql_name;
 use super::options::Given;
 use super::output::{Output, is_convertible};
 use super::pace::Pace;
 use super::{Context, Decoded, Decoder, Fetch, Payload, Source, SplitReader, SplitStatus, Unit};
 use crate::common::clock::Clock;
 use crate::common::{Error, ErrorKind, Result};
+use crate::types::sql_name;
 
 const SPLIT: &str = "nexmark";
 
