@@ -57,6 +57,8 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Outcome<()> {
             }),
         });
     }
+    // This session wrote none of it, so it must wait for a barrier.
+    client.simple_query("FLUSH").await?;
     let counts = server::row(&client, "SELECT count(*), (SELECT sum(readings) FROM by_sensor) FROM reading").await?;
     if counts.iter().any(|count| *count != written.to_string()) {
         return Err(format!("{written} rows were acknowledged, but the table and the view have {counts:?}").into());
