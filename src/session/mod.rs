@@ -301,8 +301,15 @@ impl Session {
         Ok(())
     }
 
+    /// Whoever wrote it, and before which restart: what is in the tables' logs is visible when this returns.
     async fn flush(&mut self) -> Result<()> {
-        self.flush_writes().await?;
+        for object in self.services.catalog.snapshot().objects() {
+            if dml::writable(object).is_ok() {
+                let end = self.services.logs.get(object.id)?.end();
+                dml::wait_visible(&self.services, Written { table: object.id, end }).await?;
+                self.written.remove(&object.id);
+            }
+        }
         self.services.driver.flush().await.map(|_| ())
     }
 
