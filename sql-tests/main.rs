@@ -1,1 +1,13 @@
-fn main() {}
+//! The tests that run the whole: the real binary over the wire, and the rules of the sources. One binary, because each
+//! one links all of DataFusion.
+
+mod client;
+mod crash;
+mod faults;
+mod idle;
+mod layers;
+mod oracle;
+mod psql;
+mod seed;
+mod server;
+mod slt;

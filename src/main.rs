@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use weir::common::config::Config;
-use weir::common::{Error, ErrorKind, Result};
+use weir::common::{Error, ErrorKind, Result, failpoint};
 use weir::database::Database;
 use weir::server::{Backend, Server};
 use weir::session::Session;
@@ -49,6 +49,7 @@ async fn main() -> ExitCode {
 
 /// Runs until SIGTERM or SIGINT; then tells the clients, and returns when they are gone.
 async fn serve(config: Config) -> Result<()> {
+    failpoint::arm();
     let stop = stop_on_signal()?;
     // The port first: a second server must not touch the first one's data folder.
     let server = Server::bind(&config).await?;

@@ -21,6 +21,12 @@ pub const ALL: &[&str] = &[
     "recovery.end",
 ];
 
+/// Arms what the `FAILPOINTS` variable lists, for the life of the process.
+pub fn arm() {
+    #[cfg(feature = "failpoints")]
+    std::mem::forget(fail::FailScenario::setup());
+}
+
 /// Returns the fault that a test armed at `name`, `Ok` everywhere else.
 #[cfg(feature = "failpoints")]
 pub fn hit(name: &str) -> io::Result<()> {

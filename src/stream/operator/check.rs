@@ -59,7 +59,7 @@ impl Bench {
 
     pub(super) fn barrier(&mut self, out: &mut Output) {
         self.epoch = self.epoch.next();
-        let barrier = Barrier { epoch: self.epoch, checkpoint: true, stop: false };
+        let barrier = Barrier::new(self.epoch);
         self.operator.on_barrier(&barrier, out).unwrap();
         self.operator.seal(self.epoch).unwrap();
     }

@@ -1,0 +1,35 @@
+# Everything a developer runs. `make help` lists it.
+
+# One feature set for clippy and tests alike, so that nothing is built twice.
+FEATURES := --features failpoints
+CARGO ?= cargo
+export SEED RUNS
+
+.PHONY: help run test check crash bless bench demo
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## build and serve on 127.0.0.1:4566, data in ./weir-data
+	$(CARGO) run --release -- serve
+
+test: check ## every check and every test
+	$(CARGO) test $(FEATURES)
+
+check: ## formatting, clippy with warnings denied, the rules of the layers
+	$(CARGO) fmt --check
+	$(CARGO) clippy $(FEATURES) --all-targets -- -D warnings
+	$(CARGO) test $(FEATURES) --test sql layers
+
+crash: ## kill a server again and again: make crash RUNS=500 SEED=7
+	WEIR_RUNS=$${RUNS:-25} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql crash -- --nocapture
+
+bless: ## write what is answered now into the golden plans and the .slt files
+	WEIR_BLESS=1 $(CARGO) test $(FEATURES) golden
+	WEIR_BLESS=1 $(CARGO) test $(FEATURES) --test sql slt::sled
+
+bench: ## measure against DataFusion and print the table
+	$(CARGO) bench
+
+demo: ## the main job in one go: feed, kill, restart, look
+	examples/demo.sh
