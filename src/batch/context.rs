@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use async_trait::async_trait;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider,
@@ -72,15 +73,14 @@ impl BatchEnv {
         Ok(Self { store, system, pg, base })
     }
 
-    /// Reads `snapshot` at `epoch`, which the caller keeps pinned until the plan is physical. Hidden columns are there
-    /// only for DML.
-    pub fn context(&self, snapshot: Arc<Snapshot>, epoch: Epoch, hidden: bool) -> Result<BatchContext> {
+    /// Reads `snapshot` at `epoch`, which the caller keeps pinned until the plan is physical.
+    pub fn context(&self, snapshot: Arc<Snapshot>, epoch: Epoch, purpose: Purpose) -> Result<BatchContext> {
         let list = Arc::new(MemoryCatalogProviderList::new());
         let mut schemas: HashMap<String, Arc<dyn SchemaProvider>> = HashMap::new();
         let public = PublicSchema {
             snapshot: snapshot.clone(),
             epoch,
-            hidden,
+            purpose,
             store: self.store.clone(),
             state: Mutex::new(None),
         };
@@ -94,6 +94,17 @@ impl BatchEnv {
         *public.state.lock() = Some(state.clone());
         Ok(BatchContext { state, snapshot })
     }
+}
+
+/// What a table's columns are wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// SELECT: what users see.
+    Read,
+    /// INSERT: the same, all nullable, so that NOT NULL is checked where it is known which column it is.
+    Insert,
+    /// UPDATE and DELETE: hidden columns too.
+    Change,
 }
 
 /// One statement's session.
@@ -189,7 +200,7 @@ impl CatalogProvider for Schemas {
 struct PublicSchema {
     snapshot: Arc<Snapshot>,
     epoch: Epoch,
-    hidden: bool,
+    purpose: Purpose,
     store: Arc<StateStore>,
     state: Mutex<Option<SessionState>>,
 }
@@ -213,9 +224,18 @@ impl SchemaProvider for PublicSchema {
         }
         let Some((table, key)) = object.definition.rows() else { return Ok(None) };
         let table = self.store.table(table, object.schema())?;
-        let columns: Vec<_> =
-            object.definition.columns().iter().filter(|c| self.hidden || !c.hidden).cloned().collect();
-        let schema = crate::catalog::def::schema(&columns);
+        let columns: Vec<_> = object
+            .definition
+            .columns()
+            .iter()
+            .filter(|c| self.purpose == Purpose::Change || !c.hidden)
+            .cloned()
+            .collect();
+        let mut schema = crate::catalog::def::schema(&columns);
+        if self.purpose == Purpose::Insert {
+            let nullable = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
+            schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));
+        }
         let defaults = self.defaults(&columns)?;
         let (epoch, key, kind) = (self.epoch, key.to_vec(), kind(object));
         Ok(Some(Arc::new(EpochTable { table, epoch, schema, key, kind, defaults })))

@@ -10,5 +10,5 @@ mod pg_functions;
 pub mod system;
 pub mod table;
 
-pub use context::{BatchContext, BatchEnv};
+pub use context::{BatchContext, BatchEnv, Purpose};
 pub use system::{SystemTable, SystemTables};

@@ -157,6 +157,7 @@ impl Database {
     /// Starts what the catalog holds.
     async fn recover(&self) -> Result<()> {
         let snapshot = self.services.catalog.snapshot();
+        self.services.logs.retain(|id| snapshot.by_id(id).is_some())?;
         let connectors = &self.services.jobs.env().connectors;
         let mut specs = Vec::new();
         for object in snapshot.objects() {

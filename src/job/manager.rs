@@ -23,6 +23,7 @@ use crate::types::{JobId, TableId};
 const MAX_FAILURES: u32 = 4;
 const SOUND_AFTER: Duration = Duration::from_secs(60);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const BACKFILL_LOOK: Duration = Duration::from_millis(500);
 
 /// A job as the catalog has it.
 #[derive(Debug, Clone)]
@@ -232,10 +233,14 @@ impl JobManager {
             let Some(handles) = self.handles(id) else {
                 return Err(Error::new(ErrorKind::QueryCanceled, "the object was dropped while it was created"));
             };
+            let ended = handles.backfill.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
             if handles.backfill.running.load(Ordering::SeqCst) == 0 {
-                return Ok(());
+                return self.driver.flush().await.map(|_| ());
             }
-            self.driver.flush().await?;
+            // A failed job gets other handles: look again from time to time.
+            let _ = tokio::time::timeout(BACKFILL_LOOK, ended).await;
         }
     }
 

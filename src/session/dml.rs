@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 
 use super::query::with_parameters;
 use super::services::Services;
-use crate::batch::BatchContext;
+use crate::batch::{BatchContext, Purpose};
 use crate::catalog::def::schema;
 use crate::catalog::{Definition, Object, Table};
 use crate::common::{Error, ErrorKind, Result};
@@ -49,18 +49,48 @@ pub fn writable(object: &Object) -> Result<&Table> {
 }
 
 /// Plans an INSERT; the plan's columns are those of the table, in its order, then hidden ones.
-pub async fn plan_insert(context: &BatchContext, statement: &ast::Statement) -> Result<LogicalPlan> {
-    if let ast::Statement::Insert(insert) = statement {
+pub async fn plan_insert(context: &BatchContext, statement: &ast::Statement, table: &Table) -> Result<LogicalPlan> {
+    let mut statement = statement.clone();
+    if let ast::Statement::Insert(insert) = &mut statement {
         if insert.returning.is_some() {
             return Err(Error::not_supported("RETURNING is not supported").with_hint("SELECT the rows afterwards"));
         }
         if insert.on.is_some() {
-            return Err(Error::not_supported("ON CONFLICT belongs to the table").with_hint(
-                "CREATE TABLE t (…, PRIMARY KEY (…)) ON CONFLICT {OVERWRITE | DO NOTHING | DO UPDATE IF NOT NULL}",
-            ));
+            let modes = "{OVERWRITE | DO NOTHING | DO UPDATE IF NOT NULL}";
+            return Err(Error::not_supported("ON CONFLICT belongs to the table")
+                .with_hint(format!("CREATE TABLE t (…, PRIMARY KEY (…)) ON CONFLICT {modes}")));
+        }
+        decode_bytes(insert, table)?;
+    }
+    context.plan_statement(statement).await
+}
+
+/// `'\x00ff'` for a BYTEA column means two bytes, where a plain cast would take the letters.
+fn decode_bytes(insert: &mut ast::Insert, table: &Table) -> Result<()> {
+    let visible: Vec<_> = table.columns.iter().filter(|c| !c.hidden).collect();
+    let mut bytes = Vec::new();
+    for place in 0..if insert.columns.is_empty() { visible.len() } else { insert.columns.len() } {
+        let column = match insert.columns.get(place) {
+            Some(name) => {
+                let name = sql::name::parts(name)?.pop();
+                visible.iter().find(|c| Some(&c.name) == name.as_ref())
+            }
+            None => visible.get(place),
+        };
+        bytes.push(column.is_some_and(|c| c.data_type == DataType::Binary));
+    }
+    let Some(source) = &mut insert.source else { return Ok(()) };
+    let ast::SetExpr::Values(values) = source.body.as_mut() else { return Ok(()) };
+    for row in &mut values.rows {
+        for (value, _) in row.iter_mut().zip(&bytes).filter(|(_, is_bytes)| **is_bytes) {
+            let ast::Expr::Value(literal) = &value else { continue };
+            let ast::Value::SingleQuotedString(text) = &literal.value else { continue };
+            if let Some(hex) = text.strip_prefix("\\x") {
+                *value = sql::parse_expr(&format!("decode('{}', 'hex')", hex.replace('\'', "''")))?;
+            }
         }
     }
-    context.plan_statement(statement.clone()).await
+    Ok(())
 }
 
 pub async fn insert(
@@ -71,8 +101,8 @@ pub async fn insert(
     let (snapshot, epoch, pin) = services.pin()?;
     let object = snapshot.find(&target(statement)?)?.clone();
     let table = writable(&object)?;
-    let context = services.batch.context(snapshot, epoch, false)?;
-    let plan = with_parameters(plan_insert(&context, statement).await?, parameters)?;
+    let context = services.batch.context(snapshot, epoch, Purpose::Insert)?;
+    let plan = with_parameters(plan_insert(&context, statement, table).await?, parameters)?;
     let LogicalPlan::Dml(dml) = plan else { return Err(Error::internal("INSERT planned as something else")) };
     let input = context.physical(Arc::unwrap_or_clone(dml.input)).await?;
     drop(pin);
@@ -121,7 +151,7 @@ pub async fn change(
     let (snapshot, epoch, pin) = services.pin()?;
     let object = snapshot.find(&name)?.clone();
     let table = writable(&object)?;
-    let context = services.batch.context(snapshot, epoch, true)?;
+    let context = services.batch.context(snapshot, epoch, Purpose::Change)?;
     let (query, assigned) = affected(statement, table)?;
     let plan = with_parameters(context.plan(&query).await?, parameters)?;
     let physical = context.physical(plan).await?;

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use self::dml::Written;
 use self::services::Services;
 use self::variables::Variables;
-use crate::batch::pg_catalog;
+use crate::batch::{Purpose, pg_catalog};
 use crate::common::{Error, ErrorKind, Result};
 use crate::sql;
 use crate::types::{JobId, SessionId};
@@ -131,19 +131,26 @@ impl Session {
         };
         let (plan, columns) = match parsed.as_ref() {
             sql::Statement::Query(query) => {
-                let plan = self.plan(|context| async move { context.plan(query).await }).await?;
+                let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
                 let columns = Arc::new(plan.schema().as_arrow().clone());
                 (Some(plan), Some(columns))
             }
             sql::Statement::Insert(insert) => {
-                let plan = self.plan(|context| async move { dml::plan_insert(&context, insert).await }).await?;
+                let snapshot = self.services.catalog.snapshot();
+                let object = snapshot.find(&dml::target(insert)?)?.clone();
+                let table = dml::writable(&object)?;
+                let plan = self
+                    .plan(Purpose::Insert, |context| async move { dml::plan_insert(&context, insert, table).await })
+                    .await?;
                 (Some(plan), None)
             }
             sql::Statement::Update(change) | sql::Statement::Delete(change) => {
                 let snapshot = self.services.catalog.snapshot();
                 let object = snapshot.find(&dml::target(change)?)?.clone();
                 let table = dml::writable(&object)?;
-                let plan = self.plan(|context| async move { dml::plan_change(&context, change, table).await }).await?;
+                let plan = self
+                    .plan(Purpose::Change, |context| async move { dml::plan_change(&context, change, table).await })
+                    .await?;
                 (Some(plan), None)
             }
             sql::Statement::Explain { .. } => (None, Some(explain::schema())),
@@ -153,12 +160,12 @@ impl Session {
         Ok(Prepared { statement, parameters, columns })
     }
 
-    async fn plan<F>(&self, f: impl FnOnce(crate::batch::BatchContext) -> F) -> Result<LogicalPlan>
+    async fn plan<F>(&self, purpose: Purpose, f: impl FnOnce(crate::batch::BatchContext) -> F) -> Result<LogicalPlan>
     where
         F: Future<Output = Result<LogicalPlan>>,
     {
         let (snapshot, epoch, _pin) = self.services.pin()?;
-        f(self.services.batch.context(snapshot, epoch, false)?).await
+        f(self.services.batch.context(snapshot, epoch, purpose)?).await
     }
 
     /// Runs a statement; `parameters` fill `$1`, ….

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::services::Services;
+use crate::batch::Purpose;
 use crate::common::{Error, ErrorKind, Result};
 use crate::sql::ast;
 
@@ -26,7 +27,7 @@ pub async fn run(
     cancel: CancellationToken,
 ) -> Result<SendableRecordBatchStream> {
     let (snapshot, epoch, pin) = services.pin()?;
-    let context = services.batch.context(snapshot, epoch, false)?;
+    let context = services.batch.context(snapshot, epoch, Purpose::Read)?;
     let plan = with_parameters(context.plan(query).await?, parameters)?;
     let physical = context.physical(plan).await?;
     drop(pin);
@@ -60,7 +61,7 @@ pub async fn run(
 /// The text of a plan, as EXPLAIN prints it.
 pub async fn explain(services: &Arc<Services>, query: &ast::Query) -> Result<Vec<String>> {
     let (snapshot, epoch, _pin) = services.pin()?;
-    let context = services.batch.context(snapshot, epoch, false)?;
+    let context = services.batch.context(snapshot, epoch, Purpose::Read)?;
     let plan = context.plan(query).await?;
     let physical = context.physical(plan).await?;
     let text = datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string();

@@ -331,6 +331,9 @@ impl Actor {
             }
         }
         self.pipeline.barrier(barrier)?;
+        if std::mem::take(&mut self.pipeline.unsettled) {
+            self.pulse.mark();
+        }
         self.pass_on().await?;
         self.dispatcher.barrier(barrier, self.materializes).await?;
         let _ = self.events.send(ActorEvent::Acked { actor: self.id, epoch: barrier.epoch });

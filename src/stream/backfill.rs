@@ -14,6 +14,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use tokio::sync::Notify;
+
 use super::message::Watermark;
 use crate::common::Result;
 use crate::plan::TableRead;
@@ -38,6 +40,8 @@ pub struct BackfillStats {
     pub rows: AtomicU64,
     /// Actors that are not through yet.
     pub running: AtomicU64,
+    /// Wakes who waits for the last of them.
+    pub ended: Notify,
 }
 
 /// The backfill of one actor.
@@ -222,6 +226,7 @@ impl Backfill {
     fn leave(&self) {
         if self.registered.swap(false, Ordering::SeqCst) {
             self.stats.running.fetch_sub(1, Ordering::SeqCst);
+            self.stats.ended.notify_waiters();
         }
     }
 }
