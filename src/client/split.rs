@@ -21,9 +21,6 @@ pub fn split(text: &str) -> Split {
     let mut statements = Vec::new();
     let (mut start, mut has_content) = (0, false);
     for token in tokens {
-        if !has_content && !matches!(token.token, Token::Whitespace(_) | Token::SemiColon | Token::EOF) {
-            (start, has_content) = (offsets.of(token.span.start), true);
-        }
         match token.token {
             Token::SemiColon => {
                 let at = offsets.of(token.span.start);
@@ -32,7 +29,9 @@ pub fn split(text: &str) -> Split {
                 }
                 (start, has_content) = (at + 1, false);
             }
-            _ => {}
+            Token::Whitespace(_) | Token::EOF => {}
+            _ if has_content => {}
+            _ => (start, has_content) = (offsets.of(token.span.start), true),
         }
     }
     let rest = has_content.then(|| text.get(start..).unwrap_or_default().trim().to_string());
