@@ -6,7 +6,7 @@ use sqlparser::tokenizer::{Location, Token, Tokenizer};
 /// What a text holds.
 #[derive(Debug, PartialEq)]
 pub struct Split {
-    /// Whole statements, without their semicolons.
+    /// Whole statements, without their semicolons and the comments before them.
     pub statements: Vec<String>,
     /// What follows the last semicolon, if it is more than space and comments.
     pub rest: Option<String>,
@@ -21,6 +21,9 @@ pub fn split(text: &str) -> Split {
     let mut statements = Vec::new();
     let (mut start, mut has_content) = (0, false);
     for token in tokens {
+        if !has_content && !matches!(token.token, Token::Whitespace(_) | Token::SemiColon | Token::EOF) {
+            (start, has_content) = (offsets.of(token.span.start), true);
+        }
         match token.token {
             Token::SemiColon => {
                 let at = offsets.of(token.span.start);
@@ -29,8 +32,7 @@ pub fn split(text: &str) -> Split {
                 }
                 (start, has_content) = (at + 1, false);
             }
-            Token::Whitespace(_) | Token::EOF => {}
-            _ => has_content = true,
+            _ => {}
         }
     }
     let rest = has_content.then(|| text.get(start..).unwrap_or_default().trim().to_string());
@@ -82,11 +84,7 @@ mod tests {
             ("SELECT 'it''s;';x", &["SELECT 'it''s;'"], Some("x")),
             ("SELECT E'\\';';x", &["SELECT E'\\';'"], Some("x")),
             ("SELECT $$a;b$$; SELECT $t$;$$;$t$;", &["SELECT $$a;b$$", "SELECT $t$;$$;$t$"], None),
-            (
-                "SELECT 1 -- a; b\n+ 1; /* ; /* ; */ ; */ SELECT 2;",
-                &["SELECT 1 -- a; b\n+ 1", "/* ; /* ; */ ; */ SELECT 2"],
-                None,
-            ),
+            ("SELECT 1 -- a; b\n+ 1; /* ; /* ; */ ; */ SELECT 2;", &["SELECT 1 -- a; b\n+ 1", "SELECT 2"], None),
             ("SELECT 'é;\n\u{1F980}'; SELECT 2;", &["SELECT 'é;\n\u{1F980}'", "SELECT 2"], None),
             ("SELECT 'open; SELECT 2;", &[], Some("SELECT 'open; SELECT 2;")),
         ];
