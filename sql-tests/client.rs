@@ -36,9 +36,7 @@ impl Failure {
 impl From<tokio_postgres::Error> for Failure {
     fn from(e: tokio_postgres::Error) -> Self {
         match e.as_db_error() {
-            Some(db) => {
-                Self { sqlstate: db.code().code().to_string(), message: db.message().to_string() }
-            }
+            Some(db) => Self { sqlstate: db.code().code().to_string(), message: db.message().to_string() },
             None => Self { sqlstate: String::new(), message: format!("{e:?}") },
         }
     }

@@ -21,9 +21,7 @@ pub fn rng(seed: u64) -> StdRng {
 /// The number in an environment variable, or a default.
 pub fn number(variable: &str, default: usize) -> usize {
     match std::env::var(variable) {
-        Ok(text) if !text.is_empty() => {
-            text.parse().unwrap_or_else(|_| panic!("{variable}={text:?} is not a number"))
-        }
+        Ok(text) if !text.is_empty() => text.parse().unwrap_or_else(|_| panic!("{variable}={text:?} is not a number")),
         _ => default,
     }
 }

@@ -23,10 +23,11 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
 use parking_lot::Mutex;
 
+use super::client::Client;
 use super::pg_catalog::PgCatalog;
 use super::system::{SystemSchema, SystemTables};
 use super::table::EpochTable;
-use crate::catalog::{Catalog, Column, Definition, Object, Snapshot};
+use crate::catalog::{Column, Definition, Object, Snapshot};
 use crate::common::{Error, ErrorKind, Result};
 use crate::expr::functions;
 use crate::planner;
@@ -47,13 +48,7 @@ pub struct BatchEnv {
 
 impl BatchEnv {
     /// `memory_limit` in bytes bounds what all queries may hold together; larger sorts and aggregates spill to disk.
-    pub fn new(
-        store: Arc<StateStore>,
-        catalog: Arc<Catalog>,
-        system: SystemTables,
-        parallelism: usize,
-        memory_limit: u64,
-    ) -> Result<Self> {
+    pub fn new(store: Arc<StateStore>, system: SystemTables, parallelism: usize, memory_limit: u64) -> Result<Self> {
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(DATABASE, crate::catalog::def::PUBLIC)
             .with_create_default_catalog_and_schema(false)
@@ -69,12 +64,18 @@ impl BatchEnv {
         for function in functions::registry().scalars() {
             state.register_udf(function.clone())?;
         }
-        let (pg, base) = PgCatalog::new(state, catalog)?;
+        let (pg, base) = PgCatalog::new(state, store.clone(), &system)?;
         Ok(Self { store, system, pg, base })
     }
 
     /// Reads `snapshot` at `epoch`, which the caller keeps pinned until the plan is physical.
-    pub fn context(&self, snapshot: Arc<Snapshot>, epoch: Epoch, purpose: Purpose) -> Result<BatchContext> {
+    pub fn context(
+        self: &Arc<Self>,
+        snapshot: Arc<Snapshot>,
+        epoch: Epoch,
+        purpose: Purpose,
+        client: Arc<dyn Client>,
+    ) -> Result<BatchContext> {
         let list = Arc::new(MemoryCatalogProviderList::new());
         let mut schemas: HashMap<String, Arc<dyn SchemaProvider>> = HashMap::new();
         let public = PublicSchema {
@@ -87,12 +88,16 @@ impl BatchEnv {
         let public = Arc::new(public);
         schemas.insert(crate::catalog::def::PUBLIC.into(), public.clone());
         schemas.insert("weir".into(), Arc::new(SystemSchema { tables: self.system.clone(), epoch }));
-        schemas.insert("pg_catalog".into(), self.pg.schema(snapshot.clone()));
+        let (pg_catalog, functions) = self.pg.open(snapshot.clone(), client);
+        schemas.insert("pg_catalog".into(), pg_catalog);
         list.register_catalog(DATABASE.into(), Arc::new(Schemas(schemas)));
-        let state = SessionStateBuilder::new_from_existing(self.base.clone()).with_catalog_list(list).build();
+        let mut state = SessionStateBuilder::new_from_existing(self.base.clone()).with_catalog_list(list).build();
+        for function in functions {
+            state.register_udf(Arc::new(function))?;
+        }
         // Views plan their query in the same session.
         *public.state.lock() = Some(state.clone());
-        Ok(BatchContext { state, snapshot })
+        Ok(BatchContext { env: self.clone(), state, snapshot })
     }
 }
 
@@ -109,6 +114,7 @@ pub enum Purpose {
 
 /// One statement's session.
 pub struct BatchContext {
+    env: Arc<BatchEnv>,
     state: SessionState,
     snapshot: Arc<Snapshot>,
 }
@@ -123,6 +129,7 @@ impl BatchContext {
         let statement = match statement {
             ast::Statement::Query(mut query) => {
                 planner::rewrite(&mut query, &self.snapshot)?;
+                self.env.pg.rewrite(&mut query, &self.snapshot);
                 ast::Statement::Query(query)
             }
             other => other,

@@ -119,7 +119,12 @@ impl BackendSession for FakeSession {
             let position = sql[..at].chars().count() + 1;
             return Err(Error::new(ErrorKind::Syntax, "syntax error at \"SYNTAX\"").with_position(position));
         }
-        Ok(sql.split(';').map(str::trim).filter(|s| !s.is_empty()).map(|s| Statement { text: s.to_string(), parsed: None }).collect())
+        Ok(sql
+            .split(';')
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .map(|s| Statement { text: s.to_string(), parsed: None })
+            .collect())
     }
 
     async fn prepare(&mut self, statement: Statement, declared: &[Option<DataType>]) -> Result<Prepared> {
