@@ -167,7 +167,9 @@ impl Ddl<'_> {
         let mut undo = DropOnCancel { services: self.services, id: Some(id) };
         let backfilled = self.services.jobs.wait_backfilled(id).await;
         undo.id = None;
-        backfilled.map(|()| TAG)
+        backfilled?;
+        // Or a restart would show the view half filled again.
+        self.services.driver.commit().await.map(|_| TAG)
     }
 
     async fn create_view(&mut self, create: &CreateView) -> Result<&'static str> {

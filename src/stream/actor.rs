@@ -69,7 +69,7 @@ pub struct SourceLeaf {
     /// Only the first actor stores the position.
     pub offsets: Option<StateWriter>,
     pub stats: Arc<OperatorStats>,
-    /// The last barrier met; of a starting actor, the one before its first epoch.
+    /// The last barrier met; 0 before the first.
     epoch: Epoch,
     ended: bool,
     waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -100,7 +100,8 @@ impl SourceLeaf {
 
     /// Asks the reader; `None` when nothing is there until the stored future, or a barrier, wakes the actor.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Result<Option<Next>> {
-        if self.ended {
+        // Readers of the job attach at its first barrier: what is read before would pass them by.
+        if self.ended || self.epoch == Epoch(0) {
             return Ok(None);
         }
         if let Some(waiting) = &mut self.waiting {
@@ -330,6 +331,9 @@ impl Actor {
             }
         }
         self.pipeline.barrier(barrier)?;
+        if std::mem::take(&mut self.pipeline.unsettled) {
+            self.pulse.mark();
+        }
         self.pass_on().await?;
         self.dispatcher.barrier(barrier, self.materializes).await?;
         let _ = self.events.send(ActorEvent::Acked { actor: self.id, epoch: barrier.epoch });

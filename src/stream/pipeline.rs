@@ -49,13 +49,15 @@ pub struct Pipeline {
     stages: Vec<Stage>,
     /// What has left the root since it was last taken.
     pub output: Vec<Emitted>,
+    /// Whether an operator wants another barrier, even if no data comes.
+    pub unsettled: bool,
     pub letters: Letters,
 }
 
 impl Pipeline {
     /// `actor` is the actor's number within its fragment.
     pub fn new(actor: usize, stages: Vec<Stage>, letters: Letters) -> Self {
-        Self { actor, stages, output: Vec::new(), letters }
+        Self { actor, stages, output: Vec::new(), unsettled: false, letters }
     }
 
     pub fn chunk(&mut self, entry: Entry, chunk: StreamChunk) -> Result<()> {
@@ -99,6 +101,7 @@ impl Pipeline {
         stage.stats.busy_nanos.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
         let (parent, id) = (stage.parent, stage.id);
         self.letters.take(id, &mut out)?;
+        self.unsettled |= out.unsettled;
         for emitted in out.emitted {
             let stats = &self.stages[index].stats;
             match &emitted {

@@ -56,6 +56,8 @@ pub struct Output {
     pub dead_letters: Vec<DeadLetter>,
     /// Rows that came after their window had closed.
     pub late_rows: Vec<LateRows>,
+    /// Peers learn of this epoch only at the next barrier: one is wanted, even if no data comes.
+    pub unsettled: bool,
 }
 
 pub enum Emitted {

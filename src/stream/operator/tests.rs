@@ -1,5 +1,6 @@
 //! The operators that are not aggregations, by script.
 
+use super::Output;
 use super::check::{Bench, check, expr, node};
 use crate::plan::{self, Operator, WatermarkStep};
 use crate::types::{Conflict, TableId, pretty};
@@ -100,14 +101,26 @@ fn a_watermark_rises_and_survives() {
 }
 
 #[test]
-fn a_watermark_restarts_from_the_least_of_the_actors() {
+fn an_actor_catches_up_with_its_peers_at_a_barrier() {
     let mut two = Bench::new(watermark()).restart_as(2);
     assert_eq!(two[0].run("+ 1 1970-01-01T00:00:09\nbarrier").len(), 3);
-    assert_eq!(two[1].run("barrier"), ["barrier"]);
-    // The second has seen nothing yet.
-    let mut two = two.remove(0).restart_as(2);
-    assert_eq!(two[0].run("+ 1 1970-01-01T00:00:09\nbarrier")[1], "watermark 1 7");
+    // The second has seen no row; it learns what the first has sealed.
+    assert_eq!(two[1].run("barrier"), ["watermark 1 7", "barrier"]);
+    assert_eq!(two[1].run("+ 2 1970-01-01T00:00:12\nbarrier")[1], "watermark 1 10");
+    assert_eq!(two[0].run("+ 3 1970-01-01T00:00:11\nbarrier")[1..], ["watermark 1 9", "watermark 1 10", "barrier"]);
+    let mut wants = |actor: usize| {
+        let mut out = Output::default();
+        two[actor].barrier(&mut out);
+        out.unsettled
+    };
+    assert!(!wants(0) && !wants(1), "all know all");
+}
+
+#[test]
+fn a_watermark_restarts_from_the_least_of_the_actors() {
+    let mut two = Bench::new(watermark()).restart_as(2);
     assert_eq!(two[1].run("+ 1 1970-01-01T00:00:07\nbarrier")[1], "watermark 1 5");
+    assert_eq!(two[0].run("+ 1 1970-01-01T00:00:09\nbarrier")[1], "watermark 1 7");
     let mut one = two.remove(0).restart_as(1);
     assert_eq!(one[0].run("barrier"), ["watermark 1 5", "barrier"]);
     // The second's row is gone: it holds nothing back any more.

@@ -2,7 +2,11 @@
 //!
 //! A row without a time becomes a dead letter. Each actor keeps its watermark as one row; after a restart every actor
 //! starts from the least of all rows, so that none is ever ahead of what its rows had shown before the crash, and says
-//! so before its first rows. An actor that has seen no row keeps a null, which holds the restored watermark back.
+//! so before its first rows.
+//!
+//! At each barrier an actor catches up with what its peers have sealed: else one that gets no rows for a while, of a
+//! slow stream, would hold all windows open. Rows of a later epoch lie behind all that its peers' watermarks come from,
+//! so this makes no row late that came in order.
 
 use std::sync::Arc;
 
@@ -22,6 +26,7 @@ pub struct Watermark {
     column: usize,
     delay: i64,
     actor: i64,
+    has_peers: bool,
     state: StateWriter,
     /// The watermark so far; `None` before the first row.
     current: Option<i64>,
@@ -67,12 +72,24 @@ impl Watermark {
             column,
             delay,
             actor: context.actor as i64,
+            has_peers: context.actors > 1,
             state,
             current: current.flatten(),
             emitted: None,
             stored: None,
             gone,
         })
+    }
+
+    /// Rises to the highest watermark that a peer has sealed.
+    fn catch_up(&mut self) -> Result<()> {
+        if self.has_peers {
+            for (_, rows) in self.state.scan(&KeyRange::all(), None)? {
+                let [_, watermarks] = rows.columns() else { return Err(Error::corrupted("a watermark's state")) };
+                self.current = self.current.max(max(watermarks.as_primitive::<Int64Type>()));
+            }
+        }
+        Ok(())
     }
 
     fn emit(&mut self, out: &mut Output) {
@@ -117,6 +134,7 @@ impl StreamOperator for Watermark {
     }
 
     fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
+        self.catch_up()?;
         self.emit(out);
         if self.stored == Some(self.current) {
             return Ok(());
@@ -129,6 +147,7 @@ impl StreamOperator for Watermark {
         let keys = key::encode(std::slice::from_ref(&actors), actors.len())?;
         let rows = RecordBatch::try_new(schema(), vec![actors, Arc::new(watermarks)])?;
         self.state.write(keys, rows, Some(puts))?;
+        out.unsettled = self.has_peers && self.stored.flatten() != self.current;
         self.stored = Some(self.current);
         Ok(())
     }
