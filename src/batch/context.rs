@@ -27,7 +27,7 @@ use super::client::Client;
 use super::pg_catalog::PgCatalog;
 use super::system::{SystemSchema, SystemTables};
 use super::table::EpochTable;
-use crate::catalog::{Column, Definition, Object, Snapshot};
+use crate::catalog::{Column, Definition, Object, Snapshot, View};
 use crate::common::{Error, ErrorKind, Result};
 use crate::expr::functions;
 use crate::planner;
@@ -128,14 +128,25 @@ impl BatchContext {
     pub async fn plan_statement(&self, statement: ast::Statement) -> Result<LogicalPlan> {
         let statement = match statement {
             ast::Statement::Query(mut query) => {
-                planner::rewrite(&mut query, &self.snapshot)?;
-                self.env.pg.rewrite(&mut query, &self.snapshot);
+                self.rewrite(&mut query)?;
                 ast::Statement::Query(query)
+            }
+            ast::Statement::Insert(mut insert) => {
+                if let Some(query) = &mut insert.source {
+                    self.rewrite(query)?;
+                }
+                ast::Statement::Insert(insert)
             }
             other => other,
         };
         let plan = self.state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await;
         plan.map_err(|e| self.explain_missing(e))
+    }
+
+    fn rewrite(&self, query: &mut ast::Query) -> Result<()> {
+        planner::rewrite(query, &self.snapshot)?;
+        self.env.pg.rewrite(query, &self.snapshot);
+        Ok(())
     }
 
     /// An expression over the columns of `schema`, typed and simplified, as DML needs it.
@@ -227,7 +238,7 @@ impl SchemaProvider for PublicSchema {
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
         let Some(object) = self.snapshot.get(name) else { return Ok(None) };
         if let Definition::View(view) = &object.definition {
-            return Ok(Some(self.view(&view.query).await?));
+            return Ok(Some(self.view(view).await?));
         }
         let Some((table, key)) = object.definition.rows() else { return Ok(None) };
         let table = self.store.table(table, object.schema())?;
@@ -260,14 +271,15 @@ impl PublicSchema {
         given.map(|(c, text)| Ok((c.name.clone(), state.create_logical_expr(text, &DFSchema::empty())?))).collect()
     }
 
-    async fn view(&self, query: &str) -> DfResult<Arc<dyn TableProvider>> {
+    async fn view(&self, view: &View) -> DfResult<Arc<dyn TableProvider>> {
         let state = self.state.lock().clone();
         let state = state.ok_or_else(|| DataFusionError::Internal("a view outside a session".into()))?;
-        let mut query = parse_query(query)?;
+        let mut query = parse_query(&view.query)?;
         planner::rewrite(&mut query, &self.snapshot)?;
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(query)));
         // A view of a view comes back here through the schema.
         let plan = Box::pin(state.statement_to_plan(statement)).await?;
+        let plan = planner::renamed(plan, view.columns.iter().map(|c| c.name.as_str()))?;
         Ok(Arc::new(ViewTable::new(plan, None)))
     }
 }

@@ -136,7 +136,7 @@ impl Session {
         let (plan, columns) = match parsed.as_ref() {
             sql::Statement::Query(query) => {
                 let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
-                let columns = Arc::new(plan.schema().as_arrow().clone());
+                let columns = query::shown(plan.schema().as_arrow());
                 (Some(plan), Some(columns))
             }
             sql::Statement::Insert(insert) => {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::error::Result as DfResult;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
@@ -19,7 +21,7 @@ use super::client::SessionClient;
 use super::services::Services;
 use crate::batch::Purpose;
 use crate::common::{Error, ErrorKind, Result, clock};
-use crate::sql::ast;
+use crate::sql::{ast, names};
 
 /// Batches that may wait for a slow client.
 const BATCHES_AHEAD: usize = 4;
@@ -67,7 +69,7 @@ pub async fn run(
     let plan = with_parameters(context.plan(query).await?, parameters)?;
     let physical = context.physical(plan).await?;
     drop(pin);
-    let schema = physical.schema();
+    let schema = shown(&physical.schema());
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     services.compute.spawn(async move {
         let mut rows = match context.execute(physical) {
@@ -130,7 +132,7 @@ pub async fn explain(
 }
 
 fn lines(plan: &DisplayableExecutionPlan) -> Vec<String> {
-    plan.indent(false).to_string().lines().map(str::to_string).collect()
+    names::unmarked(&plan.indent(false).to_string()).lines().map(str::to_string).collect()
 }
 
 pub fn with_parameters(plan: LogicalPlan, parameters: &[ScalarValue]) -> Result<LogicalPlan> {
@@ -140,13 +142,24 @@ pub fn with_parameters(plan: LogicalPlan, parameters: &[ScalarValue]) -> Result<
     Ok(plan.with_param_values(parameters.to_vec())?)
 }
 
-fn stream_of(
-    schema: SchemaRef,
-    receiver: mpsc::Receiver<Result<arrow::array::RecordBatch>>,
-) -> SendableRecordBatchStream {
+/// The columns under the names that clients see; two may have the same.
+pub fn shown(schema: &Schema) -> SchemaRef {
+    // DataFusion's word on nulls is not always kept.
+    let field = |f: &FieldRef| f.as_ref().clone().with_name(names::shown(f.name())).with_nullable(true);
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
+}
+
+fn rename(batch: RecordBatch, schema: &SchemaRef) -> DfResult<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options)?)
+}
+
+fn stream_of(schema: SchemaRef, receiver: mpsc::Receiver<Result<RecordBatch>>) -> SendableRecordBatchStream {
     let rows = stream::unfold(receiver, |mut receiver| async move {
         let next = receiver.recv().await?;
-        Some((next.map_err(Into::into), receiver))
+        Some((next, receiver))
     });
+    let named = schema.clone();
+    let rows = rows.map(move |next| rename(next?, &named));
     Box::pin(RecordBatchStreamAdapter::new(schema, rows))
 }

@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::scalar::ScalarValue;
 
 use super::oid;
-use super::row::{Row, numbers};
+use super::row::{Row, TABLEOID, numbers};
 use super::types::PgType;
 use crate::batch::client::Client;
 use crate::batch::context::DATABASE;
@@ -92,6 +92,7 @@ impl Live<'_> {
             owner: oid::ROOT,
             columns: (1..)
                 .zip(table.columns.fields())
+                .filter(|(_, f)| f.name() != TABLEOID)
                 .map(|(number, f)| Column {
                     number,
                     name: f.name(),

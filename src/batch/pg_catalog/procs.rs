@@ -78,10 +78,10 @@ fn result(signature: &Signature, of: impl Fn(&[DataType]) -> Option<DataType>) -
     examples.iter().find_map(|args| of(args)).filter(|t| *t != DataType::Null).map(|t| PgType::of(&t))
 }
 
-/// What stands between the parentheses of `lower(str)`.
+/// What stands between the parentheses of `lower(str)`; of several forms, in the first.
 fn arguments(documentation: Option<&Documentation>) -> String {
     let syntax = documentation.map(|d| d.syntax_example.as_str()).unwrap_or_default();
-    let inner = syntax.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
+    let inner = syntax.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
     inner.map(|(inner, _)| inner.trim().to_string()).unwrap_or_default()
 }
 

@@ -110,6 +110,26 @@ struct Subqueries;
 impl VisitorMut for Subqueries {
     type Break = ();
 
+    /// EXISTS can be planned in WHERE only; among the columns it becomes a count.
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let SetExpr::Select(select) = query.body.as_mut() {
+            for item in &mut select.projection {
+                if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                    let _ = ast::visit_expressions_mut(expr, |e| {
+                        if let Expr::Exists { subquery, negated } = e {
+                            *e = count_compared(
+                                subquery,
+                                if *negated { BinaryOperator::Eq } else { BinaryOperator::Gt },
+                            );
+                        }
+                        ControlFlow::<()>::Continue(())
+                    });
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let new = match expr {
             Expr::Function(f) if matches!(f.args, FunctionArguments::Subquery(_)) => empty_array(),
@@ -122,6 +142,19 @@ impl VisitorMut for Subqueries {
         *expr = new;
         ControlFlow::Continue(())
     }
+}
+
+/// `(SELECT count(1) FROM …) op 0`.
+fn count_compared(query: &mut Query, op: BinaryOperator) -> Expr {
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.projection = vec![SelectItem::UnnamedExpr(call("count", number("1")))];
+    }
+    let count = Expr::Subquery(Box::new(query.clone()));
+    Expr::BinaryOp { left: Box::new(count), op, right: Box::new(number("0")) }
+}
+
+fn number(digits: &str) -> Expr {
+    Expr::Value(Value::Number(digits.into(), false).with_empty_span())
 }
 
 fn empty_array() -> Expr {
@@ -330,6 +363,10 @@ mod tests {
             (
                 "SELECT (SELECT c.collname FROM pg_collation c WHERE a.x <> c.y) FROM pg_attribute a",
                 "SELECT CAST(NULL AS TEXT) FROM pg_catalog.pg_attribute a",
+            ),
+            (
+                "SELECT NOT EXISTS (SELECT x FROM pg_class c WHERE c.oid = t.oid) FROM pg_type t",
+                "SELECT (SELECT count(1) FROM pg_catalog.pg_class c WHERE c.oid = t.oid) = 0 FROM pg_catalog.pg_type t",
             ),
             (
                 "SELECT (SELECT count(*) FROM pg_class) FROM pg_type",

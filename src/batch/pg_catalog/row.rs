@@ -13,6 +13,9 @@ use datafusion::scalar::ScalarValue;
 /// The columns that matter; the others are null, or their type's zero where null is not allowed.
 pub type Row = Vec<(&'static str, ScalarValue)>;
 
+/// The table that a row is in: a system column, that `\d` does not show.
+pub const TABLEOID: &str = "tableoid";
+
 /// Columns of PostgreSQL 15 that clients ask for and the crate has not.
 const ADDED: &[(&str, &str, DataType)] = &[
     ("pg_class", "relacl", DataType::Utf8),
@@ -100,7 +103,7 @@ pub fn shape(table: &str, schema: &Schema) -> SchemaRef {
             fields.push(array_field(&Arc::new(Field::new(*name, data_type.clone(), true))));
         }
     }
-    fields.push(Arc::new(Field::new("tableoid", DataType::Int32, false)));
+    fields.push(Arc::new(Field::new(TABLEOID, DataType::Int32, false)));
     Arc::new(Schema::new(fields))
 }
 
@@ -121,7 +124,7 @@ pub fn reshape(batch: &RecordBatch, shape: &SchemaRef, tableoid: i32) -> DfResul
     let rows = batch.num_rows();
     let column = |field: &FieldRef| -> DfResult<ArrayRef> {
         match batch.column_by_name(field.name()) {
-            _ if field.name() == "tableoid" => ScalarValue::Int32(Some(tableoid)).to_array_of_size(rows),
+            _ if field.name() == TABLEOID => ScalarValue::Int32(Some(tableoid)).to_array_of_size(rows),
             Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
             _ => Ok(new_null_array(field.data_type(), rows)),
         }
@@ -138,7 +141,7 @@ pub fn batch(shape: &SchemaRef, rows: &[Row], tableoid: i32) -> DfResult<RecordB
     }
     let column = |field: &FieldRef| -> DfResult<ArrayRef> {
         let otherwise = match field.name().as_str() {
-            "tableoid" => ScalarValue::Int32(Some(tableoid)),
+            TABLEOID => ScalarValue::Int32(Some(tableoid)),
             _ if field.is_nullable() => ScalarValue::try_from(field.data_type())?,
             _ => ScalarValue::new_default(field.data_type())?,
         };
