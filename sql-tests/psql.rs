@@ -1,1 +1,65 @@
-//! TODO
+//! The real psql, where it is installed: its meta-commands and its errors.
+
+use std::process::Command;
+
+use crate::server::{Folder, Options, Server};
+
+/// psql's output for a script on stdin, errors included; `None` where there is no psql.
+fn psql(port: u16, script: &[&str]) -> Option<String> {
+    let mut command = Command::new("psql");
+    command.args(["-X", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "root", "-d", "dev", "-A", "-t"]);
+    for line in script {
+        command.args(["-c", line]);
+    }
+    match command.output() {
+        Ok(output) => {
+            Some(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+        }
+        Err(_) => {
+            println!("skipped: psql is not installed");
+            None
+        }
+    }
+}
+
+#[test]
+fn meta_commands() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path(), &Options::default()).unwrap();
+    let setup = [
+        "CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR NOT NULL)",
+        "CREATE MATERIALIZED VIEW m AS SELECT name, count(*) AS n FROM t GROUP BY name",
+        "CREATE VIEW v AS SELECT id FROM t",
+    ];
+    let Some(made) = psql(server.port(), &setup) else { return };
+    assert_eq!(made, "CREATE_TABLE\nCREATE_MATERIALIZED_VIEW\nCREATE_VIEW\n");
+    for (command, parts) in [
+        ("\\d", &["public|m|materialized view|", "public|t|table|", "public|v|view|"][..]),
+        ("\\dt", &["public|t|table|"]),
+        ("\\dm", &["public|m|materialized view|"]),
+        ("\\dv", &["public|v|view|"]),
+        ("\\d t", &["id|integer|", "name|text|"]),
+        ("\\d m", &["name|text|", "n|bigint|"]),
+        ("\\l", &["dev|"]),
+        ("\\dn", &["public|"]),
+        ("\\df", &[]),
+        ("\\du", &["root"]),
+        ("\\conninfo", &["\"dev\"", "\"root\""]),
+    ] {
+        let given = psql(server.port(), &[command]).unwrap();
+        assert!(!given.contains("ERROR"), "{command}: {given}");
+        for part in parts {
+            assert!(given.contains(part), "{command} does not show {part:?}:\n{given}");
+        }
+    }
+}
+
+#[test]
+fn errors_and_positions() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path(), &Options::default()).unwrap();
+    let Some(given) = psql(server.port(), &["SELECT 1 FRM x y"]) else { return };
+    assert!(given.contains("ERROR:  syntax error") && given.contains("LINE 1: SELECT 1 FRM x y"), "{given}");
+    let given = psql(server.port(), &["SELECT * FROM nope"]).unwrap();
+    assert!(given.contains("relation \"nope\" does not exist"), "{given}");
+}
