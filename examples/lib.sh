@@ -13,13 +13,13 @@ fail() {
 
 # Starts a server on $WORK/data, and waits until it takes connections. Sets PORT.
 start_server() {
-    "$WEIR" serve --listen 127.0.0.1:0 --data-dir "$WORK/data" --barrier-interval 100ms "$@" 2> "$WORK/log" &
+    : > "$WORK/log"
+    "$WEIR" serve --listen 127.0.0.1:0 --data-dir "$WORK/data" --barrier-interval 100ms "$@" 2>> "$WORK/log" &
     SERVER=$!
     # A killed job is no news.
     disown
-    PORT=
-    local tries
-    for tries in $(seq 600); do
+    local end=$((SECONDS + 60))
+    while [ "$SECONDS" -lt "$end" ]; do
         PORT=$(sed -n 's/.*ready for connections.*address=127\.0\.0\.1:\([0-9]*\).*/\1/p' "$WORK/log")
         [ -z "$PORT" ] || return 0
         kill -0 "$SERVER" 2> /dev/null || fail "the server did not start"
@@ -55,18 +55,18 @@ value() {
     sql -c "$1" | sed -n '3s/^ *//p'
 }
 
-# The rows that a script of queries prints.
+# The rows that a script prints: neither the tags of its other statements, nor spaces and blank lines at the ends.
 rows() {
-    sql -f "$1" | sed -E '/^(CREATE|FLUSH|SET)/d'
+    sql -f "$1" | sed -E '/^[A-Z_]+( [A-Z0-9]+)*$/d; s/ +$//' |
+        awk 'NF { if (blank && any) print ""; print; any = 1 } { blank = !NF }'
 }
 
 # Runs the queries of $1 again and again until they print what $2 holds.
 expect() {
-    local tries
-    for tries in $(seq 300); do
-        rows "$1" > "$WORK/got" || fail "$1"
-        ! cmp -s "$WORK/got" "$2" || return 0
+    local end=$((SECONDS + 60))
+    until rows "$1" > "$WORK/got" || fail "$1"; cmp -s "$WORK/got" "$2"; do
+        [ "$SECONDS" -lt "$end" ] || break
         sleep 0.1
     done
-    diff "$2" "$WORK/got" >&2 || fail "$1 does not print what $2 holds (<: wanted, >: printed)"
+    cmp -s "$WORK/got" "$2" || diff "$2" "$WORK/got" >&2 || fail "$1 does not print what $2 holds (<: wanted, >: printed)"
 }

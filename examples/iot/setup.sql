@@ -5,7 +5,7 @@ WITH (connector = 'tcp', listen = '127.0.0.1:7878') FORMAT PLAIN ENCODE JSON;
 
 -- Ten seconds at a time; a window appears once, when no more readings are expected for it.
 CREATE MATERIALIZED VIEW average AS
-SELECT window_start, sensor, count(*) AS readings, round(avg(celsius), 2) AS celsius
+SELECT window_start, sensor, count(*) AS readings, avg(celsius) AS celsius
 FROM TUMBLE(reading, at, INTERVAL '10' SECOND)
 GROUP BY window_start, sensor
 EMIT ON WINDOW CLOSE;

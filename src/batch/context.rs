@@ -23,10 +23,11 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
 use parking_lot::Mutex;
 
+use super::client::Client;
 use super::pg_catalog::PgCatalog;
 use super::system::{SystemSchema, SystemTables};
 use super::table::EpochTable;
-use crate::catalog::{Catalog, Column, Definition, Object, Snapshot};
+use crate::catalog::{Column, Definition, Object, Snapshot, View};
 use crate::common::{Error, ErrorKind, Result};
 use crate::expr::functions;
 use crate::planner;
@@ -47,13 +48,7 @@ pub struct BatchEnv {
 
 impl BatchEnv {
     /// `memory_limit` in bytes bounds what all queries may hold together; larger sorts and aggregates spill to disk.
-    pub fn new(
-        store: Arc<StateStore>,
-        catalog: Arc<Catalog>,
-        system: SystemTables,
-        parallelism: usize,
-        memory_limit: u64,
-    ) -> Result<Self> {
+    pub fn new(store: Arc<StateStore>, system: SystemTables, parallelism: usize, memory_limit: u64) -> Result<Self> {
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(DATABASE, crate::catalog::def::PUBLIC)
             .with_create_default_catalog_and_schema(false)
@@ -69,12 +64,18 @@ impl BatchEnv {
         for function in functions::registry().scalars() {
             state.register_udf(function.clone())?;
         }
-        let (pg, base) = PgCatalog::new(state, catalog)?;
+        let (pg, base) = PgCatalog::new(state, store.clone(), &system)?;
         Ok(Self { store, system, pg, base })
     }
 
     /// Reads `snapshot` at `epoch`, which the caller keeps pinned until the plan is physical.
-    pub fn context(&self, snapshot: Arc<Snapshot>, epoch: Epoch, purpose: Purpose) -> Result<BatchContext> {
+    pub fn context(
+        self: &Arc<Self>,
+        snapshot: Arc<Snapshot>,
+        epoch: Epoch,
+        purpose: Purpose,
+        client: Arc<dyn Client>,
+    ) -> Result<BatchContext> {
         let list = Arc::new(MemoryCatalogProviderList::new());
         let mut schemas: HashMap<String, Arc<dyn SchemaProvider>> = HashMap::new();
         let public = PublicSchema {
@@ -87,12 +88,16 @@ impl BatchEnv {
         let public = Arc::new(public);
         schemas.insert(crate::catalog::def::PUBLIC.into(), public.clone());
         schemas.insert("weir".into(), Arc::new(SystemSchema { tables: self.system.clone(), epoch }));
-        schemas.insert("pg_catalog".into(), self.pg.schema(snapshot.clone()));
+        let (pg_catalog, functions) = self.pg.open(snapshot.clone(), client);
+        schemas.insert("pg_catalog".into(), pg_catalog);
         list.register_catalog(DATABASE.into(), Arc::new(Schemas(schemas)));
-        let state = SessionStateBuilder::new_from_existing(self.base.clone()).with_catalog_list(list).build();
+        let mut state = SessionStateBuilder::new_from_existing(self.base.clone()).with_catalog_list(list).build();
+        for function in functions {
+            state.register_udf(Arc::new(function))?;
+        }
         // Views plan their query in the same session.
         *public.state.lock() = Some(state.clone());
-        Ok(BatchContext { state, snapshot })
+        Ok(BatchContext { env: self.clone(), state, snapshot })
     }
 }
 
@@ -109,6 +114,7 @@ pub enum Purpose {
 
 /// One statement's session.
 pub struct BatchContext {
+    env: Arc<BatchEnv>,
     state: SessionState,
     snapshot: Arc<Snapshot>,
 }
@@ -122,13 +128,25 @@ impl BatchContext {
     pub async fn plan_statement(&self, statement: ast::Statement) -> Result<LogicalPlan> {
         let statement = match statement {
             ast::Statement::Query(mut query) => {
-                planner::rewrite(&mut query, &self.snapshot)?;
+                self.rewrite(&mut query)?;
                 ast::Statement::Query(query)
+            }
+            ast::Statement::Insert(mut insert) => {
+                if let Some(query) = &mut insert.source {
+                    self.rewrite(query)?;
+                }
+                ast::Statement::Insert(insert)
             }
             other => other,
         };
         let plan = self.state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await;
         plan.map_err(|e| self.explain_missing(e))
+    }
+
+    fn rewrite(&self, query: &mut ast::Query) -> Result<()> {
+        planner::rewrite(query, &self.snapshot)?;
+        self.env.pg.rewrite(query, &self.snapshot);
+        Ok(())
     }
 
     /// An expression over the columns of `schema`, typed and simplified, as DML needs it.
@@ -220,7 +238,7 @@ impl SchemaProvider for PublicSchema {
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
         let Some(object) = self.snapshot.get(name) else { return Ok(None) };
         if let Definition::View(view) = &object.definition {
-            return Ok(Some(self.view(&view.query).await?));
+            return Ok(Some(self.view(view).await?));
         }
         let Some((table, key)) = object.definition.rows() else { return Ok(None) };
         let table = self.store.table(table, object.schema())?;
@@ -253,14 +271,15 @@ impl PublicSchema {
         given.map(|(c, text)| Ok((c.name.clone(), state.create_logical_expr(text, &DFSchema::empty())?))).collect()
     }
 
-    async fn view(&self, query: &str) -> DfResult<Arc<dyn TableProvider>> {
+    async fn view(&self, view: &View) -> DfResult<Arc<dyn TableProvider>> {
         let state = self.state.lock().clone();
         let state = state.ok_or_else(|| DataFusionError::Internal("a view outside a session".into()))?;
-        let mut query = parse_query(query)?;
+        let mut query = parse_query(&view.query)?;
         planner::rewrite(&mut query, &self.snapshot)?;
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(query)));
         // A view of a view comes back here through the schema.
         let plan = Box::pin(state.statement_to_plan(statement)).await?;
+        let plan = planner::renamed(plan, view.columns.iter().map(|c| c.name.as_str()))?;
         Ok(Arc::new(ViewTable::new(plan, None)))
     }
 }

@@ -4,11 +4,12 @@
 //! SELECT --> BatchContext (catalog snapshot, pinned epoch) --> DataFusion plan --> scans read state --> pin released --> rows
 //! ```
 
+pub mod client;
 pub mod context;
 pub mod pg_catalog;
-mod pg_functions;
 pub mod system;
 pub mod table;
 
+pub use client::Client;
 pub use context::{BatchContext, BatchEnv, Purpose};
 pub use system::{SystemTable, SystemTables};

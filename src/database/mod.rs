@@ -116,17 +116,11 @@ impl Database {
         };
         let manager = JobManager::new(env, handle.clone(), jobs);
         let about: system::About = Arc::new(OnceLock::new());
-        let batch = BatchEnv::new(
-            store.clone(),
-            catalog.clone(),
-            system::tables(&about)?,
-            config.parallelism,
-            config.memory_limit / 2,
-        )?;
+        let batch = BatchEnv::new(store.clone(), system::tables(&about)?, config.parallelism, config.memory_limit / 2)?;
         let services = Arc::new(Services {
             catalog,
             store,
-            batch,
+            batch: Arc::new(batch),
             jobs: manager.clone(),
             driver: handle,
             ingests: Ingests::default(),

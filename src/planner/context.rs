@@ -108,7 +108,7 @@ impl<'a> Context<'a> {
 }
 
 /// The plan with its columns under other names, in the same order.
-pub(super) fn renamed<'n>(plan: LogicalPlan, names: impl Iterator<Item = &'n str>) -> Result<LogicalPlan> {
+pub fn renamed<'n>(plan: LogicalPlan, names: impl Iterator<Item = &'n str>) -> Result<LogicalPlan> {
     let columns: Vec<_> = plan.schema().columns().into_iter().zip(names).map(|(c, name)| col(c).alias(name)).collect();
     Ok(LogicalPlanBuilder::from(plan).project(columns)?.build()?)
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use datafusion::logical_expr::LogicalPlan;
 
-pub use context::{Types, config};
+pub use context::{Types, config, renamed};
 pub use define::{define_source, define_table};
 pub use explain::explain;
 
@@ -31,6 +31,7 @@ use crate::common::{Error, ErrorKind, Result};
 use crate::plan::FragmentGraph;
 use crate::sql;
 use crate::sql::ast;
+use crate::sql::names::{name_columns, shown};
 use crate::types::{JobId, TableId};
 
 use self::context::Context;
@@ -81,8 +82,10 @@ pub struct PlannedQuery {
     pub depends_on: Vec<JobId>,
 }
 
-/// Rewrites the windows of a query to plain SQL that DataFusion plans; the batch side needs nothing more of TUMBLE.
+/// Names the columns of a query and rewrites its windows to plain SQL that DataFusion plans; the batch side needs
+/// nothing more of TUMBLE.
 pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot) -> Result<()> {
+    name_columns(query);
     sql::window::rewrite(query, &|table| watermark_column(snapshot, table))
 }
 
@@ -184,7 +187,11 @@ fn named(snapshot: &Snapshot, query: &ast::Query, columns: &[String]) -> Result<
         unique(columns.iter())?;
         plan = context::renamed(plan, columns.iter().map(String::as_str))?;
     }
-    unique(plan.schema().fields().iter().map(|f| f.name()))?;
+    let names: Vec<String> = plan.schema().fields().iter().map(|f| shown(f.name()).to_string()).collect();
+    unique(names.iter())?;
+    if plan.schema().fields().iter().zip(&names).any(|(field, name)| field.name() != name) {
+        plan = context::renamed(plan, names.iter().map(String::as_str))?;
+    }
     Ok(Bound { depends_on: context.used(), plan })
 }
 

@@ -10,6 +10,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 
+use super::client::SessionClient;
 use super::query::with_parameters;
 use super::services::Services;
 use crate::batch::{BatchContext, Purpose};
@@ -95,13 +96,14 @@ fn decode_bytes(insert: &mut ast::Insert, table: &Table) -> Result<()> {
 
 pub async fn insert(
     services: &Arc<Services>,
+    client: &Arc<SessionClient>,
     statement: &ast::Statement,
     parameters: &[ScalarValue],
 ) -> Result<Outcome> {
     let (snapshot, epoch, pin) = services.pin()?;
     let object = snapshot.find(&target(statement)?)?.clone();
     let table = writable(&object)?;
-    let context = services.batch.context(snapshot, epoch, Purpose::Insert)?;
+    let context = services.batch.context(snapshot, epoch, Purpose::Insert, client.clone())?;
     let plan = with_parameters(plan_insert(&context, statement, table).await?, parameters)?;
     let LogicalPlan::Dml(dml) = plan else { return Err(Error::internal("INSERT planned as something else")) };
     let input = context.physical(Arc::unwrap_or_clone(dml.input)).await?;
@@ -129,6 +131,7 @@ pub async fn insert(
 /// DELETE and UPDATE: the rows as they are now, retracted; for UPDATE the new ones beside them.
 pub async fn change(
     services: &Arc<Services>,
+    client: &Arc<SessionClient>,
     statement: &ast::Statement,
     parameters: &[ScalarValue],
 ) -> Result<Outcome> {
@@ -151,7 +154,7 @@ pub async fn change(
     let (snapshot, epoch, pin) = services.pin()?;
     let object = snapshot.find(&name)?.clone();
     let table = writable(&object)?;
-    let context = services.batch.context(snapshot, epoch, Purpose::Change)?;
+    let context = services.batch.context(snapshot, epoch, Purpose::Change, client.clone())?;
     let (query, assigned) = affected(statement, table)?;
     let plan = with_parameters(context.plan(&query).await?, parameters)?;
     let physical = context.physical(plan).await?;

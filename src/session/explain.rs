@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::client::SessionClient;
 use super::ddl::spec;
 use super::query;
 use super::services::Services;
@@ -22,9 +23,18 @@ pub fn batch(lines: Vec<String>) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema(), vec![column])?)
 }
 
-pub async fn lines(services: &Arc<Services>, statement: &Statement) -> Result<Vec<String>> {
+pub async fn lines(
+    services: &Arc<Services>,
+    client: &Arc<SessionClient>,
+    statement: &Statement,
+    analyze: bool,
+) -> Result<Vec<String>> {
     match statement {
-        Statement::Query(query) => query::explain(services, query).await,
+        Statement::Query(query) => query::explain(services, client, query, analyze).await,
+        Statement::CreateMaterializedView(_) if analyze => {
+            Err(Error::not_supported("EXPLAIN ANALYZE runs queries: a view's job runs for ever")
+                .with_hint("SELECT * FROM weir.operators shows what each operator of a job has done"))
+        }
         Statement::CreateMaterializedView(create) => {
             let snapshot = services.catalog.snapshot();
             // A plan that is only shown takes no ids.

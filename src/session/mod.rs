@@ -2,16 +2,18 @@
 //!
 //! The wire calls [`Session::parse`], then [`Session::prepare`] or [`Session::execute`], and sends what comes back.
 
+mod client;
 mod ddl;
 mod dml;
 mod explain;
+mod prepared;
 mod query;
 pub mod services;
 pub mod settings;
 mod show;
 pub mod variables;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -23,11 +25,12 @@ use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use self::client::SessionClient;
 use self::dml::Written;
+use self::query::Limits;
 use self::services::Services;
-use self::variables::Variables;
-use crate::batch::{Purpose, pg_catalog};
-use crate::common::{Error, ErrorKind, Result};
+use crate::batch::{Client, Purpose, pg_catalog};
+use crate::common::{Error, ErrorKind, Result, clock};
 use crate::sql;
 use crate::types::{JobId, SessionId};
 
@@ -77,10 +80,10 @@ pub struct Notice {
 
 /// The state of one connection.
 pub struct Session {
-    id: SessionId,
-    user: String,
+    client: Arc<SessionClient>,
     services: Arc<Services>,
-    variables: Variables,
+    /// Made by PREPARE, by name.
+    prepared: BTreeMap<String, Prepared>,
     notices: Vec<Notice>,
     transaction: TransactionStatus,
     cancel: Mutex<CancellationToken>,
@@ -91,10 +94,9 @@ pub struct Session {
 impl Session {
     pub fn new(id: SessionId, user: &str, services: Arc<Services>) -> Self {
         Self {
-            id,
-            user: user.to_string(),
+            client: Arc::new(SessionClient::new(id, user)),
             services,
-            variables: Variables::default(),
+            prepared: BTreeMap::new(),
             notices: Vec::new(),
             transaction: TransactionStatus::Idle,
             cancel: Mutex::default(),
@@ -103,7 +105,7 @@ impl Session {
     }
 
     pub fn id(&self) -> SessionId {
-        self.id
+        self.client.id()
     }
 
     /// Splits a message into statements.
@@ -116,7 +118,9 @@ impl Session {
             .into_iter()
             .map(|p| {
                 let parsed = match p.statement {
-                    sql::Statement::Query(query) => sql::Statement::Query(pg_catalog::parse(&p.text).unwrap_or(query)),
+                    sql::Statement::Query(query) => {
+                        sql::Statement::Query(pg_catalog::known(&p.text, &query).unwrap_or(query))
+                    }
                     other => other,
                 };
                 Statement { text: p.text, parsed: Some(Arc::new(parsed)) }
@@ -132,7 +136,7 @@ impl Session {
         let (plan, columns) = match parsed.as_ref() {
             sql::Statement::Query(query) => {
                 let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
-                let columns = Arc::new(plan.schema().as_arrow().clone());
+                let columns = query::shown(plan.schema().as_arrow());
                 (Some(plan), Some(columns))
             }
             sql::Statement::Insert(insert) => {
@@ -154,7 +158,8 @@ impl Session {
                 (Some(plan), None)
             }
             sql::Statement::Explain { .. } => (None, Some(explain::schema())),
-            other => (None, show::schema(other, &self.variables)),
+            sql::Statement::Execute { name, .. } => (None, self.prepared(name)?.columns.clone()),
+            other => (None, show::schema(other)),
         };
         let parameters = plan.map_or(Ok(Vec::new()), |plan| parameter_types(&plan, declared))?;
         Ok(Prepared { statement, parameters, columns })
@@ -165,7 +170,7 @@ impl Session {
         F: Future<Output = Result<LogicalPlan>>,
     {
         let (snapshot, epoch, _pin) = self.services.pin()?;
-        f(self.services.batch.context(snapshot, epoch, purpose)?).await
+        f(self.services.batch.context(snapshot, epoch, purpose, self.client.clone())?).await
     }
 
     /// Runs a statement; `parameters` fill `$1`, ….
@@ -179,11 +184,12 @@ impl Session {
             let message = "current transaction is aborted, commands ignored until end of transaction block";
             return Err(Error::new(ErrorKind::FailedTransaction, message));
         }
-        let cancel = self.cancel_token();
+        let deadline = self.client.variables().statement_timeout().map(|timeout| clock::instant() + timeout);
+        let limits = Limits { cancel: self.cancel_token(), deadline };
         tokio::select! {
             biased;
-            result = self.route(&parsed, statement, parameters, cancel.clone()) => result,
-            _ = cancel.cancelled() => Err(query::canceled()),
+            result = self.route(&parsed, statement, parameters, &limits) => result,
+            e = limits.reached() => Err(e),
         }
     }
 
@@ -192,32 +198,35 @@ impl Session {
         parsed: &sql::Statement,
         statement: &Statement,
         parameters: &[ScalarValue],
-        cancel: CancellationToken,
+        limits: &Limits,
     ) -> Result<Response> {
         use sql::Statement as S;
         match parsed {
             S::Query(query) => {
                 self.see_own_writes().await?;
-                let stream = query::run(&self.services, query, parameters, cancel).await?;
+                let stream = query::run(&self.services, &self.client, query, parameters, limits.clone()).await?;
                 Ok(Response::Rows { tag: "SELECT", stream })
             }
             S::Insert(insert) => {
                 if reads_tables(insert) {
                     self.see_own_writes().await?;
                 }
-                let outcome = dml::insert(&self.services, insert, parameters).await?;
+                let outcome = dml::insert(&self.services, &self.client, insert, parameters).await?;
                 self.wrote(outcome.written);
                 Ok(Response::Done(format!("INSERT 0 {}", outcome.rows)))
             }
             S::Update(change) | S::Delete(change) => {
                 self.see_own_writes().await?;
-                let outcome = dml::change(&self.services, change, parameters).await?;
+                let outcome = dml::change(&self.services, &self.client, change, parameters).await?;
                 self.wrote(outcome.written);
                 let tag = if matches!(parsed, S::Update(_)) { "UPDATE" } else { "DELETE" };
                 Ok(Response::Done(format!("{tag} {}", outcome.rows)))
             }
-            S::Explain { inner, .. } => {
-                let lines = explain::lines(&self.services, inner).await?;
+            S::Explain { analyze, inner } => {
+                if *analyze {
+                    self.see_own_writes().await?;
+                }
+                let lines = explain::lines(&self.services, &self.client, inner, *analyze).await?;
                 rows("EXPLAIN", explain::batch(lines)?)
             }
             S::Flush => {
@@ -239,14 +248,20 @@ impl Session {
                 self.warn("statements take effect one by one: nothing was rolled back");
                 Ok(Response::Done("ROLLBACK".into()))
             }
-            S::SetVariable { name, value, .. } => {
-                self.variables.set(name, value.as_deref())?;
+            S::SetVariable { name, value, local } => {
+                let in_block = self.transaction != TransactionStatus::Idle;
+                match local {
+                    true if in_block => self.client.variables().set_local(name, value.as_deref())?,
+                    true => self.warn("SET LOCAL can only be used in transaction blocks"),
+                    false => self.client.variables().set(name, value.as_deref())?,
+                }
                 Ok(Response::Done("SET".into()))
             }
             S::ResetVariable { name } => {
+                let mut variables = self.client.variables();
                 match name {
-                    Some(name) => self.variables.set(name, None)?,
-                    None => self.variables.reset_all(),
+                    Some(name) => variables.set(name, None)?,
+                    None => variables.reset_all(),
                 }
                 Ok(Response::Done("RESET".into()))
             }
@@ -256,13 +271,30 @@ impl Session {
                 Ok(Response::Done("ALTER SYSTEM".into()))
             }
             S::Discard { what } => {
-                self.variables.reset_all();
+                if what == "ALL" {
+                    self.client.variables().reset_all();
+                    self.prepared.clear();
+                }
                 Ok(Response::Done(format!("DISCARD {what}")))
             }
-            S::Deallocate { .. } => Ok(Response::Done("DEALLOCATE".into())),
+            S::Prepare { name, types, inner } => self.prepare_text(name, types, inner, &statement.text).await,
+            S::Execute { name, arguments } => {
+                let (inner, values) = self.bind_text(name, arguments).await?;
+                match &inner.parsed {
+                    Some(parsed) => Box::pin(self.route(parsed, &inner, &values, limits)).await,
+                    None => Ok(Response::Empty),
+                }
+            }
+            S::Deallocate { name } => {
+                match name {
+                    Some(name) => drop(self.prepared.remove(name)),
+                    None => self.prepared.clear(),
+                }
+                Ok(Response::Done("DEALLOCATE".into()))
+            }
             S::CloseCursor { .. } => Ok(Response::Done("CLOSE CURSOR".into())),
             S::Show { .. } | S::ShowCreate { .. } | S::Describe { .. } | S::ShowVariable { .. } => {
-                let batch = show::run(&self.services, &self.variables, parsed)?;
+                let batch = show::run(&self.services, &self.client.variables(), parsed)?;
                 rows("SHOW", batch)
             }
             S::CreateSource(_)
@@ -271,7 +303,7 @@ impl Session {
             | S::CreateView(_)
             | S::CreateSink(_)
             | S::Drop(_) => {
-                let done = ddl::run(&self.services, &self.user, &statement.text, parsed).await?;
+                let done = ddl::run(&self.services, self.client.user(), &statement.text, parsed).await?;
                 self.notices.extend(done.notices.into_iter().map(|message| Notice { severity: "NOTICE", message }));
                 Ok(Response::Done(done.tag.into()))
             }
@@ -286,7 +318,7 @@ impl Session {
 
     /// The session's writes are in a complete epoch when this returns, unless it has turned that off.
     async fn see_own_writes(&mut self) -> Result<()> {
-        if !self.variables.implicit_flush() {
+        if !self.client.variables().implicit_flush() {
             return Ok(());
         }
         self.flush_writes().await
@@ -329,6 +361,7 @@ impl Session {
             self.warn("statements take effect one by one: what ran before this ROLLBACK stays");
         }
         self.transaction = TransactionStatus::Idle;
+        self.client.variables().end_local();
         Response::Done(if commit && !failed { "COMMIT" } else { "ROLLBACK" }.into())
     }
 
@@ -343,12 +376,12 @@ impl Session {
 
     /// Variables whose change the client is told of (`TimeZone`, `application_name`, …) since the last call.
     pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
-        self.variables.take_changes()
+        self.client.variables().take_changes()
     }
 
     /// Sets a variable at start-up (`application_name`, `TimeZone`, `options`), leniently: drivers send what they like.
     pub fn set_startup_parameter(&mut self, name: &str, value: &str) {
-        if let Err(e) = self.variables.set(name, Some(value)) {
+        if let Err(e) = self.client.variables().set(name, Some(value)) {
             tracing::debug!(name, value, error = %e, "a start-up parameter was ignored");
         }
     }

@@ -19,7 +19,7 @@ use crate::types::{Epoch, JobId};
 pub struct Services {
     pub catalog: Arc<Catalog>,
     pub store: Arc<StateStore>,
-    pub batch: BatchEnv,
+    pub batch: Arc<BatchEnv>,
     pub jobs: Arc<JobManager>,
     pub driver: DriverHandle,
     pub ingests: Ingests,

@@ -16,7 +16,7 @@ use crate::sql::statement::Show;
 use crate::types::sql_name;
 
 /// The result's columns, for statements that have one.
-pub fn schema(statement: &Statement, _variables: &Variables) -> Option<SchemaRef> {
+pub fn schema(statement: &Statement) -> Option<SchemaRef> {
     let names: Vec<&str> = match statement {
         Statement::Show { kind, .. } => header(kind).to_vec(),
         Statement::ShowCreate { .. } => vec!["Name", "Create Sql"],

@@ -1,7 +1,9 @@
 //! A session's variables: what clients set and ask for.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use super::settings::duration;
 use crate::common::{Error, ErrorKind, Result};
 
 /// Variables that the client is told of when they change.
@@ -26,10 +28,12 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("server_version", SERVER_VERSION),
     ("server_version_num", "150000"),
     ("standard_conforming_strings", "on"),
-    ("statement_timeout", "0"),
+    (STATEMENT_TIMEOUT, "0"),
     ("TimeZone", "UTC"),
     ("transaction_isolation", "serializable"),
 ];
+
+const STATEMENT_TIMEOUT: &str = "statement_timeout";
 
 /// Begins with the PostgreSQL version whose protocol and catalogs are spoken.
 pub const SERVER_VERSION: &str = "15.0";
@@ -41,6 +45,8 @@ const READ_ONLY: &[&str] = &["integer_datetimes", "server_encoding", "server_ver
 pub struct Variables {
     set: BTreeMap<String, String>,
     changed: Vec<(String, String)>,
+    /// What SET LOCAL has changed, with the value before, in the order of the changes.
+    local: Vec<(String, Option<String>)>,
 }
 
 impl Variables {
@@ -73,6 +79,22 @@ impl Variables {
         Ok(())
     }
 
+    /// Sets a variable until the transaction ends.
+    pub fn set_local(&mut self, name: &str, value: Option<&str>) -> Result<()> {
+        let before = self.set.get(&canonical(name)).cloned();
+        self.set(name, value)?;
+        self.local.push((name.to_string(), before));
+        Ok(())
+    }
+
+    /// The transaction has ended: what SET LOCAL changed is as before.
+    pub fn end_local(&mut self) {
+        for (name, before) in std::mem::take(&mut self.local).into_iter().rev() {
+            // Its value was allowed before.
+            let _ = self.set(&name, before.as_deref());
+        }
+    }
+
     pub fn reset_all(&mut self) {
         for name in std::mem::take(&mut self.set).into_keys() {
             // Nothing read-only was ever set.
@@ -92,9 +114,22 @@ impl Variables {
         all.into_iter().collect()
     }
 
+    /// How long a statement may take; `None` without end.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        self.get(STATEMENT_TIMEOUT).and_then(|value| timeout(STATEMENT_TIMEOUT, value).ok().flatten())
+    }
+
     /// Whether a SELECT waits until the session's own writes are visible.
     pub fn implicit_flush(&self) -> bool {
         self.get("implicit_flush").is_none_or(is_on)
+    }
+}
+
+/// PostgreSQL's durations: 0 is none, a bare number counts milliseconds.
+fn timeout(name: &str, value: &str) -> Result<Option<Duration>> {
+    match value.trim().trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim() {
+        "0" => Ok(None),
+        _ => duration(name, value).map(Some),
     }
 }
 
@@ -111,6 +146,7 @@ fn check(name: &str, value: &str) -> Result<()> {
         "implicit_flush" if !is_on(value) && !matches!(&*value.to_ascii_lowercase(), "off" | "false" | "0" | "no") => {
             bad("write on or off")
         }
+        STATEMENT_TIMEOUT => timeout(name, value).map(|_| ()),
         "client_encoding" if !matches!(&*value.to_ascii_uppercase().replace('-', ""), "UTF8" | "UNICODE") => {
             bad("Weir speaks UTF8 only")
         }
@@ -151,6 +187,31 @@ mod tests {
         v.reset_all();
         assert!(v.implicit_flush());
         assert_eq!(v.get("no_such"), None);
+    }
+
+    #[test]
+    fn local_values_end_with_the_transaction() {
+        let mut v = Variables::default();
+        v.set("application_name", Some("a")).unwrap();
+        for value in ["b", "c"] {
+            v.set_local("application_name", Some(value)).unwrap();
+        }
+        v.set_local("extra_float_digits", Some("3")).unwrap();
+        assert_eq!((v.get("application_name"), v.get("extra_float_digits")), (Some("c"), Some("3")));
+        v.end_local();
+        assert_eq!((v.get("application_name"), v.get("extra_float_digits")), (Some("a"), Some("1")));
+    }
+
+    #[test]
+    fn timeouts() {
+        let mut v = Variables::default();
+        for (value, millis) in
+            [("0", None), ("0s", None), ("250", Some(250)), ("2s", Some(2000)), ("1min", Some(60_000))]
+        {
+            v.set("statement_timeout", Some(value)).unwrap();
+            assert_eq!(v.statement_timeout().map(|t| t.as_millis()), millis, "{value}");
+        }
+        assert!(v.set("statement_timeout", Some("soon")).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod interval;
 pub mod name;
+pub mod names;
 pub mod statement;
 pub mod types;
 pub mod window;

@@ -78,6 +78,17 @@ pub enum Statement {
     Discard {
         what: String,
     },
+    Prepare {
+        name: String,
+        /// Of the first parameters; those of the others are inferred.
+        types: Vec<DataType>,
+        /// A query or DML.
+        inner: Box<Statement>,
+    },
+    Execute {
+        name: String,
+        arguments: Vec<ast::Expr>,
+    },
     /// `None` is DEALLOCATE ALL.
     Deallocate {
         name: Option<String>,

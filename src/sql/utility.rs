@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, is_word};
 use super::statement::{Drop, ObjectKind, Show, Statement};
+use super::types;
 use crate::common::{Error, Result};
 
 /// The statement, or `None` when its first word is none of these.
@@ -32,6 +33,12 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
             return Err(c.unexpected("ALL, PLANS, SEQUENCES or TEMP"));
         };
         Statement::Discard { what: what.to_string() }
+    } else if c.take(&["PREPARE"]) {
+        prepare(c)?
+    } else if c.take(&["EXECUTE"]) {
+        let name = c.ident()?;
+        let arguments = if c.at_end() { Vec::new() } else { c.list(|c| c.with(Parser::parse_expr))? };
+        Statement::Execute { name, arguments }
     } else if c.take(&["DEALLOCATE"]) {
         c.take(&["PREPARE"]);
         Statement::Deallocate { name: all_or_name(c)? }
@@ -41,6 +48,24 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
         return transaction(c);
     };
     Ok(Some(statement))
+}
+
+/// `name [(type, …)] AS statement`.
+fn prepare(c: &mut Cursor) -> Result<Statement> {
+    let name = c.ident()?;
+    let types = match c.peek().token {
+        Token::LParen => c.list(|c| types::arrow(&c.with(Parser::parse_data_type)?))?,
+        _ => Vec::new(),
+    };
+    c.expect(&["AS"])?;
+    let at = c.position();
+    let inner = super::parse::statement(c)?;
+    match inner {
+        Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
+            Ok(Statement::Prepare { name, types, inner: Box::new(inner) })
+        }
+        _ => Err(Error::not_supported("PREPARE takes SELECT, VALUES, INSERT, UPDATE and DELETE").with_position(at)),
+    }
 }
 
 fn all_or_name(c: &mut Cursor) -> Result<Option<String>> {

@@ -1,0 +1,331 @@
+//! PostgreSQL's functions on the catalogs and on the session, as clients call them.
+//!
+//! None is worth vectorising: catalogs are small. So all are one kind of function, that answers a row at a time.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, new_empty_array};
+use arrow::datatypes::DataType;
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
+use datafusion::scalar::ScalarValue;
+
+use super::live::{self, Live, SystemRelation};
+use super::oid;
+use super::procs::Function;
+use super::types::TypeNames;
+use crate::batch::client::Client;
+use crate::catalog::Snapshot;
+use crate::common::{Error, ErrorKind};
+use crate::state::StateStore;
+
+type Answer = dyn Fn(&[ScalarValue]) -> DfResult<ScalarValue> + Send + Sync;
+
+struct RowFunction {
+    name: &'static str,
+    returns: DataType,
+    signature: Signature,
+    answer: Arc<Answer>,
+}
+
+impl fmt::Debug for RowFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for RowFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && Arc::ptr_eq(&self.answer, &other.answer)
+    }
+}
+
+impl Eq for RowFunction {}
+
+impl Hash for RowFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for RowFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.returns.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let scalars: Option<Vec<_>> = args
+            .args
+            .iter()
+            .map(|arg| match arg {
+                ColumnarValue::Scalar(value) => Some(value.clone()),
+                ColumnarValue::Array(_) => None,
+            })
+            .collect();
+        if let Some(scalars) = scalars {
+            return (self.answer)(&scalars)?.cast_to(&self.returns).map(ColumnarValue::Scalar);
+        }
+        let columns = ColumnarValue::values_to_arrays(&args.args)?;
+        let answer = |row: usize| {
+            let values = columns.iter().map(|c| ScalarValue::try_from_array(c, row)).collect::<DfResult<Vec<_>>>()?;
+            (self.answer)(&values)?.cast_to(&self.returns)
+        };
+        let answers = (0..args.number_rows).map(answer).collect::<DfResult<Vec<_>>>()?;
+        let column: ArrayRef = match answers.is_empty() {
+            true => new_empty_array(&self.returns),
+            false => ScalarValue::iter_to_array(answers)?,
+        };
+        Ok(ColumnarValue::Array(column))
+    }
+}
+
+/// A function of any arguments that answers the same for the same ones within a statement.
+fn function(
+    name: &'static str,
+    returns: DataType,
+    answer: impl Fn(&[ScalarValue]) -> DfResult<ScalarValue> + Send + Sync + 'static,
+) -> ScalarUDF {
+    make(name, returns, Volatility::Stable, answer)
+}
+
+fn make(
+    name: &'static str,
+    returns: DataType,
+    volatility: Volatility,
+    answer: impl Fn(&[ScalarValue]) -> DfResult<ScalarValue> + Send + Sync + 'static,
+) -> ScalarUDF {
+    let signature = Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], volatility);
+    ScalarUDF::from(RowFunction { name, returns, signature, answer: Arc::new(answer) })
+}
+
+fn text(value: Option<impl Into<String>>) -> DfResult<ScalarValue> {
+    Ok(ScalarValue::Utf8(value.map(Into::into)))
+}
+
+/// A text argument; `None` for null and for one that is not there.
+fn word(args: &[ScalarValue], index: usize) -> Option<&str> {
+    args.get(index)?.try_as_str().flatten()
+}
+
+/// An id that an argument names, if it can be one.
+fn id(args: &[ScalarValue], index: usize) -> Option<i32> {
+    live::number(args.get(index)).and_then(|n| i32::try_from(n).ok())
+}
+
+/// Functions with one answer, whatever their arguments.
+fn constants() -> Vec<ScalarUDF> {
+    let version = format!("PostgreSQL 15.0 (Weir {})", env!("CARGO_PKG_VERSION"));
+    let mut all = vec![constant("version", version.as_str().into()), constant("getdatabaseencoding", "UTF8".into())];
+    for name in [
+        "has_column_privilege",
+        "has_function_privilege",
+        "pg_collation_is_visible",
+        "pg_conversion_is_visible",
+        "pg_function_is_visible",
+        "pg_opclass_is_visible",
+        "pg_operator_is_visible",
+        "pg_opfamily_is_visible",
+        "pg_statistics_obj_is_visible",
+        "pg_ts_config_is_visible",
+        "pg_ts_dict_is_visible",
+        "pg_ts_parser_is_visible",
+        "pg_ts_template_is_visible",
+        "pg_type_is_visible",
+    ] {
+        all.push(constant(name, true.into()));
+    }
+    for name in ["col_description", "obj_description", "shobj_description", "pg_get_function_sqlbody"] {
+        all.push(constant(name, ScalarValue::Utf8(None)));
+    }
+    for name in ["pg_get_ruledef", "pg_get_triggerdef", "pg_tablespace_location"] {
+        all.push(constant(name, "".into()));
+    }
+    all.push(constant("pg_is_in_recovery", false.into()));
+    all
+}
+
+fn constant(name: &'static str, answer: ScalarValue) -> ScalarUDF {
+    function(name, answer.data_type(), move |_| Ok(answer.clone()))
+}
+
+/// Functions that are the same for every statement.
+pub fn global(types: Arc<TypeNames>) -> Vec<ScalarUDF> {
+    let mut all = constants();
+    all.push(function("format_type", DataType::Utf8, move |args| {
+        let modifier = id(args, 1).unwrap_or(-1);
+        text(id(args, 0).map(|oid| types.format(oid, modifier)))
+    }));
+    all.push(function("pg_size_pretty", DataType::Utf8, |args| text(live::number(args.first()).map(size_pretty))));
+    all.push(function("pg_encoding_to_char", DataType::Utf8, |args| {
+        text(id(args, 0).map(|encoding| if encoding == UTF8 { "UTF8" } else { "" }))
+    }));
+    all.push(function("pg_char_to_encoding", DataType::Int32, |args| {
+        let utf8 = word(args, 0).is_some_and(|name| name.replace('-', "").eq_ignore_ascii_case("utf8"));
+        Ok(if utf8 { UTF8 } else { -1 }.into())
+    }));
+    all.push(function("pg_table_is_visible", DataType::Boolean, |args| {
+        Ok(ScalarValue::Boolean(id(args, 0).map(oid::is_visible)))
+    }));
+    // Expressions are kept as their text.
+    all.push(function("pg_get_expr", DataType::Utf8, |args| text(word(args, 0))));
+    all
+}
+
+/// PostgreSQL's number for the encoding.
+const UTF8: i32 = 6;
+
+/// What the functions of one statement look into.
+#[derive(Clone)]
+pub struct Scope {
+    pub snapshot: Arc<Snapshot>,
+    pub system: Arc<Vec<SystemRelation>>,
+    pub client: Arc<dyn Client>,
+    pub store: Arc<StateStore>,
+    pub functions: Arc<Vec<Function>>,
+}
+
+impl Scope {
+    pub fn live(&self) -> Live<'_> {
+        Live { snapshot: &self.snapshot, system: &self.system, client: self.client.as_ref() }
+    }
+
+    /// Bytes of a relation's rows at the last checkpoint.
+    fn size(&self, relation: i32) -> i64 {
+        let table = live::find(&self.snapshot, relation).and_then(|o| o.definition.rows());
+        let stats = table.and_then(|(table, _)| self.store.stats().get(&table).map(|stats| stats.bytes));
+        stats.map_or(0, |bytes| bytes as i64)
+    }
+}
+
+/// Functions that answer for a statement's catalog and session.
+pub fn scoped(scope: &Scope) -> Vec<ScalarUDF> {
+    let mut all = session(&scope.client);
+    let s = scope.clone();
+    all.push(function("pg_get_userbyid", DataType::Utf8, move |args| {
+        let name = |role| s.live().role_name(role).map_or_else(|| format!("unknown (OID={role})"), str::to_string);
+        text(id(args, 0).map(name))
+    }));
+    let s = scope.clone();
+    all.push(function("pg_get_viewdef", DataType::Utf8, move |args| {
+        let object = match word(args, 0) {
+            Some(name) => s.snapshot.get(name).map(|o| o.as_ref()),
+            None => id(args, 0).and_then(|relation| live::find(&s.snapshot, relation)),
+        };
+        text(object.and_then(live::view_definition))
+    }));
+    let s = scope.clone();
+    all.push(function("pg_get_indexdef", DataType::Utf8, move |args| {
+        let column = live::number(args.get(1)).unwrap_or(0);
+        text(id(args, 0).and_then(|index| live::describe_index(&s.snapshot, index, column)))
+    }));
+    let s = scope.clone();
+    all.push(function("pg_get_constraintdef", DataType::Utf8, move |args| {
+        text(id(args, 0).and_then(|constraint| live::describe_constraint(&s.snapshot, constraint)))
+    }));
+    for name in ["pg_table_size", "pg_relation_size", "pg_total_relation_size"] {
+        let s = scope.clone();
+        all.push(function(name, DataType::Int64, move |args| {
+            Ok(ScalarValue::Int64(id(args, 0).map(|relation| s.size(relation))))
+        }));
+    }
+    let s = scope.clone();
+    all.push(function("pg_indexes_size", DataType::Int64, |_| Ok(0_i64.into())));
+    all.push(function("pg_database_size", DataType::Int64, move |_| Ok((s.store.disk_bytes() as i64).into())));
+    for name in ["pg_get_function_arguments", "pg_get_function_identity_arguments"] {
+        let s = scope.clone();
+        all.push(function(name, DataType::Utf8, move |args| {
+            text(id(args, 0).and_then(|oid| s.functions.iter().find(|f| f.oid == oid)).map(|f| f.arguments.as_str()))
+        }));
+    }
+    let s = scope.clone();
+    all.push(function("pg_get_function_result", DataType::Utf8, move |args| {
+        text(id(args, 0).and_then(|oid| s.functions.iter().find(|f| f.oid == oid)).map(|f| f.result.as_str()))
+    }));
+    all
+}
+
+/// Functions on the session's user and variables.
+fn session(client: &Arc<dyn Client>) -> Vec<ScalarUDF> {
+    let user = client.user().to_string();
+    let mut all: Vec<_> = ["current_user", "session_user", "user", "current_role"]
+        .map(|name| constant(name, user.as_str().into()))
+        .into();
+    all.push(constant("pg_backend_pid", client.id().0.into()));
+    let c = client.clone();
+    all.push(function("current_setting", DataType::Utf8, move |args| {
+        let missing_ok = matches!(args.get(1), Some(ScalarValue::Boolean(Some(true))));
+        let Some(name) = word(args, 0) else { return text(None::<&str>) };
+        match c.setting(name) {
+            None if !missing_ok => {
+                let message = format!("unrecognized configuration parameter \"{name}\"");
+                Err(Error::new(ErrorKind::UndefinedObject, message).into())
+            }
+            value => text(value),
+        }
+    }));
+    let c = client.clone();
+    all.push(make("set_config", DataType::Utf8, Volatility::Volatile, move |args| {
+        match (word(args, 0), word(args, 1)) {
+            (Some(name), Some(value)) => text(Some(c.set(name, value)?)),
+            _ => text(None::<&str>),
+        }
+    }));
+    all
+}
+
+/// Bytes as PostgreSQL's `pg_size_pretty` writes them: a unit is kept up to 10239 of it, halves are rounded away from
+/// zero.
+fn size_pretty(bytes: i64) -> String {
+    let sign = if bytes < 0 { "-" } else { "" };
+    let bytes = u128::from(bytes.unsigned_abs());
+    if bytes < 10 * 1024 {
+        return format!("{sign}{bytes} bytes");
+    }
+    let units = ["kB", "MB", "GB", "TB", "PB"];
+    let mut shown = (bytes, "bytes");
+    for (power, unit) in (1..).zip(units) {
+        // Half a unit more, then whole units.
+        let scale = 1_u128 << (10 * power);
+        shown = ((bytes + scale / 2) / scale, unit);
+        if shown.0 < 10 * 1024 {
+            break;
+        }
+    }
+    format!("{sign}{} {}", shown.0, shown.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Figures as PostgreSQL 15 prints them.
+    #[test]
+    fn sizes() {
+        for (bytes, expected) in [
+            (0, "0 bytes"),
+            (10_239, "10239 bytes"),
+            (10_240, "10 kB"),
+            (16_384, "16 kB"),
+            (1_000_000, "977 kB"),
+            (10 * 1024 * 1024, "10 MB"),
+            (1_000_000_000, "954 MB"),
+            (1_000_000_000_000, "931 GB"),
+            (-20_000, "-20 kB"),
+            (i64::MIN, "-8192 PB"),
+        ] {
+            assert_eq!(size_pretty(bytes), expected, "{bytes}");
+        }
+    }
+}

@@ -1,0 +1,528 @@
+//! The rows that tell of what exists now: relations with their columns and keys, roles, schemas, settings.
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::scalar::ScalarValue;
+
+use super::oid;
+use super::row::{Row, TABLEOID, numbers};
+use super::types::PgType;
+use crate::batch::client::Client;
+use crate::batch::context::DATABASE;
+use crate::catalog::def::PUBLIC;
+use crate::catalog::{Definition, Object, Snapshot};
+use crate::sql::name::quote;
+
+/// What the rows are made from.
+pub struct Live<'a> {
+    pub snapshot: &'a Snapshot,
+    /// Tables of the schemas `weir` and `pg_catalog`: schema, name, id, columns.
+    pub system: &'a [SystemRelation],
+    pub client: &'a dyn Client,
+}
+
+pub struct SystemRelation {
+    pub schema: i32,
+    pub name: String,
+    pub oid: i32,
+    pub columns: SchemaRef,
+}
+
+struct Relation<'a> {
+    oid: i32,
+    schema: i32,
+    name: String,
+    /// As in `pg_class.relkind`.
+    kind: &'static str,
+    owner: i32,
+    columns: Vec<Column<'a>>,
+    /// Numbers of the key's columns, from 1.
+    key: Vec<i16>,
+}
+
+struct Column<'a> {
+    number: i16,
+    name: &'a str,
+    data_type: &'a DataType,
+    nullable: bool,
+    default: Option<&'a str>,
+}
+
+/// Whether a table's rows are made here rather than taken from the crate.
+pub fn is_live(table: &str) -> bool {
+    ROWS.iter().any(|(name, _)| *name == table)
+}
+
+type Maker = fn(&Live) -> Vec<Row>;
+
+const ROWS: &[(&str, Maker)] = &[
+    ("pg_attrdef", |live| live.defaults()),
+    ("pg_attribute", |live| live.attributes()),
+    ("pg_authid", |live| live.roles()),
+    ("pg_class", |live| live.classes()),
+    ("pg_constraint", |live| live.constraints()),
+    ("pg_database", |live| live.databases()),
+    ("pg_foreign_data_wrapper", |live| live.wrappers()),
+    ("pg_foreign_server", |live| live.connectors()),
+    ("pg_foreign_table", |live| live.sources()),
+    ("pg_index", |live| live.indexes()),
+    ("pg_indexes", |live| live.index_definitions()),
+    ("pg_language", |live| live.languages()),
+    ("pg_matviews", |live| live.materialized_views()),
+    ("pg_namespace", |live| live.schemas()),
+    ("pg_roles", |live| live.roles()),
+    ("pg_settings", |live| live.settings()),
+    ("pg_tables", |live| live.tables()),
+    ("pg_user", |live| live.users()),
+    ("pg_views", |live| live.views()),
+];
+
+impl Live<'_> {
+    /// The rows of a table for which [`is_live`] holds.
+    pub fn rows(&self, table: &str) -> Vec<Row> {
+        ROWS.iter().find(|(name, _)| *name == table).map(|(_, make)| make(self)).unwrap_or_default()
+    }
+
+    fn relations(&self) -> Vec<Relation<'_>> {
+        let objects = self.snapshot.objects().filter_map(|o| self.object(o));
+        let system = self.system.iter().map(|table| Relation {
+            oid: table.oid,
+            schema: table.schema,
+            name: table.name.clone(),
+            kind: if table.schema == oid::PG_CATALOG { "r" } else { "v" },
+            owner: oid::ROOT,
+            columns: (1..)
+                .zip(table.columns.fields())
+                .filter(|(_, f)| f.name() != TABLEOID)
+                .map(|(number, f)| Column {
+                    number,
+                    name: f.name(),
+                    data_type: f.data_type(),
+                    nullable: f.is_nullable(),
+                    default: None,
+                })
+                .collect(),
+            key: Vec::new(),
+        });
+        objects.chain(system).collect()
+    }
+
+    fn object<'a>(&self, object: &'a Object) -> Option<Relation<'a>> {
+        let definition = &object.definition;
+        let columns = (1..).zip(definition.columns()).filter(|(_, c)| !c.hidden).map(|(number, c)| Column {
+            number,
+            name: &c.name,
+            data_type: &c.data_type,
+            nullable: c.nullable,
+            default: c.default.as_deref(),
+        });
+        Some(Relation {
+            oid: oid::relation(object),
+            schema: oid::PUBLIC,
+            name: object.name.clone(),
+            kind: relkind(definition)?,
+            owner: self.role(&object.owner),
+            columns: columns.collect(),
+            key: key(definition),
+        })
+    }
+
+    fn classes(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for relation in self.relations() {
+            let has_key = !relation.key.is_empty();
+            let common = |oid: i32, name: String, kind: &str, method: i32, width: usize| -> Row {
+                vec![
+                    ("oid", oid.into()),
+                    ("relname", name.into()),
+                    ("relkind", kind.into()),
+                    ("relnatts", (width as i16).into()),
+                    ("relam", method.into()),
+                    ("relnamespace", relation.schema.into()),
+                    ("relowner", relation.owner.into()),
+                    ("relpersistence", "p".into()),
+                    ("relispopulated", true.into()),
+                    ("relreplident", "d".into()),
+                    ("reltuples", (-1.0).into()),
+                    ("reloftype", 0.into()),
+                ]
+            };
+            let method = if matches!(relation.kind, "r" | "m") { oid::HEAP } else { 0 };
+            let mut row = common(relation.oid, relation.name.clone(), relation.kind, method, relation.columns.len());
+            row.push(("relhasindex", has_key.into()));
+            rows.push(row);
+            if has_key {
+                let index = key_name(&relation.name);
+                rows.push(common(oid::key_index(relation.oid), index, "i", oid::BTREE, relation.key.len()));
+            }
+        }
+        rows
+    }
+
+    fn attributes(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for relation in self.relations() {
+            rows.extend(relation.columns.iter().map(|c| attribute(relation.oid, c.number, c)));
+            let key = (1..).zip(&relation.key);
+            rows.extend(key.filter_map(|(number, column)| {
+                let column = relation.columns.iter().find(|c| c.number == *column)?;
+                Some(attribute(oid::key_index(relation.oid), number, column))
+            }));
+        }
+        rows
+    }
+
+    fn defaults(&self) -> Vec<Row> {
+        let relations = self.relations();
+        let columns = relations.iter().flat_map(|r| r.columns.iter().map(|c| (r.oid, c)));
+        columns
+            .filter_map(|(relation, c)| {
+                Some(vec![
+                    ("oid", oid::default(relation, c.number).into()),
+                    ("adrelid", relation.into()),
+                    ("adnum", c.number.into()),
+                    ("adbin", c.default?.into()),
+                ])
+            })
+            .collect()
+    }
+
+    fn keyed(&self) -> Vec<Relation<'_>> {
+        self.relations().into_iter().filter(|r| !r.key.is_empty()).collect()
+    }
+
+    fn indexes(&self) -> Vec<Row> {
+        let row = |r: Relation| -> Row {
+            let list = |value: &dyn Fn(i16) -> i16| {
+                r.key.iter().map(|column| value(*column).to_string()).collect::<Vec<_>>().join(" ")
+            };
+            let width = r.key.len() as i16;
+            vec![
+                ("indexrelid", oid::key_index(r.oid).into()),
+                ("indrelid", r.oid.into()),
+                ("indnatts", width.into()),
+                ("indnkeyatts", width.into()),
+                ("indisunique", true.into()),
+                ("indisprimary", true.into()),
+                ("indimmediate", true.into()),
+                ("indisvalid", true.into()),
+                ("indisready", true.into()),
+                ("indislive", true.into()),
+                ("indkey", list(&|column| column).into()),
+                ("indcollation", list(&|_| 0).into()),
+                ("indclass", list(&|_| 0).into()),
+                ("indoption", list(&|_| 0).into()),
+            ]
+        };
+        self.keyed().into_iter().map(row).collect()
+    }
+
+    fn constraints(&self) -> Vec<Row> {
+        let row = |r: Relation| -> Row {
+            vec![
+                ("oid", oid::key_constraint(r.oid).into()),
+                ("conname", key_name(&r.name).into()),
+                ("connamespace", r.schema.into()),
+                ("contype", "p".into()),
+                ("convalidated", true.into()),
+                ("conrelid", r.oid.into()),
+                ("conindid", oid::key_index(r.oid).into()),
+                ("conislocal", true.into()),
+                ("connoinherit", true.into()),
+                ("conkey", numbers(r.key.iter().copied())),
+            ]
+        };
+        self.keyed().into_iter().map(row).collect()
+    }
+
+    fn index_definitions(&self) -> Vec<Row> {
+        let keyed = self.snapshot.objects().filter(|o| !key(&o.definition).is_empty());
+        keyed
+            .map(|o| -> Row {
+                vec![
+                    ("schemaname", PUBLIC.into()),
+                    ("tablename", o.name.as_str().into()),
+                    ("indexname", key_name(&o.name).into()),
+                    ("indexdef", index_definition(o).into()),
+                ]
+            })
+            .collect()
+    }
+
+    fn tables(&self) -> Vec<Row> {
+        let tables = self.snapshot.objects().filter(|o| matches!(o.definition, Definition::Table(_)));
+        tables
+            .map(|o| -> Row {
+                vec![
+                    ("schemaname", PUBLIC.into()),
+                    ("tablename", o.name.as_str().into()),
+                    ("tableowner", o.owner.as_str().into()),
+                    ("hasindex", (!key(&o.definition).is_empty()).into()),
+                ]
+            })
+            .collect()
+    }
+
+    fn views(&self) -> Vec<Row> {
+        let views = self.snapshot.objects().filter(|o| matches!(o.definition, Definition::View(_)));
+        views
+            .filter_map(|o| {
+                Some(vec![
+                    ("schemaname", PUBLIC.into()),
+                    ("viewname", o.name.as_str().into()),
+                    ("viewowner", o.owner.as_str().into()),
+                    ("definition", view_definition(o)?.into()),
+                ])
+            })
+            .collect()
+    }
+
+    fn materialized_views(&self) -> Vec<Row> {
+        let views = self.snapshot.objects().filter(|o| matches!(o.definition, Definition::MaterializedView(_)));
+        views
+            .filter_map(|o| {
+                Some(vec![
+                    ("schemaname", PUBLIC.into()),
+                    ("matviewname", o.name.as_str().into()),
+                    ("matviewowner", o.owner.as_str().into()),
+                    ("hasindexes", false.into()),
+                    ("ispopulated", true.into()),
+                    ("definition", view_definition(o)?.into()),
+                ])
+            })
+            .collect()
+    }
+
+    /// The sources' connectors, as foreign servers.
+    fn connector_names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.snapshot.objects().filter_map(|o| connector(&o.definition)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn connectors(&self) -> Vec<Row> {
+        let row = |(index, name): (usize, &str)| -> Row {
+            vec![
+                ("oid", oid::connector(index).into()),
+                ("srvname", name.into()),
+                ("srvowner", oid::ROOT.into()),
+                ("srvfdw", oid::CONNECTORS.into()),
+            ]
+        };
+        self.connector_names().into_iter().enumerate().map(row).collect()
+    }
+
+    fn wrappers(&self) -> Vec<Row> {
+        vec![vec![("oid", oid::CONNECTORS.into()), ("fdwname", "connector".into()), ("fdwowner", oid::ROOT.into())]]
+    }
+
+    fn sources(&self) -> Vec<Row> {
+        let names = self.connector_names();
+        let server = |o: &Object| names.iter().position(|n| Some(*n) == connector(&o.definition));
+        self.snapshot
+            .objects()
+            .filter_map(|o| {
+                Some(vec![("ftrelid", oid::relation(o).into()), ("ftserver", oid::connector(server(o)?).into())])
+            })
+            .collect()
+    }
+
+    fn schemas(&self) -> Vec<Row> {
+        let schemas = [
+            (oid::INFORMATION_SCHEMA, "information_schema"),
+            (oid::PG_CATALOG, "pg_catalog"),
+            (oid::PUBLIC, PUBLIC),
+            (oid::WEIR, "weir"),
+        ];
+        schemas
+            .map(|(oid, name)| vec![("oid", oid.into()), ("nspname", name.into()), ("nspowner", oid::ROOT.into())])
+            .into()
+    }
+
+    fn databases(&self) -> Vec<Row> {
+        vec![vec![
+            ("oid", oid::DATABASE.into()),
+            ("datname", DATABASE.into()),
+            ("datdba", oid::ROOT.into()),
+            // UTF8; strings compare by their bytes.
+            ("encoding", 6.into()),
+            ("datlocprovider", "c".into()),
+            ("datcollate", "C.UTF-8".into()),
+            ("datctype", "C.UTF-8".into()),
+            ("datallowconn", true.into()),
+            ("datconnlimit", (-1).into()),
+            ("dattablespace", oid::DEFAULT_TABLESPACE.into()),
+        ]]
+    }
+
+    fn languages(&self) -> Vec<Row> {
+        vec![vec![("oid", 12.into()), ("lanname", "internal".into()), ("lanowner", oid::ROOT.into())]]
+    }
+
+    /// Root first, then everyone who owns something, and who asks.
+    fn role_names(&self) -> Vec<&str> {
+        let mut others: Vec<&str> = self.snapshot.objects().map(|o| o.owner.as_str()).collect();
+        others.push(self.client.user());
+        others.retain(|name| *name != ROOT);
+        others.sort_unstable();
+        others.dedup();
+        others.insert(0, ROOT);
+        others
+    }
+
+    fn role(&self, name: &str) -> i32 {
+        match self.role_names().iter().position(|n| *n == name) {
+            Some(at) if at > 0 => oid::role(at),
+            _ => oid::ROOT,
+        }
+    }
+
+    /// The name of a role, as `pg_get_userbyid` tells it.
+    pub fn role_name(&self, role: i32) -> Option<&str> {
+        self.role_names().into_iter().find(|name| self.role(name) == role)
+    }
+
+    fn roles(&self) -> Vec<Row> {
+        let yes =
+            ["rolsuper", "rolinherit", "rolcreaterole", "rolcreatedb", "rolcanlogin", "rolreplication", "rolbypassrls"];
+        let row = |name: &str| -> Row {
+            let mut row =
+                vec![("oid", self.role(name).into()), ("rolname", name.into()), ("rolconnlimit", (-1).into())];
+            row.extend(yes.map(|column| (column, true.into())));
+            row
+        };
+        self.role_names().into_iter().map(row).collect()
+    }
+
+    fn users(&self) -> Vec<Row> {
+        let row = |name: &str| -> Row {
+            let mut row = vec![("usesysid", self.role(name).into()), ("usename", name.into())];
+            row.extend(["usecreatedb", "usesuper", "userepl", "usebypassrls"].map(|column| (column, true.into())));
+            row
+        };
+        self.role_names().into_iter().map(row).collect()
+    }
+
+    fn settings(&self) -> Vec<Row> {
+        let row = |(name, setting): (String, String)| -> Row {
+            vec![
+                ("name", name.into()),
+                ("setting", setting.into()),
+                ("context", "user".into()),
+                ("vartype", "string".into()),
+                ("pending_restart", false.into()),
+            ]
+        };
+        self.client.settings().into_iter().map(row).collect()
+    }
+}
+
+/// The role that owns the database.
+const ROOT: &str = "root";
+
+fn attribute(relation: i32, number: i16, c: &Column) -> Row {
+    let pg = PgType::of(c.data_type);
+    vec![
+        ("attrelid", relation.into()),
+        ("attname", c.name.into()),
+        ("atttypid", pg.oid.into()),
+        ("attlen", pg.size.into()),
+        ("attnum", number.into()),
+        ("attndims", i32::from(matches!(c.data_type, DataType::List(_))).into()),
+        ("attcacheoff", (-1).into()),
+        ("atttypmod", pg.modifier.into()),
+        ("attstattarget", (-1).into()),
+        ("attbyval", (pg.size > 0 && pg.size <= 8).into()),
+        ("attalign", "i".into()),
+        ("attstorage", if pg.size < 0 { "x" } else { "p" }.into()),
+        ("attcompression", "".into()),
+        ("attnotnull", (!c.nullable).into()),
+        ("atthasdef", c.default.is_some().into()),
+        ("attislocal", true.into()),
+    ]
+}
+
+/// The letter in `pg_class.relkind`; sinks are no relations.
+fn relkind(definition: &Definition) -> Option<&'static str> {
+    match definition {
+        Definition::Table(_) => Some("r"),
+        Definition::MaterializedView(_) => Some("m"),
+        Definition::View(_) => Some("v"),
+        // A foreign table: columns without rows of its own.
+        Definition::Source(_) => Some("f"),
+        Definition::Sink(_) => None,
+    }
+}
+
+/// The columns of the key that a user gave, from 1; empty when the key is hidden.
+fn key(definition: &Definition) -> Vec<i16> {
+    let Definition::Table(table) = definition else { return Vec::new() };
+    let hidden = |column: &usize| table.columns.get(*column).is_none_or(|c| c.hidden);
+    match table.primary_key.iter().any(hidden) {
+        true => Vec::new(),
+        false => table.primary_key.iter().map(|column| *column as i16 + 1).collect(),
+    }
+}
+
+fn connector(definition: &Definition) -> Option<&str> {
+    match definition {
+        Definition::Source(source) => Some(source.options.get("connector").map_or("none", String::as_str)),
+        _ => None,
+    }
+}
+
+fn key_name(relation: &str) -> String {
+    format!("{relation}_pkey")
+}
+
+/// `(a, b)` of a table's key.
+fn key_columns(object: &Object) -> String {
+    let columns = object.definition.columns();
+    let names: Vec<_> =
+        key(&object.definition).iter().filter_map(|n| columns.get(*n as usize - 1)).map(|c| quote(&c.name)).collect();
+    format!("({})", names.join(", "))
+}
+
+fn index_definition(object: &Object) -> String {
+    let (index, table) = (quote(&key_name(&object.name)), quote(&object.name));
+    format!("CREATE UNIQUE INDEX {index} ON {PUBLIC}.{table} USING btree {}", key_columns(object))
+}
+
+/// As `pg_get_indexdef` tells an index; its column `column` alone when above 0.
+pub fn describe_index(snapshot: &Snapshot, index: i32, column: i64) -> Option<String> {
+    let object = snapshot.objects().find(|o| oid::key_index(oid::relation(o)) == index)?;
+    let number = key(&object.definition).get(usize::try_from(column - 1).unwrap_or(usize::MAX)).copied();
+    match (column, number) {
+        (0, _) => Some(index_definition(object)),
+        (_, Some(number)) => object.definition.columns().get(number as usize - 1).map(|c| quote(&c.name)),
+        _ => None,
+    }
+}
+
+/// As `pg_get_constraintdef` tells a constraint.
+pub fn describe_constraint(snapshot: &Snapshot, constraint: i32) -> Option<String> {
+    let object = snapshot.objects().find(|o| oid::key_constraint(oid::relation(o)) == constraint)?;
+    Some(format!("PRIMARY KEY {}", key_columns(object)))
+}
+
+/// The query of a view or materialized view.
+pub fn view_definition(object: &Object) -> Option<String> {
+    match &object.definition {
+        Definition::View(view) => Some(format!(" {};", view.query)),
+        Definition::MaterializedView(view) => Some(format!(" {};", view.query)),
+        _ => None,
+    }
+}
+
+/// The relation with this id among the users' objects.
+pub fn find(snapshot: &Snapshot, relation: i32) -> Option<&Object> {
+    snapshot.objects().find(|o| oid::relation(o) == relation).map(|o| o.as_ref())
+}
+
+/// A number as functions get it, whatever its width.
+pub fn number(value: Option<&ScalarValue>) -> Option<i64> {
+    match value?.cast_to(&DataType::Int64) {
+        Ok(ScalarValue::Int64(number)) => number,
+        _ => None,
+    }
+}

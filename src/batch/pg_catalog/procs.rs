@@ -1,0 +1,104 @@
+//! The functions that a query can call, as rows of `pg_proc`.
+//!
+//! Those that PostgreSQL has too are in schema `pg_catalog`; what there is beyond them is in `public`, so that `\df`
+//! lists it.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::DataType;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{Documentation, Signature, Volatility};
+
+use super::oid;
+use super::row::Row;
+use super::types::{PgType, TypeNames};
+
+/// One function; overloads are one row.
+pub struct Function {
+    pub oid: i32,
+    name: String,
+    /// As in `pg_proc.prokind`.
+    kind: &'static str,
+    /// As in `pg_proc.provolatile`.
+    volatility: &'static str,
+    schema: i32,
+    result_type: i32,
+    /// Names of the arguments, or their types.
+    pub arguments: String,
+    /// The type of the result; empty when it depends on the arguments in a way that cannot be told.
+    pub result: String,
+}
+
+/// Every function of `state`; `is_standard` tells those that PostgreSQL has.
+pub fn list(state: &SessionState, types: &TypeNames, is_standard: &dyn Fn(&str) -> bool) -> Vec<Function> {
+    let mut found: BTreeMap<&String, Found> = BTreeMap::new();
+    for (name, f) in state.scalar_functions() {
+        let result = result(f.signature(), |args| f.return_type(args).ok());
+        let (signature, documentation) = (f.signature(), f.documentation());
+        found.insert(name, Found { kind: "f", signature, documentation, result });
+    }
+    for (name, f) in state.aggregate_functions() {
+        let result = result(f.signature(), |args| f.return_type(args).ok());
+        let (signature, documentation) = (f.signature(), f.documentation());
+        found.insert(name, Found { kind: "a", signature, documentation, result });
+    }
+    for (name, f) in state.window_functions() {
+        let (signature, documentation) = (f.signature(), f.documentation());
+        // The result is typed by more than the arguments.
+        found.entry(name).or_insert(Found { kind: "w", signature, documentation, result: None });
+    }
+    let function = |(index, (name, f)): (usize, (&String, Found))| Function {
+        oid: oid::function(index),
+        kind: f.kind,
+        volatility: match f.signature.volatility {
+            Volatility::Immutable => "i",
+            Volatility::Stable => "s",
+            Volatility::Volatile => "v",
+        },
+        schema: if is_standard(name) { oid::PG_CATALOG } else { oid::PUBLIC },
+        result_type: f.result.map_or(0, |t| t.oid),
+        arguments: arguments(f.documentation),
+        result: f.result.map(|t| types.format(t.oid, -1)).unwrap_or_default(),
+        name: name.clone(),
+    };
+    found.into_iter().enumerate().map(function).collect()
+}
+
+/// What DataFusion tells of a function.
+struct Found<'a> {
+    kind: &'static str,
+    signature: &'a Signature,
+    documentation: Option<&'a Documentation>,
+    result: Option<PgType>,
+}
+
+/// The result for the first arguments that the signature gives as an example.
+fn result(signature: &Signature, of: impl Fn(&[DataType]) -> Option<DataType>) -> Option<PgType> {
+    let examples = signature.type_signature.get_example_types();
+    examples.iter().find_map(|args| of(args)).filter(|t| *t != DataType::Null).map(|t| PgType::of(&t))
+}
+
+/// What stands between the parentheses of `lower(str)`; of several forms, in the first.
+fn arguments(documentation: Option<&Documentation>) -> String {
+    let syntax = documentation.map(|d| d.syntax_example.as_str()).unwrap_or_default();
+    let inner = syntax.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
+    inner.map(|(inner, _)| inner.trim().to_string()).unwrap_or_default()
+}
+
+pub fn row(f: &Function) -> Row {
+    let count = f.arguments.split(',').filter(|a| !a.trim().is_empty()).count();
+    vec![
+        ("oid", f.oid.into()),
+        ("proname", f.name.as_str().into()),
+        ("pronamespace", f.schema.into()),
+        ("proowner", oid::ROOT.into()),
+        // Written in the server's own language: `internal`.
+        ("prolang", 12.into()),
+        ("prokind", f.kind.into()),
+        ("provolatile", f.volatility.into()),
+        ("proparallel", "s".into()),
+        ("pronargs", (count as i16).into()),
+        ("prorettype", f.result_type.into()),
+        ("prosrc", f.name.as_str().into()),
+    ]
+}

@@ -1,0 +1,379 @@
+//! PostgreSQL clients' queries as DataFusion can plan them.
+//!
+//! Every query gets what only changes the spelling (`pg_catalog.f(x)`, `OPERATOR(pg_catalog.~)`, `'t'::regclass`,
+//! `current_user`). A query that reads `pg_catalog` gets more, which holds on the catalogs alone: a subquery there finds
+//! one row at most, and arrays of privileges and options are empty.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
+
+use datafusion::sql::sqlparser::tokenizer::Span;
+use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use datafusion_pg_catalog::sql::rules::{
+    AliasDuplicatedProjectionRewrite, CurrentUserVariableToSessionUserFunctionCall, FixArrayLiteral,
+    ResolveUnqualifiedIdentifier, RewriteArrayAnyAllOperation, RewritePgCatalogOperator, RewriteRegCastToSubquery,
+    SqlStatementRewriteRule, StripCallableQualifier, StripCollate,
+};
+
+use crate::sql::ast::{
+    self, BinaryOperator, Expr, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select,
+    SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
+};
+
+const SCHEMA: &str = "pg_catalog";
+
+type Rules = Vec<Box<dyn SqlStatementRewriteRule>>;
+
+static SPELLING: LazyLock<Rules> = LazyLock::new(|| {
+    vec![
+        Box::new(StripCallableQualifier),
+        Box::new(CurrentUserVariableToSessionUserFunctionCall),
+        Box::new(RewritePgCatalogOperator),
+        Box::new(RewriteRegCastToSubquery::new()),
+    ]
+});
+
+static CATALOG: LazyLock<Rules> = LazyLock::new(|| {
+    vec![
+        Box::new(AliasDuplicatedProjectionRewrite),
+        Box::new(ResolveUnqualifiedIdentifier),
+        Box::new(RewriteArrayAnyAllOperation),
+        Box::new(FixArrayLiteral),
+        Box::new(StripCollate),
+    ]
+});
+
+static PARSER: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCompatibilityParser::new);
+
+/// The crate knows some tools' queries as a whole and has another query for each. `None` for all others.
+pub fn known(text: &str, query: &Query) -> Option<Box<Query>> {
+    if !text.contains("pg_") {
+        return None;
+    }
+    let mut statements = PARSER.parse(text).ok()?;
+    let (Some(Statement::Query(theirs)), true) = (statements.pop(), statements.is_empty()) else { return None };
+    let rewritten = PARSER.rewrite(Statement::Query(Box::new(query.clone())));
+    (rewritten.to_string() != theirs.to_string()).then_some(theirs)
+}
+
+/// Rewrites `query` in place. `is_catalog` tells the tables that a name without a schema finds in `pg_catalog`.
+pub fn rewrite(query: &mut Query, is_catalog: &dyn Fn(&str) -> bool) {
+    let mut names = Names { is_catalog, found: false };
+    let _ = query.visit(&mut names);
+    if names.found {
+        let _ = query.visit(&mut Subqueries);
+        apply(&CATALOG, query);
+    }
+    apply(&SPELLING, query);
+}
+
+fn apply(rules: &Rules, query: &mut Query) {
+    let mut statement = Statement::Query(Box::new(query.clone()));
+    for rule in rules {
+        statement = rule.rewrite(statement);
+    }
+    if let Statement::Query(rewritten) = statement {
+        *query = *rewritten;
+    }
+}
+
+/// Puts the schema before the names of catalog tables.
+struct Names<'a> {
+    is_catalog: &'a dyn Fn(&str) -> bool,
+    found: bool,
+}
+
+impl VisitorMut for Names<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name: ObjectName(parts), args: None, .. } = table {
+            match parts.as_slice() {
+                [ObjectNamePart::Identifier(table)] if (self.is_catalog)(&table.value.to_lowercase()) => {
+                    parts.insert(0, ObjectNamePart::Identifier(Ident::new(SCHEMA)));
+                    self.found = true;
+                }
+                [ObjectNamePart::Identifier(schema), _] => {
+                    self.found |= schema.value.eq_ignore_ascii_case(SCHEMA);
+                }
+                _ => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `ARRAY(SELECT …)` becomes an empty array, a scalar subquery one that DataFusion can join.
+struct Subqueries;
+
+impl VisitorMut for Subqueries {
+    type Break = ();
+
+    /// EXISTS can be planned in WHERE only; among the columns it becomes a count.
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let SetExpr::Select(select) = query.body.as_mut() {
+            for item in &mut select.projection {
+                if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                    let _ = ast::visit_expressions_mut(expr, |e| {
+                        if let Expr::Exists { subquery, negated } = e {
+                            *e = count_compared(
+                                subquery,
+                                if *negated { BinaryOperator::Eq } else { BinaryOperator::Gt },
+                            );
+                        }
+                        ControlFlow::<()>::Continue(())
+                    });
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let new = match expr {
+            Expr::Function(f) if matches!(f.args, FunctionArguments::Subquery(_)) => empty_array(),
+            Expr::Subquery(query) => match one_row(query) {
+                Some(new) => new,
+                None => return ControlFlow::Continue(()),
+            },
+            _ => return ControlFlow::Continue(()),
+        };
+        *expr = new;
+        ControlFlow::Continue(())
+    }
+}
+
+/// `(SELECT count(1) FROM …) op 0`.
+fn count_compared(query: &mut Query, op: BinaryOperator) -> Expr {
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.projection = vec![SelectItem::UnnamedExpr(call("count", number("1")))];
+    }
+    let count = Expr::Subquery(Box::new(query.clone()));
+    Expr::BinaryOp { left: Box::new(count), op, right: Box::new(number("0")) }
+}
+
+fn number(digits: &str) -> Expr {
+    Expr::Value(Value::Number(digits.into(), false).with_empty_span())
+}
+
+fn empty_array() -> Expr {
+    cast(
+        Expr::Array(ast::Array { elem: Vec::new(), named: true }),
+        ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(ast::DataType::Text), None)),
+    )
+}
+
+fn null() -> Expr {
+    cast(Expr::Value(Value::Null.with_empty_span()), ast::DataType::Text)
+}
+
+fn cast(expr: Expr, data_type: ast::DataType) -> Expr {
+    Expr::Cast { kind: ast::CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+/// `(SELECT x FROM … WHERE …)` over tables as `(SELECT max(x) …)`: DataFusion must see that it is one row. Conditions on
+/// the outer query alone go around it; one that compares both sides otherwise than by `=` makes it null.
+fn one_row(query: &mut Query) -> Option<Expr> {
+    if query.limit_clause.is_some() || query.fetch.is_some() {
+        return None;
+    }
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    if select.from.is_empty() || select.having.is_some() || !is_ungrouped(select) {
+        return None;
+    }
+    let tables = tables(select);
+    let [SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }] =
+        select.projection.as_mut_slice()
+    else {
+        return None;
+    };
+    if is_aggregate(value) {
+        return None;
+    }
+    *value = call("max", value.clone());
+    let mut guards = Vec::new();
+    let mut kept = Vec::new();
+    for condition in select.selection.take().map(conjuncts).unwrap_or_default() {
+        match Side::of(&condition, &tables) {
+            Side::Outer => guards.push(condition),
+            Side::Both if !matches!(condition, Expr::BinaryOp { op: BinaryOperator::Eq, .. }) => return Some(null()),
+            _ => kept.push(condition),
+        }
+    }
+    select.selection = all(kept);
+    let subquery = Expr::Subquery(Box::new(query.clone()));
+    Some(match all(guards) {
+        None => subquery,
+        Some(condition) => Expr::Case {
+            case_token: ast::helpers::attached_token::AttachedToken::empty(),
+            end_token: ast::helpers::attached_token::AttachedToken::empty(),
+            operand: None,
+            conditions: vec![ast::CaseWhen { condition, result: subquery }],
+            else_result: None,
+        },
+    })
+}
+
+fn is_ungrouped(select: &Select) -> bool {
+    matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty())
+}
+
+/// Whether a call aggregates, as far as clients ask the catalogs.
+fn is_aggregate(expr: &Expr) -> bool {
+    let Expr::Function(f) = expr else { return false };
+    let name = f.name.0.last().and_then(ObjectNamePart::as_ident).map(|i| i.value.to_lowercase());
+    matches!(
+        name.as_deref(),
+        Some("array_agg" | "avg" | "bool_and" | "bool_or" | "count" | "max" | "min" | "string_agg" | "sum")
+    )
+}
+
+/// What the tables of FROM are called in the query.
+fn tables(select: &Select) -> BTreeSet<String> {
+    let factors =
+        select.from.iter().flat_map(|t| std::iter::once(&t.relation).chain(t.joins.iter().map(|j| &j.relation)));
+    factors
+        .filter_map(|factor| match factor {
+            TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+                Some(alias.name.value.clone())
+            }
+            TableFactor::Table { name, .. } => Some(name.0.last()?.as_ident()?.value.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Whose columns a condition names. A name without a table is taken as one of the subquery's own.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Inner,
+    Outer,
+    Both,
+}
+
+impl Side {
+    fn of(condition: &Expr, tables: &BTreeSet<String>) -> Self {
+        let (mut inner, mut outer) = (false, false);
+        let _ = ast::visit_expressions(condition, |e| {
+            match e {
+                Expr::Identifier(_) => inner = true,
+                Expr::CompoundIdentifier(parts) => {
+                    let table = parts.iter().rev().nth(1);
+                    match table.is_some_and(|table| tables.contains(&table.value)) {
+                        true => inner = true,
+                        false => outer = true,
+                    }
+                }
+                _ => {}
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        match (inner, outer) {
+            (false, true) => Self::Outer,
+            (true, true) => Self::Both,
+            (_, false) => Self::Inner,
+        }
+    }
+}
+
+fn conjuncts(condition: Expr) -> Vec<Expr> {
+    match condition {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            let mut all = conjuncts(*left);
+            all.extend(conjuncts(*right));
+            all
+        }
+        Expr::Nested(inner) => conjuncts(*inner),
+        other => vec![other],
+    }
+}
+
+fn all(conditions: Vec<Expr>) -> Option<Expr> {
+    conditions.into_iter().reduce(|left, right| Expr::BinaryOp {
+        left: Box::new(left),
+        op: BinaryOperator::And,
+        right: Box::new(right),
+    })
+}
+
+fn call(name: &str, argument: Expr) -> Expr {
+    Expr::Function(ast::Function {
+        name: ObjectName::from(vec![Ident::with_span(Span::empty(), name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(ast::FunctionArgumentList {
+            duplicate_treatment: None,
+            args: vec![ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument))],
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::parse_query;
+
+    fn rewritten(sql: &str) -> String {
+        let mut query = parse_query(sql).unwrap();
+        rewrite(&mut query, &|table| table.starts_with("pg_"));
+        query.to_string()
+    }
+
+    #[test]
+    fn spelling_everywhere() {
+        for (sql, expected) in [
+            ("SELECT pg_catalog.lower(x) FROM t", "SELECT lower(x) FROM t"),
+            ("SELECT current_user", "SELECT session_user"),
+            ("SELECT a OPERATOR(pg_catalog.~) 'x' FROM t", "SELECT a ~ 'x' FROM t"),
+            ("SELECT oid FROM pg_class", "SELECT oid FROM pg_catalog.pg_class"),
+        ] {
+            assert_eq!(rewritten(sql), expected);
+        }
+    }
+
+    #[test]
+    fn what_holds_on_catalogs_alone_stays_there() {
+        for sql in [
+            "SELECT (SELECT u.b FROM u WHERE u.a = t.a) FROM t",
+            "SELECT *, price FROM current_prices AS p",
+            "SELECT 'pg_class' FROM t",
+        ] {
+            assert_eq!(rewritten(sql), sql);
+        }
+    }
+
+    #[test]
+    fn subqueries_on_catalogs() {
+        for (sql, expected) in [
+            (
+                "SELECT ARRAY(SELECT rolname FROM pg_roles) FROM pg_class",
+                "SELECT CAST(ARRAY[] AS TEXT[]) FROM pg_catalog.pg_class",
+            ),
+            (
+                "SELECT (SELECT d.adbin FROM pg_attrdef d WHERE d.adrelid = a.attrelid AND a.atthasdef) FROM pg_attribute a",
+                "SELECT CASE WHEN a.atthasdef THEN (SELECT max(d.adbin) FROM pg_catalog.pg_attrdef d \
+                 WHERE d.adrelid = a.attrelid) END FROM pg_catalog.pg_attribute a",
+            ),
+            (
+                "SELECT (SELECT c.collname FROM pg_collation c WHERE a.x <> c.y) FROM pg_attribute a",
+                "SELECT CAST(NULL AS TEXT) FROM pg_catalog.pg_attribute a",
+            ),
+            (
+                "SELECT NOT EXISTS (SELECT x FROM pg_class c WHERE c.oid = t.oid) FROM pg_type t",
+                "SELECT (SELECT count(1) FROM pg_catalog.pg_class c WHERE c.oid = t.oid) = 0 FROM pg_catalog.pg_type t",
+            ),
+            (
+                "SELECT (SELECT count(*) FROM pg_class) FROM pg_type",
+                "SELECT (SELECT count(*) FROM pg_catalog.pg_class) FROM pg_catalog.pg_type",
+            ),
+        ] {
+            assert_eq!(rewritten(sql), expected);
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! What the columns of a query are called where the query does not say: as PostgreSQL does.
+//!
+//! Names are written into the AST as aliases, once, so that everything that plans a query agrees on them. DataFusion
+//! wants the columns of one SELECT to differ, PostgreSQL does not: a name that is there already gets a mark, which
+//! [`shown`] takes off again.
+
+use std::collections::BTreeSet;
+
+use super::ast::{
+    self, CastKind, Expr, Function, Ident, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value,
+};
+use super::name::fold;
+
+/// What no name has that a user wrote, and what follows is not part of the name.
+const MARK: char = '\u{1}';
+
+/// The name of what has none.
+const UNKNOWN: &str = "?column?";
+
+/// A column's name as clients see it.
+pub fn shown(name: &str) -> &str {
+    name.split(MARK).next().unwrap_or(name)
+}
+
+/// Text in which names may stand, such as a plan, without the marks.
+pub fn unmarked(text: &str) -> String {
+    let mut parts = text.split(MARK);
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |text, part| text + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
+/// Gives every column of `query` without a name of its own the one that PostgreSQL gives it; also in the queries of
+/// FROM and WITH, which can be referred to by it.
+pub fn name_columns(query: &mut Query) {
+    if let Some(with) = &mut query.with {
+        for cte in &mut with.cte_tables {
+            name_columns(&mut cte.query);
+        }
+    }
+    body(&mut query.body);
+}
+
+fn body(set: &mut SetExpr) {
+    match set {
+        SetExpr::Select(select) => name_select(select),
+        SetExpr::Query(query) => name_columns(query),
+        // The first branch names the columns; FROM is in all of them.
+        SetExpr::SetOperation { left, right, .. } => {
+            body(left);
+            body(right);
+        }
+        _ => {}
+    }
+}
+
+fn name_select(select: &mut Select) {
+    for table in &mut select.from {
+        std::iter::once(&mut table.relation).chain(table.joins.iter_mut().map(|j| &mut j.relation)).for_each(factor);
+    }
+    let star = select.projection.iter().any(|item| column(item).is_none());
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    for item in &select.projection {
+        if let Some((name, true)) = column(item) {
+            taken.insert(name);
+        }
+    }
+    for (index, item) in select.projection.iter_mut().enumerate() {
+        let Some((name, false)) = column(item) else { continue };
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        // What `*` stands for is not known here: nothing may collide with it.
+        let alias = match !star && taken.insert(name.clone()) {
+            true => name,
+            false => format!("{name}{MARK}{index}"),
+        };
+        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', alias) };
+    }
+}
+
+fn factor(table: &mut TableFactor) {
+    match table {
+        TableFactor::Derived { subquery, .. } => name_columns(subquery),
+        TableFactor::NestedJoin { table_with_joins, .. } => {
+            factor(&mut table_with_joins.relation);
+            table_with_joins.joins.iter_mut().for_each(|join| factor(&mut join.relation));
+        }
+        _ => {}
+    }
+}
+
+/// The name of a select item, and whether it has it already. `None` for `*` and what is like it.
+fn column(item: &SelectItem) -> Option<(String, bool)> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some((fold(alias), true)),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some((fold(name), true)),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => Some((parts.last().map(fold)?, true)),
+        SelectItem::UnnamedExpr(expr) => Some((name_of(expr), false)),
+        _ => None,
+    }
+}
+
+fn name_of(expr: &Expr) -> String {
+    let (Name::Given(name) | Name::Weak(name)) = find(expr);
+    name
+}
+
+/// A name, and whether it gives way to that of what it is in.
+enum Name {
+    Given(String),
+    /// Of a type, of CASE, or unknown.
+    Weak(String),
+}
+
+fn given(name: &str) -> Name {
+    Name::Given(name.into())
+}
+
+fn find(expr: &Expr) -> Name {
+    match expr {
+        Expr::Identifier(name) => Name::Given(fold(name)),
+        Expr::CompoundIdentifier(parts) => parts.last().map_or(unknown(), |part| Name::Given(fold(part))),
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
+            Some(ast::AccessExpr::Dot(field)) => find(field),
+            _ => find(root),
+        },
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => find(inner),
+        Expr::Function(function) => of_function(function),
+        Expr::Cast { expr, data_type, kind, .. } => match (find(expr), kind) {
+            (Name::Given(name), _) => Name::Given(name),
+            (Name::Weak(_), CastKind::Cast | CastKind::DoubleColon) => Name::Weak(type_name(data_type)),
+            (weak, _) => weak,
+        },
+        Expr::TypedString(typed) => Name::Weak(type_name(&typed.data_type)),
+        Expr::Interval(_) => Name::Weak("interval".into()),
+        Expr::Case { else_result, .. } => match else_result.as_deref().map(find) {
+            Some(Name::Given(name)) => Name::Given(name),
+            _ => Name::Weak("case".into()),
+        },
+        Expr::Subquery(query) => first_column(query),
+        Expr::Exists { .. } => given("exists"),
+        Expr::Array(_) => given("array"),
+        Expr::Tuple(_) => given("row"),
+        Expr::Extract { .. } => given("extract"),
+        Expr::Ceil { .. } => given("ceil"),
+        Expr::Floor { .. } => given("floor"),
+        Expr::Position { .. } => given("position"),
+        Expr::Substring { shorthand, .. } => given(if *shorthand { "substr" } else { "substring" }),
+        Expr::Overlay { .. } => given("overlay"),
+        Expr::Trim { trim_where, .. } => given(match trim_where {
+            Some(ast::TrimWhereField::Leading) => "ltrim",
+            Some(ast::TrimWhereField::Trailing) => "rtrim",
+            _ => "btrim",
+        }),
+        Expr::AtTimeZone { .. } => given("timezone"),
+        Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => unknown(),
+        _ => unknown(),
+    }
+}
+
+fn unknown() -> Name {
+    Name::Weak(UNKNOWN.into())
+}
+
+fn of_function(function: &Function) -> Name {
+    match function.name.0.last() {
+        Some(ObjectNamePart::Identifier(name)) => Name::Given(fold(name)),
+        _ => unknown(),
+    }
+}
+
+fn first_column(query: &Query) -> Name {
+    let mut set = query.body.as_ref();
+    loop {
+        match set {
+            SetExpr::Select(select) => {
+                return match select.projection.first() {
+                    Some(SelectItem::UnnamedExpr(expr)) => find(expr),
+                    Some(SelectItem::ExprWithAlias { alias, .. }) => Name::Given(fold(alias)),
+                    _ => unknown(),
+                };
+            }
+            SetExpr::Query(inner) => set = &inner.body,
+            SetExpr::SetOperation { left, .. } => set = left,
+            SetExpr::Values(_) => return given("column1"),
+            _ => return unknown(),
+        }
+    }
+}
+
+/// PostgreSQL's own name of a type: that of the element for an array, without length or precision.
+fn type_name(data_type: &ast::DataType) -> String {
+    use ast::DataType as T;
+    let name = match data_type {
+        T::Array(
+            ast::ArrayElemTypeDef::SquareBracket(element, _)
+            | ast::ArrayElemTypeDef::AngleBracket(element)
+            | ast::ArrayElemTypeDef::Parenthesis(element),
+        ) => return type_name(element),
+        T::Int(_) | T::Integer(_) | T::Int4(_) => "int4",
+        T::BigInt(_) | T::Int8(_) => "int8",
+        T::SmallInt(_) | T::Int2(_) => "int2",
+        T::Real | T::Float4 => "float4",
+        T::Float(_) | T::Double(_) | T::DoublePrecision | T::Float8 => "float8",
+        T::Numeric(_) | T::Decimal(_) | T::Dec(_) => "numeric",
+        T::Boolean | T::Bool => "bool",
+        T::Varchar(_) | T::CharVarying(_) | T::CharacterVarying(_) | T::Nvarchar(_) | T::String(_) => "varchar",
+        T::Char(_) | T::Character(_) => "bpchar",
+        T::Text => "text",
+        T::Date => "date",
+        T::Time(_, ast::TimezoneInfo::WithTimeZone | ast::TimezoneInfo::Tz) => "timetz",
+        T::Time(..) => "time",
+        T::Timestamp(_, ast::TimezoneInfo::WithTimeZone | ast::TimezoneInfo::Tz) => "timestamptz",
+        T::Timestamp(..) => "timestamp",
+        T::Interval { .. } => "interval",
+        T::Custom(name, _) => {
+            let last = name.0.last().and_then(ObjectNamePart::as_ident);
+            return last.map_or_else(|| UNKNOWN.to_string(), fold);
+        }
+        other => return other.to_string().to_lowercase(),
+    };
+    name.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::parse_query;
+
+    fn names(sql: &str) -> Vec<String> {
+        let mut query = parse_query(sql).unwrap();
+        name_columns(&mut query);
+        let mut set = query.body.as_ref();
+        loop {
+            match set {
+                SetExpr::Select(select) => {
+                    let name = |item| match column(item) {
+                        Some((name, _)) => name,
+                        None => "*".into(),
+                    };
+                    return select.projection.iter().map(name).collect();
+                }
+                SetExpr::SetOperation { left, .. } => set = left,
+                SetExpr::Query(inner) => set = &inner.body,
+                _ => panic!("{sql}"),
+            }
+        }
+    }
+
+    /// Names as PostgreSQL 15 gives them.
+    #[test]
+    fn one_column() {
+        for (expr, expected) in [
+            ("a", "a"),
+            ("t.A", "a"),
+            ("\"A\"", "A"),
+            ("a AS b", "b"),
+            ("count(*)", "count"),
+            ("sum(a) FILTER (WHERE a > 1)", "sum"),
+            ("row_number() OVER (ORDER BY a)", "row_number"),
+            ("pg_catalog.lower(s)", "lower"),
+            ("LOWER(s)", "lower"),
+            ("1 + 1", "?column?"),
+            ("-a", "?column?"),
+            ("(a)", "a"),
+            ("'x'", "?column?"),
+            ("NULL", "?column?"),
+            ("true", "?column?"),
+            ("a = 1", "?column?"),
+            ("a IS NULL", "?column?"),
+            ("NOT b", "?column?"),
+            ("a::int", "a"),
+            ("CAST(a AS bigint)", "a"),
+            ("1::int", "int4"),
+            ("'1'::bigint", "int8"),
+            ("(a + 1)::smallint", "int2"),
+            ("'{1}'::int[]", "int4"),
+            ("lower(s)::varchar", "lower"),
+            ("'x'::varchar(3)", "varchar"),
+            ("DATE '2020-01-01'", "date"),
+            ("INTERVAL '1 day'", "interval"),
+            ("'now'::timestamptz", "timestamptz"),
+            ("CASE WHEN a > 1 THEN 1 END", "case"),
+            ("CASE WHEN a > 1 THEN 1 ELSE a END", "a"),
+            ("CASE WHEN a > 1 THEN 1 ELSE 2 END", "case"),
+            ("coalesce(a, 1)", "coalesce"),
+            ("nullif(a, 1)", "nullif"),
+            ("greatest(a, 1)", "greatest"),
+            ("extract(year FROM ts)", "extract"),
+            ("trim(s)", "btrim"),
+            ("trim(LEADING 'x' FROM s)", "ltrim"),
+            ("substring(s FROM 2)", "substring"),
+            ("position('a' IN s)", "position"),
+            ("ARRAY[1, 2]", "array"),
+            ("arr[1]", "arr"),
+            ("EXISTS (SELECT 1)", "exists"),
+            ("(SELECT max(a) FROM t)", "max"),
+            ("a IN (SELECT 1)", "?column?"),
+            ("current_user", "current_user"),
+            ("current_timestamp", "current_timestamp"),
+            ("now()", "now"),
+            ("ts AT TIME ZONE 'UTC'", "timezone"),
+        ] {
+            assert_eq!(names(&format!("SELECT {expr} FROM t")), [expected], "{expr}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_there_already_are_marked() {
+        let got = names("SELECT 1, 2, count(*), a::int, a FROM t");
+        let shown: Vec<_> = got.iter().map(|name| shown(name)).collect();
+        assert_eq!(shown, ["?column?", "?column?", "count", "a", "a"]);
+        assert_eq!(got.iter().collect::<BTreeSet<_>>().len(), 5);
+        assert_eq!(unmarked(&format!("Projection: {}, x", got[1])), "Projection: ?column?, x");
+        // What a star holds is not known.
+        assert_ne!(names("SELECT *, a::int FROM t")[1], "a");
+        assert_eq!(super::shown(&names("SELECT *, a::int FROM t")[1]), "a");
+    }
+
+    #[test]
+    fn nested_queries_are_named_too() {
+        for (sql, expected) in [
+            ("SELECT count FROM (SELECT count(*) FROM t) s", "AS \"count\" FROM t) s"),
+            ("WITH c AS (SELECT max(a) FROM t) SELECT max FROM c", "AS \"max\" FROM t)"),
+            ("SELECT 1 UNION ALL SELECT 2", "SELECT 1 AS \"?column?\" UNION"),
+            ("SELECT x FROM t JOIN (SELECT abs(a) FROM u) v ON true", "AS \"abs\" FROM u) v"),
+        ] {
+            let mut query = parse_query(sql).unwrap();
+            name_columns(&mut query);
+            assert!(query.to_string().contains(expected), "{query}");
+        }
+    }
+}
