@@ -32,4 +32,4 @@ bench: ## measure against DataFusion and print the table
 	$(CARGO) bench
 
 demo: ## the main job in one go: feed, kill, restart, look
-	examples/demo.sh
+	CARGO_PROFILE=$${CARGO_PROFILE:-debug} examples/demo.sh

@@ -55,9 +55,10 @@ value() {
     sql -c "$1" | sed -n '3s/^ *//p'
 }
 
-# The rows that a script of queries prints.
+# The rows that a script prints: neither the tags of its other statements, nor spaces and blank lines at the ends.
 rows() {
-    sql -f "$1" | sed -E '/^(CREATE|FLUSH|SET)/d'
+    sql -f "$1" | sed -E '/^[A-Z_]+( [A-Z0-9]+)*$/d; s/ +$//' |
+        awk 'NF { if (blank && any) print ""; print; any = 1 } { blank = !NF }'
 }
 
 # Runs the queries of $1 again and again until they print what $2 holds.

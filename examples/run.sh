@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every example against a server of its own and compares what the queries print: run.sh [WEIR]
+# Runs every example, and the tour of README.md, against a server of its own and compares what the queries print:
+# run.sh [WEIR]
 # Without a binary named, that of the last release build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,3 +34,28 @@ expect examples/iot/query.sql examples/iot/expected.txt
 bash examples/iot/feed.sh examples/iot/late.json "$tcp"
 expect examples/iot/late.sql examples/iot/late-expected.txt
 echo "iot: as expected"
+stop_server
+rm -rf "$WORK/data"
+
+# The tour's statements, each block with the output that stands below it.
+mkdir "$WORK/tour"
+awk -v dir="$WORK/tour/" '
+    /^## / { tour = /tour/ }
+    !tour { next }
+    /^```sql$/ { file = sprintf("%s%02d.sql", dir, ++block); next }
+    /^```text$/ { file = sprintf("%s%02d.txt", dir, block); next }
+    /^```/ { file = ""; next }
+    file { print > file }' README.md
+start_server
+for block in "$WORK"/tour/*.sql; do
+    if [ -f "${block%.sql}.txt" ]; then
+        expect "$block" "${block%.sql}.txt"
+    else
+        create "$block"
+    fi
+done
+# What a restart takes back would be missing from the last block.
+kill_server
+start_server
+expect "$block" "${block%.sql}.txt"
+echo "tour: as in README.md"

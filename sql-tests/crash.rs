@@ -18,10 +18,12 @@ use crate::server::{Folder, Options, Server};
 
 /// Kills on one data folder.
 const KILLS: usize = 5;
-const FILE_ROWS: u64 = 400_000;
+const FILE: &str = "ev.csv";
+/// Enough to be read through all the lives.
+const FILE_ROWS: u64 = 1_500_000;
 const WORKERS: u64 = 4;
 /// Longest life in milliseconds.
-const LIFE: u64 = 500;
+const LIFE: u64 = 600;
 /// Where a server may kill itself, and up to how many times the point is passed before.
 const POINTS: &[(&str, usize)] = &[
     ("log.append.write", 40),
@@ -38,24 +40,35 @@ const SETUP: &str = "
 CREATE SOURCE ev (id BIGINT, k INT, v BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
   WITH (connector = 'file', path = 'ev.csv') FORMAT PLAIN ENCODE CSV;
 CREATE TABLE w (id BIGINT, worker BIGINT, v BIGINT);
-CREATE MATERIALIZED VIEW prefix AS SELECT count(*) AS n, sum(id) AS s, max(id) AS hi FROM ev;
-CREATE MATERIALIZED VIEW windows AS SELECT k, window_start, count(*) AS n, sum(v) AS s
-  FROM TUMBLE(ev, ts, INTERVAL '10' SECOND) GROUP BY k, window_start;
-CREATE MATERIALIZED VIEW closed AS SELECT k, window_start, count(*) AS n, sum(v) AS s
-  FROM TUMBLE(ev, ts, INTERVAL '10' SECOND) GROUP BY k, window_start EMIT ON WINDOW CLOSE;
 CREATE MATERIALIZED VIEW by_worker AS
   SELECT worker, count(*) AS n, sum(v) AS s, count(DISTINCT id) AS d FROM w GROUP BY worker;
 ";
+
+/// Views of the file: made while the server is being killed, each with its own reader.
+fn file_views(life: usize) -> [(String, String); 3] {
+    let windows = "SELECT k, window_start, count(*) AS n, sum(v) AS s FROM TUMBLE(ev, ts, INTERVAL '10' SECOND)
+        GROUP BY k, window_start";
+    let view = |name: &str, query: &str| {
+        (name.to_string(), format!("CREATE MATERIALIZED VIEW IF NOT EXISTS {name} AS {query}"))
+    };
+    [
+        view(&format!("prefix_{life}"), "SELECT count(*) AS n, sum(id) AS s, max(id) AS hi FROM ev"),
+        view("closed", &format!("{windows} EMIT ON WINDOW CLOSE")),
+        view("windows", windows),
+    ]
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_row_is_lost_or_doubled() {
     let seed = seed::seed("crash");
     let kills = seed::number("WEIR_RUNS", 25);
     let rounds = kills.div_ceil(KILLS);
+    let file = Folder::new();
+    let windows = write_file(&file, &mut seed::rng(seed));
     for round in 0..rounds {
         let backend = if round % 3 == 2 { "memory" } else { "sled" };
         let kills = KILLS.min(kills - round * KILLS);
-        run(&mut seed::rng(seed + round as u64), backend, kills).await;
+        run(&mut seed::rng(seed + round as u64), backend, kills, &file, &windows).await;
         println!("crash: round {} of {rounds} on {backend}: {kills} kills survived", round + 1);
     }
 }
@@ -66,18 +79,20 @@ struct Written {
     acknowledged: Vec<u64>,
     /// Sent, and the connection broke: one statement a list.
     unknown: Vec<Vec<u64>>,
+    /// Views whose CREATE was acknowledged.
+    views: Vec<String>,
 }
 
-async fn run(random: &mut StdRng, backend: &'static str, kills: usize) {
+async fn run(random: &mut StdRng, backend: &'static str, kills: usize, file: &Folder, windows: &[String]) {
     let folder = Folder::new();
-    let windows = write_file(&folder, random);
+    std::os::unix::fs::symlink(file.file(FILE), folder.file(FILE)).unwrap();
     let mut options = Options { backend, parallelism: random.random_range(1..=3), ..Options::default() };
     let mut server = Server::start(folder.path(), &options).unwrap();
     Client::connect(server.port()).await.unwrap().execute(SETUP).await;
     let mut written = Written::default();
     let next_id = Arc::new(AtomicU64::new(0));
-    for _ in 0..kills {
-        live(&mut server, random, &options, &next_id, &mut written).await;
+    for life in 0..kills {
+        live(&mut server, random, &options, life, &next_id, &mut written).await;
         options.parallelism = random.random_range(1..=3);
         options.failpoints = match POINTS[random.random_range(0..POINTS.len())] {
             _ if random.random() => String::new(),
@@ -106,10 +121,12 @@ async fn run(random: &mut StdRng, backend: &'static str, kills: usize) {
         panic!("{backend}, at the end: {e}");
     }
     let client = Client::connect(server.port()).await.unwrap();
-    client.wait_for("SELECT n FROM prefix", &FILE_ROWS.to_string()).await;
-    client.wait_for("SELECT sum(n) FROM windows", &FILE_ROWS.to_string()).await;
-    client.wait_for("SELECT sum(n) FROM closed", &FILE_ROWS.to_string()).await;
+    for (_, create) in file_views(0) {
+        client.execute(&create).await;
+    }
+    client.wait_for("SELECT bool_and(finished) FROM weir.sources WHERE source = 'ev'", "t").await;
     for view in ["windows", "closed"] {
+        client.wait_for(&format!("SELECT sum(n) FROM {view}"), &FILE_ROWS.to_string()).await;
         let rows = client.query(&format!("SELECT k, window_start, n, s FROM {view} ORDER BY k, window_start")).await;
         assert_eq!(lines(&rows), windows, "{view} is not exact");
     }
@@ -118,29 +135,48 @@ async fn run(random: &mut StdRng, backend: &'static str, kills: usize) {
     }
 }
 
-/// Four connections insert until the server is dead: killed from here, or by its own failpoint.
+/// Four connections insert and one makes views until the server is dead: killed from here, or by its own failpoint.
 async fn live(
     server: &mut Server,
     random: &mut StdRng,
     options: &Options,
+    life: usize,
     next_id: &Arc<AtomicU64>,
     written: &mut Written,
 ) {
     let port = server.port();
     let workers: Vec<_> =
         (0..WORKERS).map(|worker| tokio::spawn(insert(port, worker, random.random(), next_id.clone()))).collect();
+    let definer = tokio::spawn(define(port, file_views(life)));
     let life = Duration::from_millis(random.random_range(0..LIFE));
     if options.failpoints.is_empty() {
         tokio::time::sleep(life).await;
     } else {
-        server.wait(life.max(Duration::from_millis(LIFE)));
+        server.wait(Duration::from_millis(2 * LIFE));
     }
     server.kill();
+    written.views.extend(definer.await.unwrap());
     for worker in workers {
         let (acknowledged, unknown) = worker.await.unwrap();
         written.acknowledged.extend(acknowledged);
         written.unknown.extend(unknown);
     }
+}
+
+/// Makes views until the connection breaks; returns those that were acknowledged.
+async fn define(port: u16, views: [(String, String); 3]) -> Vec<String> {
+    let mut made = Vec::new();
+    let Ok(client) = Client::connect(port).await else { return made };
+    for (name, create) in views {
+        match client.run(&create).await {
+            Ok(_) => made.push(name),
+            Err(e) => {
+                assert!(e.is_broken(), "{create}: {e}");
+                break;
+            }
+        }
+    }
+    made
 }
 
 /// Inserts statement after statement until one fails: what was acknowledged, and what was not.
@@ -208,15 +244,24 @@ async fn verify(server: &Server, written: &Written) -> Result<(), String> {
     if side("view") != side("table") {
         return Err(format!("by_worker has {:?}, its table {:?}", side("view"), side("table")));
     }
-    let prefix = ask("SELECT n, coalesce(s, 0), coalesce(hi, -1) FROM prefix").await?;
-    let cells: Vec<i64> = prefix.iter().flatten().filter_map(|c| c.as_ref().and_then(|c| c.parse().ok())).collect();
-    match cells[..] {
-        [n, s, hi] if s == n * (n - 1) / 2 && hi == n - 1 => Ok(()),
-        _ => Err(format!("the file was not counted as a prefix: n, sum, max are {prefix:?}")),
+    let views: Vec<String> = ask("SHOW MATERIALIZED VIEWS").await?.into_iter().flatten().flatten().collect();
+    if let Some(lost) = written.views.iter().find(|v| !views.contains(v)) {
+        return Err(format!("the view {lost} was made, and is lost"));
     }
+    for view in views.iter().filter(|v| v.starts_with("prefix")) {
+        let prefix = ask(&format!("SELECT n, coalesce(s, 0), coalesce(hi, -1) FROM {view}")).await?;
+        let cells: Vec<i64> = prefix.iter().flatten().filter_map(|c| c.as_ref().and_then(|c| c.parse().ok())).collect();
+        match cells[..] {
+            [n, s, hi] if s == n * (n - 1) / 2 && hi == n - 1 => {}
+            // Not one barrier has passed it yet.
+            [] if prefix.is_empty() => {}
+            _ => return Err(format!("the file was not counted as a prefix: n, sum, max of {view} are {prefix:?}")),
+        }
+    }
+    Ok(())
 }
 
-/// Writes `ev.csv`; returns the lines that the window views must end with.
+/// Writes the file; returns the lines that the window views must end with.
 fn write_file(folder: &Folder, random: &mut StdRng) -> Vec<String> {
     let mut text = String::new();
     let mut windows: BTreeMap<(u64, u64), (u64, u64)> = BTreeMap::new();
@@ -229,7 +274,7 @@ fn write_file(folder: &Folder, random: &mut StdRng) -> Vec<String> {
         let window = windows.entry((k, second / 10 * 10)).or_default();
         *window = (window.0 + 1, window.1 + v);
     }
-    std::fs::write(folder.file("ev.csv"), text).unwrap();
+    std::fs::write(folder.file(FILE), text).unwrap();
     windows.iter().map(|((k, start), (n, s))| format!("{k} {} {n} {s}", stamp(*start))).collect()
 }
 

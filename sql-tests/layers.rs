@@ -24,7 +24,7 @@ const RANKS: &[&[&str]] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("sled::", &["state/sled.rs"]),
     ("pgwire::", &["server/"]),
-    ("nexmark::", &["connector/nexmark"]),
+    ("use nexmark::", &["connector/nexmark"]),
     ("tokio_postgres::", &["client.rs", "client/"]),
     ("Instant::now", &["common/clock.rs"]),
     ("SystemTime::now", &["common/clock.rs"]),

@@ -3,6 +3,7 @@
 
 mod client;
 mod crash;
+mod failure;
 mod faults;
 mod idle;
 mod layers;

@@ -6,7 +6,7 @@ use sqlparser::tokenizer::{Location, Token, Tokenizer};
 /// What a text holds.
 #[derive(Debug, PartialEq)]
 pub struct Split {
-    /// Whole statements, without their semicolons.
+    /// Whole statements, without their semicolons and the comments before them.
     pub statements: Vec<String>,
     /// What follows the last semicolon, if it is more than space and comments.
     pub rest: Option<String>,
@@ -30,7 +30,8 @@ pub fn split(text: &str) -> Split {
                 (start, has_content) = (at + 1, false);
             }
             Token::Whitespace(_) | Token::EOF => {}
-            _ => has_content = true,
+            _ if has_content => {}
+            _ => (start, has_content) = (offsets.of(token.span.start), true),
         }
     }
     let rest = has_content.then(|| text.get(start..).unwrap_or_default().trim().to_string());
@@ -82,11 +83,7 @@ mod tests {
             ("SELECT 'it''s;';x", &["SELECT 'it''s;'"], Some("x")),
             ("SELECT E'\\';';x", &["SELECT E'\\';'"], Some("x")),
             ("SELECT $$a;b$$; SELECT $t$;$$;$t$;", &["SELECT $$a;b$$", "SELECT $t$;$$;$t$"], None),
-            (
-                "SELECT 1 -- a; b\n+ 1; /* ; /* ; */ ; */ SELECT 2;",
-                &["SELECT 1 -- a; b\n+ 1", "/* ; /* ; */ ; */ SELECT 2"],
-                None,
-            ),
+            ("SELECT 1 -- a; b\n+ 1; /* ; /* ; */ ; */ SELECT 2;", &["SELECT 1 -- a; b\n+ 1", "SELECT 2"], None),
             ("SELECT 'é;\n\u{1F980}'; SELECT 2;", &["SELECT 'é;\n\u{1F980}'", "SELECT 2"], None),
             ("SELECT 'open; SELECT 2;", &[], Some("SELECT 'open; SELECT 2;")),
         ];

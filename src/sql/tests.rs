@@ -1,3 +1,5 @@
+//! Tests of the parser.
+
 use super::statement::*;
 use super::*;
 use crate::types::Conflict;

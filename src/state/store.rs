@@ -153,7 +153,7 @@ impl StateStore {
         let options = fold::Options { epoch, compress: self.backend.wants_compressed(), delta_bytes: self.delta_bytes };
         let folded = fold::fold(&tables, &options)?;
         let stats_rows = folded.iter().map(|f| f.rows).sum();
-        let result = self.apply(&mut committing, epoch, &tables, folded, meta);
+        let result = self.apply(&mut committing, epoch, folded, meta);
         match result {
             Ok(mut stats) => {
                 stats.rows = stats_rows;
@@ -174,7 +174,6 @@ impl StateStore {
         &self,
         committing: &mut Committing,
         epoch: Epoch,
-        tables: &[Arc<Table>],
         folded: Vec<Folded>,
         meta: &[(Vec<u8>, Option<Vec<u8>>)],
     ) -> Result<CommitStats> {
@@ -188,9 +187,10 @@ impl StateStore {
             stats.pages += 1;
             stats.bytes += stored.len() as u64;
         }
+        // Only with rows: a table of a job that a crash undoes must leave nothing behind, as its id is given again.
         let unstored: Vec<TableId> =
-            tables.iter().map(|t| t.id()).filter(|id| !committing.stored.contains(id)).collect();
-        for table in tables.iter().filter(|t| unstored.contains(&t.id())) {
+            ready.iter().map(|r| r.table.id()).filter(|id| !committing.stored.contains(id)).collect();
+        for table in ready.iter().map(|r| &r.table).filter(|t| unstored.contains(&t.id())) {
             changes.push((layout::schema(table.id()), Some(encode_schema(&table.schema())?)));
         }
         let dropped = self.dropped.lock().clone();

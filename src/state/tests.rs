@@ -154,6 +154,20 @@ fn a_write_that_does_not_fit_is_refused() {
 }
 
 #[test]
+fn a_table_without_rows_leaves_nothing_behind() {
+    for backend in BACKENDS {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path(), backend);
+        let table = store.table(TABLE, schema()).unwrap();
+        store.commit(Epoch(1), &[]).unwrap();
+        drop((table, store));
+        // Its job was never committed: the id goes to another.
+        let other = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        assert!(open(dir.path(), backend).table(TABLE, other).is_ok());
+    }
+}
+
+#[test]
 fn a_table_keeps_its_schema_until_it_is_dropped() {
     for backend in BACKENDS {
         let dir = tempfile::tempdir().unwrap();

@@ -1,3 +1,5 @@
+//! Tests of the file source.
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Tests of the formats.
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};

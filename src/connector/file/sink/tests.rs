@@ -1,3 +1,5 @@
+//! Tests of the file sink.
+
 use std::path::Path;
 
 use super::*;
