@@ -172,14 +172,12 @@ impl BatchContext {
         Ok(execute_stream(plan, self.task_context())?)
     }
 
-    /// DataFusion's "table not found" as PostgreSQL says it, with what to do.
+    /// A relation that is not there, with what to do.
     fn explain_missing(&self, error: DataFusionError) -> Error {
-        let text = error.strip_backtrace();
-        let name = text
-            .split_once("table '")
-            .and_then(|(_, rest)| rest.split_once("' not found"))
-            .map(|(name, _)| name.trim_start_matches("dev.public.").to_string());
-        let Some(name) = name else { return Error::from(error) };
+        let error = Error::from(error);
+        let name = error.message().strip_prefix("relation \"").and_then(|rest| rest.strip_suffix("\" does not exist"));
+        // Of a schema other than public no more is known.
+        let Some(name) = name.filter(|name| !name.contains('.')).map(str::to_string) else { return error };
         match self.snapshot.get(&name).map(|o| o.definition.kind()) {
             Some("source") => {
                 Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is a source: it keeps no rows"))
@@ -188,7 +186,7 @@ impl BatchContext {
             Some("sink") => Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is a sink: it cannot be read")),
             _ => match self.snapshot.find(&name) {
                 Err(e) => e,
-                Ok(_) => Error::from(error),
+                Ok(_) => error,
             },
         }
     }

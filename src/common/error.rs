@@ -3,12 +3,13 @@
 //! Modules may keep typed errors inside; what leaves a module is an [`Error`]. The wire sends
 //! [`ErrorKind::sqlstate`], the message, the detail, the hint and the position as they stand here.
 
+mod datafusion;
+
 use std::fmt;
 use std::io;
 
-use datafusion::arrow::error::ArrowError;
-use datafusion::common::SchemaError;
-use datafusion::error::DataFusionError;
+use ::datafusion::arrow::error::ArrowError;
+use ::datafusion::error::DataFusionError;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -49,6 +50,8 @@ kinds! {
     NumericValueOutOfRange = "22003",
     DatetimeOverflow = "22008",
     DataException = "22000",
+    InvalidRegularExpression = "2201B",
+    CardinalityViolation = "21000",
     NotNullViolation = "23502",
     UniqueViolation = "23505",
     DependentObjects = "2BP01",
@@ -180,61 +183,13 @@ impl From<io::Error> for Error {
 
 impl From<ArrowError> for Error {
     fn from(e: ArrowError) -> Self {
-        match e {
-            ArrowError::DivideByZero => Self::new(ErrorKind::DivisionByZero, "division by zero"),
-            ArrowError::ArithmeticOverflow(m) => Self::new(ErrorKind::NumericValueOutOfRange, m),
-            ArrowError::CastError(m) | ArrowError::ParseError(m) => Self::new(ErrorKind::InvalidTextRepresentation, m),
-            ArrowError::NotYetImplemented(m) => Self::not_supported(m),
-            ArrowError::ExternalError(e) => match e.downcast::<Error>() {
-                Ok(e) => *e,
-                Err(e) => Self::internal(e.to_string()),
-            },
-            ArrowError::IoError(m, e) => Self::from(e).context(m),
-            e => Self::new(ErrorKind::DataException, e.to_string()),
-        }
+        datafusion::arrow(&e)
     }
 }
 
 impl From<DataFusionError> for Error {
     fn from(e: DataFusionError) -> Self {
-        match e {
-            DataFusionError::ArrowError(e, _) => Self::from(*e),
-            DataFusionError::IoError(e) => Self::from(e),
-            DataFusionError::SQL(e, _) => Self::new(ErrorKind::Syntax, e.to_string()),
-            DataFusionError::NotImplemented(m) => Self::not_supported(m),
-            DataFusionError::ResourcesExhausted(m) => {
-                Self::new(ErrorKind::OutOfMemory, m).with_hint("raise --memory-limit, or narrow the query")
-            }
-            DataFusionError::Context(_, e) | DataFusionError::Diagnostic(_, e) => Self::from(*e),
-            DataFusionError::Shared(e) => Self::internal(e.to_string()),
-            DataFusionError::Collection(mut es) if !es.is_empty() => Self::from(es.swap_remove(0)),
-            DataFusionError::External(e) => match e.downcast::<Error>() {
-                Ok(e) => *e,
-                Err(e) => Self::internal(e.to_string()),
-            },
-            DataFusionError::SchemaError(e, _) => {
-                let kind = match *e {
-                    SchemaError::AmbiguousReference { .. } => ErrorKind::AmbiguousColumn,
-                    SchemaError::FieldNotFound { .. } => ErrorKind::UndefinedColumn,
-                    _ => ErrorKind::DuplicateColumn,
-                };
-                Self::new(kind, e.to_string())
-            }
-            DataFusionError::Plan(m) => {
-                let kind = if m.contains("Invalid function") || m.contains("does not support") {
-                    ErrorKind::UndefinedFunction
-                } else if m.contains("table") && m.contains("not found") {
-                    ErrorKind::UndefinedTable
-                } else if m.contains("GROUP BY") {
-                    ErrorKind::Grouping
-                } else {
-                    ErrorKind::DatatypeMismatch
-                };
-                Self::new(kind, m)
-            }
-            DataFusionError::Execution(m) => Self::new(ErrorKind::DataException, m),
-            e => Self::internal(e.to_string()),
-        }
+        datafusion::datafusion(&e)
     }
 }
 

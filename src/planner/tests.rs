@@ -303,7 +303,7 @@ fn errors_say_what_to_write() {
         ("SELECT nope FROM bid", "42703", "nope"),
         ("SELECT auction, count(*) FROM bid", "42803", "GROUP BY"),
         ("SELECT nope(auction) FROM bid", "42883", "nope"),
-        ("SELECT auction + channel FROM bid WHERE url + 1 > date_time", "42804", ""),
+        ("SELECT auction + channel FROM bid WHERE url + 1 > date_time", "42883", ""),
         ("SELECT a.auction FROM bid a JOIN bid b ON a.auction = b.auction", "0A000", "joins are not supported"),
         ("SELECT auction FROM bid LIMIT 3", "0A000", "LIMIT"),
         ("SELECT auction FROM bid ORDER BY price LIMIT 3", "0A000", "LIMIT"),

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::services::Services;
-use super::variables::Variables;
+use super::variables::{Variables, canonical};
 use crate::batch::context::DATABASE;
 use crate::catalog::Object;
 use crate::catalog::def::PUBLIC;
@@ -21,7 +21,7 @@ pub fn schema(statement: &Statement) -> Option<SchemaRef> {
         Statement::Show { kind, .. } => header(kind).to_vec(),
         Statement::ShowCreate { .. } => vec!["Name", "Create Sql"],
         Statement::Describe { .. } => header(&Show::Columns(String::new())).to_vec(),
-        Statement::ShowVariable { name } => vec![name],
+        Statement::ShowVariable { name } => return Some(text_schema(&[&canonical(name)])),
         _ => return None,
     };
     Some(text_schema(&names))
@@ -62,7 +62,7 @@ pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statemen
                 Error::new(ErrorKind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))
                     .with_hint("SHOW ALL lists the session's parameters; weir.settings those of the server")
             })?;
-            batch(&[name], vec![vec![value.to_string()]])
+            batch(&[&canonical(name)], vec![vec![value.to_string()]])
         }
         _ => Err(Error::internal("not a SHOW")),
     }

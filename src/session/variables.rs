@@ -162,7 +162,7 @@ fn default(name: &str) -> Option<&'static str> {
 }
 
 /// The spelling under which a variable is kept: names are compared without case.
-fn canonical(name: &str) -> String {
+pub fn canonical(name: &str) -> String {
     let aliases = [("rw_implicit_flush", "implicit_flush"), ("names", "client_encoding"), ("time zone", "TimeZone")];
     let lower = name.to_ascii_lowercase();
     if let Some((_, known)) = aliases.iter().find(|(alias, _)| *alias == lower) {

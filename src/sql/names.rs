@@ -38,6 +38,25 @@ pub fn name_columns(query: &mut Query) {
         }
     }
     body(&mut query.body);
+    if let (SetExpr::Select(select), Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(order), .. })) =
+        (query.body.as_ref(), &mut query.order_by)
+        && select.distinct.is_some()
+    {
+        // What DISTINCT leaves are the columns, by their names.
+        for by in order {
+            if let Some(alias) = alias_of(&by.expr, &select.projection) {
+                by.expr = Expr::Identifier(alias);
+            }
+        }
+    }
+}
+
+/// The alias of the item that is this expression.
+fn alias_of(wanted: &Expr, items: &[SelectItem]) -> Option<Ident> {
+    items.iter().find_map(|item| match item {
+        SelectItem::ExprWithAlias { expr, alias } if expr == wanted => Some(alias.clone()),
+        _ => None,
+    })
 }
 
 fn body(set: &mut SetExpr) {
@@ -59,20 +78,20 @@ fn name_select(select: &mut Select) {
     }
     let star = select.projection.iter().any(|item| column(item).is_none());
     let mut taken: BTreeSet<String> = BTreeSet::new();
-    for item in &select.projection {
-        if let Some((name, true)) = column(item) {
-            taken.insert(name);
+    // Names that the query gives come first: what refers to them must find them.
+    for has_name in [true, false] {
+        for (index, item) in select.projection.iter_mut().enumerate() {
+            let Some((name, _)) = column(item).filter(|(_, has)| *has == has_name) else { continue };
+            // What `*` stands for is not known here: no new name may collide with it.
+            let alias = match (has_name || !star) && taken.insert(name.clone()) {
+                true if has_name => continue,
+                true => name,
+                false => format!("{name}{MARK}{index}"),
+            };
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', alias) };
+            }
         }
-    }
-    for (index, item) in select.projection.iter_mut().enumerate() {
-        let Some((name, false)) = column(item) else { continue };
-        let SelectItem::UnnamedExpr(expr) = item else { continue };
-        // What `*` stands for is not known here: nothing may collide with it.
-        let alias = match !star && taken.insert(name.clone()) {
-            true => name,
-            false => format!("{name}{MARK}{index}"),
-        };
-        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', alias) };
     }
 }
 
@@ -91,6 +110,10 @@ fn factor(table: &mut TableFactor) {
 fn column(item: &SelectItem) -> Option<(String, bool)> {
     match item {
         SelectItem::ExprWithAlias { alias, .. } => Some((fold(alias), true)),
+        // A function in disguise, that gets its parentheses later.
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) if name.value.eq_ignore_ascii_case("current_schema") => {
+            Some((fold(name), false))
+        }
         SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some((fold(name), true)),
         SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => Some((parts.last().map(fold)?, true)),
         SelectItem::UnnamedExpr(expr) => Some((name_of(expr), false)),
@@ -305,10 +328,11 @@ mod tests {
 
     #[test]
     fn names_that_are_there_already_are_marked() {
-        let got = names("SELECT 1, 2, count(*), a::int, a FROM t");
+        let got = names("SELECT 1, 2, count(*), a::int, a, a, b AS a, current_schema FROM t");
         let shown: Vec<_> = got.iter().map(|name| shown(name)).collect();
-        assert_eq!(shown, ["?column?", "?column?", "count", "a", "a"]);
-        assert_eq!(got.iter().collect::<BTreeSet<_>>().len(), 5);
+        assert_eq!(shown, ["?column?", "?column?", "count", "a", "a", "a", "a", "current_schema"]);
+        assert_eq!(got.iter().collect::<BTreeSet<_>>().len(), 8);
+        assert_eq!(got[4], "a", "the query's own name is kept");
         assert_eq!(unmarked(&format!("Projection: {}, x", got[1])), "Projection: ?column?, x");
         // What a star holds is not known.
         assert_ne!(names("SELECT *, a::int FROM t")[1], "a");
@@ -320,6 +344,7 @@ mod tests {
         for (sql, expected) in [
             ("SELECT count FROM (SELECT count(*) FROM t) s", "AS \"count\" FROM t) s"),
             ("WITH c AS (SELECT max(a) FROM t) SELECT max FROM c", "AS \"max\" FROM t)"),
+            ("SELECT DISTINCT a + 1 FROM t ORDER BY a + 1", "ORDER BY \"?column?\""),
             ("SELECT 1 UNION ALL SELECT 2", "SELECT 1 AS \"?column?\" UNION"),
             ("SELECT x FROM t JOIN (SELECT abs(a) FROM u) v ON true", "AS \"abs\" FROM u) v"),
         ] {

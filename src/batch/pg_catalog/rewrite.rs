@@ -16,6 +16,7 @@ use datafusion_pg_catalog::sql::rules::{
     SqlStatementRewriteRule, StripCallableQualifier, StripCollate,
 };
 
+use crate::expr::functions;
 use crate::sql::ast::{
     self, BinaryOperator, Expr, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select,
     SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
@@ -65,6 +66,7 @@ pub fn rewrite(query: &mut Query, is_catalog: &dyn Fn(&str) -> bool) {
         let _ = query.visit(&mut Subqueries);
         apply(&CATALOG, query);
     }
+    let _ = query.visit(&mut Exists);
     apply(&SPELLING, query);
 }
 
@@ -104,23 +106,22 @@ impl VisitorMut for Names<'_> {
     }
 }
 
-/// `ARRAY(SELECT …)` becomes an empty array, a scalar subquery one that DataFusion can join.
-struct Subqueries;
+/// EXISTS can be planned in WHERE only; among the columns it becomes a count.
+struct Exists;
 
-impl VisitorMut for Subqueries {
+impl VisitorMut for Exists {
     type Break = ();
 
-    /// EXISTS can be planned in WHERE only; among the columns it becomes a count.
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         if let SetExpr::Select(select) = query.body.as_mut() {
             for item in &mut select.projection {
                 if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                     let _ = ast::visit_expressions_mut(expr, |e| {
                         if let Expr::Exists { subquery, negated } = e {
-                            *e = count_compared(
-                                subquery,
-                                if *negated { BinaryOperator::Eq } else { BinaryOperator::Gt },
-                            );
+                            let op = if *negated { BinaryOperator::Eq } else { BinaryOperator::Gt };
+                            if let Some(compared) = count_compared(subquery, op) {
+                                *e = compared;
+                            }
                         }
                         ControlFlow::<()>::Continue(())
                     });
@@ -129,6 +130,13 @@ impl VisitorMut for Subqueries {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `ARRAY(SELECT …)` becomes an empty array, a scalar subquery one that DataFusion can join.
+struct Subqueries;
+
+impl VisitorMut for Subqueries {
+    type Break = ();
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let new = match expr {
@@ -144,13 +152,23 @@ impl VisitorMut for Subqueries {
     }
 }
 
-/// `(SELECT count(1) FROM …) op 0`.
-fn count_compared(query: &mut Query, op: BinaryOperator) -> Expr {
-    if let SetExpr::Select(select) = query.body.as_mut() {
-        select.projection = vec![SelectItem::UnnamedExpr(call("count", number("1")))];
+/// `(SELECT count(1) FROM …) op 0`; `None` when the rows cannot be counted by that.
+fn count_compared(query: &Query, op: BinaryOperator) -> Option<Expr> {
+    let mut query = Box::new(query.clone());
+    query.order_by = None;
+    let plain = query.limit_clause.is_none() && query.fetch.is_none() && query.with.is_none();
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    let aggregates = select.projection.iter().any(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => contains_aggregate(expr),
+        _ => false,
+    });
+    if !plain || aggregates || !is_ungrouped(select) || select.having.is_some() || select.from.is_empty() {
+        return None;
     }
-    let count = Expr::Subquery(Box::new(query.clone()));
-    Expr::BinaryOp { left: Box::new(count), op, right: Box::new(number("0")) }
+    select.distinct = None;
+    select.projection = vec![SelectItem::UnnamedExpr(call("count", number("1")))];
+    let count = Expr::Subquery(query);
+    Some(Expr::BinaryOp { left: Box::new(count), op, right: Box::new(number("0")) })
 }
 
 fn number(digits: &str) -> Expr {
@@ -188,7 +206,7 @@ fn one_row(query: &mut Query) -> Option<Expr> {
     else {
         return None;
     };
-    if is_aggregate(value) {
+    if contains_aggregate(value) {
         return None;
     }
     *value = call("max", value.clone());
@@ -219,14 +237,18 @@ fn is_ungrouped(select: &Select) -> bool {
     matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty())
 }
 
-/// Whether a call aggregates, as far as clients ask the catalogs.
 fn is_aggregate(expr: &Expr) -> bool {
     let Expr::Function(f) = expr else { return false };
     let name = f.name.0.last().and_then(ObjectNamePart::as_ident).map(|i| i.value.to_lowercase());
-    matches!(
-        name.as_deref(),
-        Some("array_agg" | "avg" | "bool_and" | "bool_or" | "count" | "max" | "min" | "string_agg" | "sum")
-    )
+    f.over.is_none() && name.is_some_and(|name| functions::aggregate(&name).is_some())
+}
+
+fn contains_aggregate(expr: &Expr) -> bool {
+    ast::visit_expressions(expr, |e| match is_aggregate(e) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    })
+    .is_break()
 }
 
 /// What the tables of FROM are called in the query.
@@ -330,6 +352,10 @@ mod tests {
         for (sql, expected) in [
             ("SELECT pg_catalog.lower(x) FROM t", "SELECT lower(x) FROM t"),
             ("SELECT current_user", "SELECT session_user"),
+            (
+                "SELECT EXISTS (SELECT b FROM u WHERE u.a = t.a) AS e FROM t",
+                "SELECT (SELECT count(1) FROM u WHERE u.a = t.a) > 0 AS e FROM t",
+            ),
             ("SELECT a OPERATOR(pg_catalog.~) 'x' FROM t", "SELECT a ~ 'x' FROM t"),
             ("SELECT oid FROM pg_class", "SELECT oid FROM pg_catalog.pg_class"),
         ] {
@@ -341,6 +367,8 @@ mod tests {
     fn what_holds_on_catalogs_alone_stays_there() {
         for sql in [
             "SELECT (SELECT u.b FROM u WHERE u.a = t.a) FROM t",
+            "SELECT EXISTS (SELECT count(*) FROM u) FROM t",
+            "SELECT a FROM t WHERE EXISTS (SELECT 1 FROM u)",
             "SELECT *, price FROM current_prices AS p",
             "SELECT 'pg_class' FROM t",
         ] {
