@@ -1,7 +1,8 @@
 //! The crash test: a server that reads a file and takes INSERTs from four connections is killed again and again, at random
 //! instants or inside a commit, a log append or recovery itself. After every kill: each acknowledged row is there
 //! exactly once, a statement that was not acknowledged is there whole or not at all, views agree with their tables, and
-//! the file has been counted as a prefix without a gap. At the end every window is exact.
+//! the file has been counted as a prefix without a gap. At the end every window is exact, and a sink's files hold each row
+//! once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -39,7 +40,8 @@ const POINTS: &[(&str, usize)] = &[
 const SETUP: &str = "
 CREATE SOURCE ev (id BIGINT, k INT, v BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
   WITH (connector = 'file', path = 'ev.csv') FORMAT PLAIN ENCODE CSV;
-CREATE TABLE w (id BIGINT, worker BIGINT, v BIGINT);
+CREATE TABLE w (id BIGINT, worker BIGINT, v BIGINT) APPEND ONLY;
+CREATE SINK copied FROM w WITH (connector = 'file', path = 'copied') FORMAT PLAIN ENCODE JSON;
 CREATE MATERIALIZED VIEW by_worker AS
   SELECT worker, count(*) AS n, sum(v) AS s, count(DISTINCT id) AS d FROM w GROUP BY worker;
 ";
@@ -130,9 +132,28 @@ async fn run(random: &mut StdRng, backend: &'static str, kills: usize, file: &Fo
         let rows = client.query(&format!("SELECT k, window_start, n, s FROM {view} ORDER BY k, window_start")).await;
         assert_eq!(lines(&rows), windows, "{view} is not exact");
     }
-    if let Err(e) = verify(&server, &written).await {
-        panic!("{backend}, when all was read: {e}");
+    let table = verify(&server, &written).await.unwrap_or_else(|e| panic!("{backend}, when all was read: {e}"));
+    // A definition waits for a checkpoint, and sinks publish before the next one.
+    client.execute("CREATE VIEW one AS SELECT * FROM w").await;
+    client.execute("CREATE VIEW two AS SELECT * FROM w").await;
+    drop(server);
+    assert_eq!(copied(&folder), table, "the sink's files do not hold the table's rows");
+}
+
+/// The ids in the sink's files, sorted.
+fn copied(folder: &Folder) -> Vec<u64> {
+    let mut ids = Vec::new();
+    for entry in std::fs::read_dir(folder.file("copied")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "json") {
+            for line in std::fs::read_to_string(&path).unwrap().lines() {
+                let row: serde_json::Value = serde_json::from_str(line).unwrap();
+                ids.push(row["id"].as_u64().unwrap());
+            }
+        }
     }
+    ids.sort_unstable();
+    ids
 }
 
 /// Four connections insert and one makes views until the server is dead: killed from here, or by its own failpoint.
@@ -203,8 +224,8 @@ fn value(id: u64) -> u64 {
     id * 7 % 1000
 }
 
-/// Everything that must hold at any epoch after a start; an error tells what does not, or that the server went away.
-async fn verify(server: &Server, written: &Written) -> Result<(), String> {
+/// Everything that must hold at any epoch after a start. Returns the ids in the table, sorted; an error tells what does not, or that the server went away.
+async fn verify(server: &Server, written: &Written) -> Result<Vec<u64>, String> {
     let client = Client::connect(server.port()).await.map_err(|e| e.to_string())?;
     let ask = async |sql: &str| client.run(sql).await.map(|a| a.rows).map_err(|e| format!("{sql}: {e}"));
     ask("FLUSH").await?;
@@ -258,7 +279,9 @@ async fn verify(server: &Server, written: &Written) -> Result<(), String> {
             _ => return Err(format!("the file was not counted as a prefix: n, sum, max of {view} are {prefix:?}")),
         }
     }
-    Ok(())
+    let mut ids: Vec<u64> = found.into_keys().collect();
+    ids.sort_unstable();
+    Ok(ids)
 }
 
 /// Writes the file; returns the lines that the window views must end with.

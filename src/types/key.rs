@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     fn check_sorted(column: ArrayRef) {
-        let keys = encode(&[column.clone()], column.len()).unwrap();
+        let keys = encode(std::slice::from_ref(&column), column.len()).unwrap();
         for i in 1..keys.len() {
             assert!(keys.value(i - 1) < keys.value(i), "{column:?} at {i}");
         }

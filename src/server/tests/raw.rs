@@ -193,7 +193,7 @@ async fn start_up_tells_what_clients_ask() {
     let mut status = Vec::new();
     let mut tags = String::new();
     while let Some((tag, body)) = raw.message().await {
-        if tags.chars().last() != Some(tag as char) {
+        if !tags.ends_with(tag as char) {
             tags.push(tag as char);
         }
         if tag == b'S' {
