@@ -22,8 +22,7 @@ pub struct PgType {
 }
 
 const BYTEA: i32 = 17;
-/// What `SHOW COLUMNS` calls strings.
-const VARCHAR: i32 = 1043;
+const TEXT: i32 = 25;
 const RECORD: i32 = 2249;
 
 impl PgType {
@@ -48,7 +47,7 @@ impl PgType {
             | DataType::Decimal256(..) => (1700, -1),
             DataType::Struct(_) => (RECORD, -1),
             DataType::List(item) | DataType::LargeList(item) => (array_of(Self::of(item.data_type()).oid), -1),
-            _ => (VARCHAR, -1),
+            _ => (TEXT, -1),
         };
         let modifier = match data_type {
             DataType::Decimal128(precision, scale) => ((i32::from(*precision) << 16) | i32::from(*scale)) + 4,
@@ -75,7 +74,7 @@ fn array_of(element: i32) -> i32 {
         1186 => 1187,
         1700 => 1231,
         RECORD => 2287,
-        VARCHAR => 1015,
+        TEXT => 1009,
         array => array,
     }
 }
