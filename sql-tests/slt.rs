@@ -87,9 +87,9 @@ impl Host {
         Self { folder, server, options, disruption: world.disruption, generation: 0, random: seed::rng(seed) }
     }
 
-    /// Before a third of the statements.
+    /// Before a quarter of the statements.
     fn disrupt(&mut self) {
-        if self.disruption == Disruption::None || self.random.random_range(0..3) > 0 {
+        if self.disruption == Disruption::None || self.random.random_range(0..4) > 0 {
             return;
         }
         if self.disruption == Disruption::Restart {
@@ -110,6 +110,8 @@ struct Session {
     /// What it has set, to be set again.
     set: Vec<String>,
     in_transaction: bool,
+    /// Time to give sources before each question; only while blessing, as that does not try again.
+    settle: Duration,
 }
 
 impl Session {
@@ -137,6 +139,7 @@ impl AsyncDB for Session {
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failure> {
+        tokio::time::sleep(self.settle).await;
         let answer = self.client().await?.run(sql).await;
         match sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase().as_str() {
             "BEGIN" => self.in_transaction = true,
@@ -218,7 +221,8 @@ async fn run(world: World) {
 async fn run_file(file: &Path, host: Arc<Mutex<Host>>, bless: bool) -> Result<(), String> {
     let mut runner = Runner::new(|| {
         let host = host.clone();
-        async { Ok(Session { host, client: None, set: Vec::new(), in_transaction: false }) }
+        let settle = Duration::from_millis(if bless { 300 } else { 0 });
+        async move { Ok(Session { host, client: None, set: Vec::new(), in_transaction: false, settle }) }
     });
     if bless {
         let columns = sqllogictest::strict_column_validator;
