@@ -7,7 +7,7 @@ use crate::server::{Folder, Options, Server};
 /// psql's output for a script on stdin, errors included; `None` where there is no psql.
 fn psql(port: u16, script: &[&str]) -> Option<String> {
     let mut command = Command::new("psql");
-    command.args(["-X", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "root", "-d", "dev", "-A", "-t"]);
+    command.args(["-X", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "root", "-d", "dev", "-A"]);
     for line in script {
         command.args(["-c", line]);
     }
@@ -30,24 +30,51 @@ fn meta_commands() {
         "CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR NOT NULL)",
         "CREATE MATERIALIZED VIEW m AS SELECT name, count(*) AS n FROM t GROUP BY name",
         "CREATE VIEW v AS SELECT id FROM t",
+        "CREATE SOURCE s (a BIGINT) WITH (connector = 'datagen')",
     ];
     let Some(made) = psql(server.port(), &setup) else { return };
-    assert_eq!(made, "CREATE_TABLE\nCREATE_MATERIALIZED_VIEW\nCREATE_VIEW\n");
+    assert_eq!(made, "CREATE_TABLE\nCREATE_MATERIALIZED_VIEW\nCREATE_VIEW\nCREATE_SOURCE\n");
     for (command, parts) in [
         ("\\d", &["public|m|materialized view|", "public|t|table|", "public|v|view|"][..]),
         ("\\dt", &["public|t|table|"]),
         ("\\dm", &["public|m|materialized view|"]),
         ("\\dv", &["public|v|view|"]),
-        ("\\d t", &["id|integer|", "name|text|"]),
+        ("\\d t", &["id|integer|", "name|text|", "\"t_pkey\" PRIMARY KEY, btree (id)"]),
         ("\\d m", &["name|text|", "n|bigint|"]),
-        ("\\l", &["dev|"]),
-        ("\\dn", &["public|"]),
-        ("\\df", &[]),
-        ("\\du", &["root"]),
+        ("\\d s", &["a|bigint|", "Server: datagen"]),
+        ("\\d t_pkey", &["id|integer|", "for table \"public.t\""]),
+        ("\\d+", &["public|s|foreign table|root|", "public|t|table|root|permanent|heap|"]),
+        ("\\d+ t", &["id|integer|", "PRIMARY KEY"]),
+        ("\\d+ m", &["name|text|", "SELECT name, count(*) AS n FROM t GROUP BY name;"]),
+        ("\\d+ v", &["SELECT id FROM t;"]),
+        ("\\d+ s", &["a|bigint|"]),
+        ("\\dt+", &["public|t|table|root|"]),
+        ("\\dm+", &["public|m|materialized view|root|"]),
+        ("\\dv+", &["public|v|view|root|"]),
+        ("\\dv weir.*", &["weir|jobs|view|root"]),
+        ("\\di", &["public|t_pkey|index|root|t"]),
+        ("\\dS pg_class", &["relname|text|"]),
+        ("\\dp", &["public|t|table|"]),
+        ("\\dT", &[]),
+        ("\\dx", &[]),
+        ("\\ddp", &[]),
+        ("\\dE", &["public|s|foreign table|root"]),
+        ("\\sv v", &["SELECT id FROM t"]),
+        ("\\l", &["dev|root|UTF8|"]),
+        ("\\l+", &["dev|root|UTF8|"]),
+        ("\\dn", &["public|root"]),
+        ("\\dn+", &["public|root", "weir|root"]),
+        ("\\df", &["public|tumble_start|", "ts, size[, offset]"]),
+        ("\\df lower", &["pg_catalog|lower|text|str|"]),
+        ("\\df+ tumble*", &["public|tumble_start|"]),
+        ("\\du", &["root|Superuser"]),
+        ("\\du+", &["root|Superuser"]),
+        ("\\dconfig timez*", &["TimeZone|UTC"]),
         ("\\conninfo", &["\"dev\"", "\"root\""]),
     ] {
         let given = psql(server.port(), &[command]).unwrap();
-        assert!(!given.contains("ERROR"), "{command}: {given}");
+        assert!(!given.contains("ERROR") && !given.contains("_row_id"), "{command}: {given}");
+        assert!(!given.contains("postgres"), "{command} shows what does not exist: {given}");
         for part in parts {
             assert!(given.contains(part), "{command} does not show {part:?}:\n{given}");
         }

@@ -132,7 +132,10 @@ impl BatchContext {
                 ast::Statement::Query(query)
             }
             ast::Statement::Insert(mut insert) => {
-                if let Some(query) = &mut insert.source {
+                // VALUES may be long, and has nothing to be rewritten.
+                if let Some(query) = &mut insert.source
+                    && !matches!(query.body.as_ref(), ast::SetExpr::Values(_))
+                {
                     self.rewrite(query)?;
                 }
                 ast::Statement::Insert(insert)

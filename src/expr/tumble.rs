@@ -2,7 +2,7 @@
 //!
 //! What every dialect's TUMBLE becomes. Windows have a fixed length: months, whose length varies, are refused.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use arrow::compute::cast;
@@ -12,12 +12,20 @@ use arrow::datatypes::{
     TimestampNanosecondType, TimestampSecondType,
 };
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::scalar_doc_sections::DOC_SECTION_DATETIME;
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
 
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::time;
 
 const DAY: i64 = 86_400_000_000;
+
+static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+    let what = "The start of the tumbling window that holds a time.";
+    Documentation::builder(DOC_SECTION_DATETIME, what, "tumble_start(ts, size[, offset])").build()
+});
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct TumbleStart {
@@ -37,6 +45,10 @@ impl ScalarUDFImpl for TumbleStart {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&DOCUMENTATION)
     }
 
     fn return_type(&self, args: &[DataType]) -> DfResult<DataType> {

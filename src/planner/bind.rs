@@ -26,16 +26,10 @@ pub(super) fn plan(context: &Context, query: &ast::Query) -> Result<LogicalPlan>
     let options = ParserOptions::from(&context.config().sql_parser);
     let statement = ast::Statement::Query(Box::new(query.clone()));
     SqlToRel::new_with_options(context, options).sql_statement_to_plan(statement).map_err(|e| {
-        let e = Error::from(e);
         // The window's function is none that the query names: say it in the query's words.
-        if let Some((_, rest)) = e.message().split_once("tumble_start does not take a first argument of type ") {
-            return no_timestamp(rest.split('.').next().unwrap_or_default());
-        }
-        match e.message().contains("unique expression names") {
-            true => {
-                Error::new(ErrorKind::DuplicateColumn, e.message()).with_hint("give one of them another name with AS")
-            }
-            false => e,
+        match e.strip_backtrace().split_once("tumble_start does not take a first argument of type ") {
+            Some((_, rest)) => no_timestamp(rest.split('.').next().unwrap_or_default()),
+            None => Error::from(e),
         }
     })
 }

@@ -37,18 +37,36 @@ pub fn name_columns(query: &mut Query) {
             name_columns(&mut cte.query);
         }
     }
-    body(&mut query.body);
-    if let (SetExpr::Select(select), Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(order), .. })) =
-        (query.body.as_ref(), &mut query.order_by)
-        && select.distinct.is_some()
-    {
-        // What DISTINCT leaves are the columns, by their names.
-        for by in order {
-            if let Some(alias) = alias_of(&by.expr, &select.projection) {
-                by.expr = Expr::Identifier(alias);
-            }
+    let order: Vec<&mut Expr> = match &mut query.order_by {
+        Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(by), .. }) => {
+            by.iter_mut().map(|o| &mut o.expr).collect()
+        }
+        _ => Vec::new(),
+    };
+    // What sorts by more than an output column reads input columns too, which a new name must not hide.
+    let reads_input = order.iter().any(|by| !matches!(by, Expr::Identifier(_) | Expr::Value(_)));
+    body(&mut query.body, reads_input);
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    for by in order {
+        let alias = match &*by {
+            Expr::Identifier(name) => marked(&fold(name), &select.projection),
+            // What DISTINCT leaves are the columns, by their names.
+            by if select.distinct.is_some() => alias_of(by, &select.projection),
+            _ => None,
+        };
+        if let Some(alias) = alias {
+            *by = Expr::Identifier(alias);
         }
     }
+}
+
+/// The alias of the first item of this name, if it had to be marked.
+fn marked(name: &str, items: &[SelectItem]) -> Option<Ident> {
+    let found = items.iter().find_map(|item| match item {
+        SelectItem::ExprWithAlias { alias, .. } if shown(&alias.value) == name => Some(alias.clone()),
+        item => column(item).filter(|c| c.name == name).map(|c| Ident::new(c.name)),
+    });
+    found.filter(|alias| alias.value.contains(MARK))
 }
 
 /// The alias of the item that is this expression.
@@ -59,32 +77,34 @@ fn alias_of(wanted: &Expr, items: &[SelectItem]) -> Option<Ident> {
     })
 }
 
-fn body(set: &mut SetExpr) {
+fn body(set: &mut SetExpr, reads_input: bool) {
     match set {
-        SetExpr::Select(select) => name_select(select),
+        SetExpr::Select(select) => name_select(select, reads_input),
         SetExpr::Query(query) => name_columns(query),
         // The first branch names the columns; FROM is in all of them.
         SetExpr::SetOperation { left, right, .. } => {
-            body(left);
-            body(right);
+            body(left, false);
+            body(right, false);
         }
         _ => {}
     }
 }
 
-fn name_select(select: &mut Select) {
+fn name_select(select: &mut Select, reads_input: bool) {
     for table in &mut select.from {
         std::iter::once(&mut table.relation).chain(table.joins.iter_mut().map(|j| &mut j.relation)).for_each(factor);
     }
     let star = select.projection.iter().any(|item| column(item).is_none());
     let mut taken: BTreeSet<String> = BTreeSet::new();
     // Names that the query gives come first: what refers to them must find them.
-    for has_name in [true, false] {
+    for own in [true, false] {
         for (index, item) in select.projection.iter_mut().enumerate() {
-            let Some((name, _)) = column(item).filter(|(_, has)| *has == has_name) else { continue };
+            let Some(column) = column(item).filter(|c| c.own == own) else { continue };
             // What `*` stands for is not known here: no new name may collide with it.
-            let alias = match (has_name || !star) && taken.insert(name.clone()) {
-                true if has_name => continue,
+            let collides = !own && (star || (reads_input && column.of_input));
+            let name = column.name;
+            let alias = match !collides && taken.insert(name.clone()) {
+                true if own => continue,
                 true => name,
                 false => format!("{name}{MARK}{index}"),
             };
@@ -106,28 +126,44 @@ fn factor(table: &mut TableFactor) {
     }
 }
 
-/// The name of a select item, and whether it has it already. `None` for `*` and what is like it.
-fn column(item: &SelectItem) -> Option<(String, bool)> {
+/// What a select item is called.
+struct Column {
+    name: String,
+    /// The query gives the name.
+    own: bool,
+    /// An input column has the name, too.
+    of_input: bool,
+}
+
+impl Column {
+    fn own(name: &Ident) -> Self {
+        Self { name: fold(name), own: true, of_input: false }
+    }
+}
+
+/// `None` for `*` and what is like it.
+fn column(item: &SelectItem) -> Option<Column> {
     match item {
-        SelectItem::ExprWithAlias { alias, .. } => Some((fold(alias), true)),
+        SelectItem::ExprWithAlias { alias, .. } => Some(Column::own(alias)),
         // A function in disguise, that gets its parentheses later.
         SelectItem::UnnamedExpr(Expr::Identifier(name)) if name.value.eq_ignore_ascii_case("current_schema") => {
-            Some((fold(name), false))
+            Some(Column { own: false, ..Column::own(name) })
         }
-        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some((fold(name), true)),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => Some((parts.last().map(fold)?, true)),
-        SelectItem::UnnamedExpr(expr) => Some((name_of(expr), false)),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(Column::own(name)),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(Column::own),
+        SelectItem::UnnamedExpr(expr) => Some(match find(expr) {
+            Name::Input(name) => Column { name, own: false, of_input: true },
+            Name::Given(name) | Name::Weak(name) => Column { name, own: false, of_input: false },
+        }),
         _ => None,
     }
 }
 
-fn name_of(expr: &Expr) -> String {
-    let (Name::Given(name) | Name::Weak(name)) = find(expr);
-    name
-}
-
 /// A name, and whether it gives way to that of what it is in.
 enum Name {
+    /// Of an input column.
+    Input(String),
+    /// Of a function or the like.
     Given(String),
     /// Of a type, of CASE, or unknown.
     Weak(String),
@@ -139,8 +175,8 @@ fn given(name: &str) -> Name {
 
 fn find(expr: &Expr) -> Name {
     match expr {
-        Expr::Identifier(name) => Name::Given(fold(name)),
-        Expr::CompoundIdentifier(parts) => parts.last().map_or(unknown(), |part| Name::Given(fold(part))),
+        Expr::Identifier(name) => Name::Input(fold(name)),
+        Expr::CompoundIdentifier(parts) => parts.last().map_or(unknown(), |part| Name::Input(fold(part))),
         Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
             Some(ast::AccessExpr::Dot(field)) => find(field),
             _ => find(root),
@@ -148,14 +184,13 @@ fn find(expr: &Expr) -> Name {
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => find(inner),
         Expr::Function(function) => of_function(function),
         Expr::Cast { expr, data_type, kind, .. } => match (find(expr), kind) {
-            (Name::Given(name), _) => Name::Given(name),
             (Name::Weak(_), CastKind::Cast | CastKind::DoubleColon) => Name::Weak(type_name(data_type)),
-            (weak, _) => weak,
+            (name, _) => name,
         },
         Expr::TypedString(typed) => Name::Weak(type_name(&typed.data_type)),
         Expr::Interval(_) => Name::Weak("interval".into()),
         Expr::Case { else_result, .. } => match else_result.as_deref().map(find) {
-            Some(Name::Given(name)) => Name::Given(name),
+            Some(name @ (Name::Input(_) | Name::Given(_))) => name,
             _ => Name::Weak("case".into()),
         },
         Expr::Subquery(query) => first_column(query),
@@ -255,10 +290,7 @@ mod tests {
         loop {
             match set {
                 SetExpr::Select(select) => {
-                    let name = |item| match column(item) {
-                        Some((name, _)) => name,
-                        None => "*".into(),
-                    };
+                    let name = |item| column(item).map_or("*".into(), |c| c.name);
                     return select.projection.iter().map(name).collect();
                 }
                 SetExpr::SetOperation { left, .. } => set = left,
@@ -345,6 +377,10 @@ mod tests {
             ("SELECT count FROM (SELECT count(*) FROM t) s", "AS \"count\" FROM t) s"),
             ("WITH c AS (SELECT max(a) FROM t) SELECT max FROM c", "AS \"max\" FROM t)"),
             ("SELECT DISTINCT a + 1 FROM t ORDER BY a + 1", "ORDER BY \"?column?\""),
+            ("SELECT v::text FROM t ORDER BY v", "AS \"v\" FROM t ORDER BY v"),
+            ("SELECT v::text FROM t ORDER BY t.v", "AS \"v\u{1}0\" FROM t ORDER BY t.v"),
+            ("SELECT v::text FROM t ORDER BY v, abs(a)", "ORDER BY \"v\u{1}0\", abs(a)"),
+            ("SELECT *, count(*) OVER () FROM t ORDER BY count", "ORDER BY \"count\u{1}1\""),
             ("SELECT 1 UNION ALL SELECT 2", "SELECT 1 AS \"?column?\" UNION"),
             ("SELECT x FROM t JOIN (SELECT abs(a) FROM u) v ON true", "AS \"abs\" FROM u) v"),
         ] {

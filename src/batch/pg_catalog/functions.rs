@@ -163,6 +163,8 @@ fn constant(name: &'static str, answer: ScalarValue) -> ScalarUDF {
 /// Functions that are the same for every statement.
 pub fn global(types: Arc<TypeNames>) -> Vec<ScalarUDF> {
     let mut all = constants();
+    let names = types.clone();
+    all.push(function("regtypeout", DataType::Utf8, move |args| text(id(args, 0).map(|oid| names.format(oid, -1)))));
     all.push(function("format_type", DataType::Utf8, move |args| {
         let modifier = id(args, 1).unwrap_or(-1);
         text(id(args, 0).map(|oid| types.format(oid, modifier)))
@@ -212,6 +214,23 @@ impl Scope {
 /// Functions that answer for a statement's catalog and session.
 pub fn scoped(scope: &Scope) -> Vec<ScalarUDF> {
     let mut all = session(&scope.client);
+    type Name = fn(&Live, i32) -> Option<String>;
+    let outs: [(_, Name); 3] = [
+        ("regclassout", |live, oid| live.relation_name(oid)),
+        ("regnamespaceout", |live, oid| live.schema_name(oid).map(str::to_string)),
+        ("regroleout", |live, oid| live.role_name(oid).map(str::to_string)),
+    ];
+    for (name, of) in outs {
+        let s = scope.clone();
+        // What has no name is shown as its number.
+        let shown = move |oid: i32| of(&s.live(), oid).unwrap_or_else(|| oid.to_string());
+        all.push(function(name, DataType::Utf8, move |args| text(id(args, 0).map(&shown))));
+    }
+    let s = scope.clone();
+    all.push(function("regprocout", DataType::Utf8, move |args| {
+        let name = |oid: i32| s.functions.iter().find(|f| f.oid == oid).map_or(oid.to_string(), |f| f.name.clone());
+        text(id(args, 0).map(name))
+    }));
     let s = scope.clone();
     all.push(function("pg_get_userbyid", DataType::Utf8, move |args| {
         let name = |role| s.live().role_name(role).map_or_else(|| format!("unknown (OID={role})"), str::to_string);

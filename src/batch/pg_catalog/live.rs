@@ -328,15 +328,27 @@ impl Live<'_> {
     }
 
     fn schemas(&self) -> Vec<Row> {
-        let schemas = [
-            (oid::INFORMATION_SCHEMA, "information_schema"),
-            (oid::PG_CATALOG, "pg_catalog"),
-            (oid::PUBLIC, PUBLIC),
-            (oid::WEIR, "weir"),
-        ];
-        schemas
+        SCHEMAS
             .map(|(oid, name)| vec![("oid", oid.into()), ("nspname", name.into()), ("nspowner", oid::ROOT.into())])
             .into()
+    }
+
+    pub fn schema_name(&self, schema: i32) -> Option<&'static str> {
+        SCHEMAS.iter().find(|(oid, _)| *oid == schema).map(|(_, name)| *name)
+    }
+
+    /// A relation's name, with its schema where that is needed to find it.
+    pub fn relation_name(&self, relation: i32) -> Option<String> {
+        let found = self.relations().into_iter().find_map(|r| match relation {
+            oid if oid == r.oid => Some((r.schema, r.name)),
+            oid if oid == oid::key_index(r.oid) && !r.key.is_empty() => Some((r.schema, key_name(&r.name))),
+            _ => None,
+        });
+        let (schema, name) = found?;
+        match self.schema_name(schema).filter(|_| !oid::is_visible(relation)) {
+            Some(schema) => Some(format!("{schema}.{}", quote(&name))),
+            None => Some(quote(&name)),
+        }
     }
 
     fn databases(&self) -> Vec<Row> {
@@ -416,6 +428,13 @@ impl Live<'_> {
         self.client.settings().into_iter().map(row).collect()
     }
 }
+
+const SCHEMAS: [(i32, &str); 4] = [
+    (oid::INFORMATION_SCHEMA, "information_schema"),
+    (oid::PG_CATALOG, "pg_catalog"),
+    (oid::PUBLIC, PUBLIC),
+    (oid::WEIR, "weir"),
+];
 
 /// The role that owns the database.
 const ROOT: &str = "root";

@@ -16,7 +16,7 @@ use super::types::{PgType, TypeNames};
 /// One function; overloads are one row.
 pub struct Function {
     pub oid: i32,
-    name: String,
+    pub name: String,
     /// As in `pg_proc.prokind`.
     kind: &'static str,
     /// As in `pg_proc.provolatile`.

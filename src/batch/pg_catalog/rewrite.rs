@@ -67,6 +67,7 @@ pub fn rewrite(query: &mut Query, is_catalog: &dyn Fn(&str) -> bool) {
         apply(&CATALOG, query);
     }
     let _ = query.visit(&mut Exists);
+    show_names(query);
     apply(&SPELLING, query);
 }
 
@@ -129,6 +130,32 @@ impl VisitorMut for Exists {
             }
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Ids that are shown are shown as names: `x::regclass` among the columns of the result.
+fn show_names(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+            && let Some(shown) = as_name(expr)
+        {
+            *expr = shown;
+        }
+    }
+}
+
+fn as_name(expr: &Expr) -> Option<Expr> {
+    let Expr::Cast { expr, data_type, .. } = expr else { return None };
+    let name = data_type.to_string().to_lowercase();
+    match name.trim_start_matches("pg_catalog.") {
+        "text" | "varchar" => as_name(expr),
+        // The name stays a name.
+        _ if matches!(expr.as_ref(), Expr::Value(_)) => None,
+        name @ ("regclass" | "regnamespace" | "regproc" | "regrole" | "regtype") => {
+            Some(call(&format!("{name}out"), expr.as_ref().clone()))
+        }
+        _ => None,
     }
 }
 
@@ -352,6 +379,8 @@ mod tests {
         for (sql, expected) in [
             ("SELECT pg_catalog.lower(x) FROM t", "SELECT lower(x) FROM t"),
             ("SELECT current_user", "SELECT session_user"),
+            ("SELECT a::regtype, a::regclass::text FROM t", "SELECT regtypeout(a), regclassout(a) FROM t"),
+            ("SELECT a FROM t WHERE b::regtype = 5", "SELECT a FROM t WHERE b::regtype = 5"),
             (
                 "SELECT EXISTS (SELECT b FROM u WHERE u.a = t.a) AS e FROM t",
                 "SELECT (SELECT count(1) FROM u WHERE u.a = t.a) > 0 AS e FROM t",

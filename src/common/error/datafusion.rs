@@ -6,6 +6,7 @@ use std::io;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::SchemaError;
+use datafusion::common::utils::datafusion_strsim::normalized_levenshtein;
 use datafusion::error::DataFusionError;
 
 use super::{Error, ErrorKind};
@@ -114,7 +115,9 @@ fn plan(m: &str) -> Error {
                 .with_hint("write (SELECT array_agg(x) FROM …)");
         }
         let e = error(ErrorKind::UndefinedFunction, format!("function {name} does not exist"));
-        return match quoted_after(m, "Did you mean ") {
+        // DataFusion names the nearest, however far it is.
+        let near = quoted_after(m, "Did you mean ").filter(|near| normalized_levenshtein(name, near) > 0.6);
+        return match near {
             Some(near) => e.with_hint(format!("did you mean \"{near}\"? \\df lists the functions")),
             None => e,
         };
