@@ -227,7 +227,7 @@ mod tests {
         }
         let e = open("kafka", false).unwrap();
         assert_eq!(e.message(), "source \"s\": option \"connector\" cannot be 'kafka'");
-        assert_eq!(e.hint(), Some("known connectors: 'file', 'nexmark', 'datagen'"));
+        assert_eq!(e.hint(), Some("known connectors: 'file', 'tcp', 'nexmark', 'datagen'"));
         assert!(open("nexmark", true).unwrap().hint().unwrap().contains("'blackhole'"));
         assert!(open("", true).unwrap().message().contains("missing"));
     }
