@@ -33,6 +33,8 @@ const POINTS: &[(&str, usize)] = &[
     ("state.commit.apply", 3),
     ("state.commit.flush", 3),
     ("state.snapshot.rename", 3),
+    ("sink.seal", 3),
+    ("sink.commit", 3),
     ("recovery.begin", 0),
     ("recovery.end", 0),
 ];
