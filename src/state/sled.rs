@@ -14,11 +14,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use super::backend::{Backend, Change};
+use crate::common::clock::instant;
 use crate::common::{Error, ErrorKind, Result};
 
 /// Entries of a leaf, less one: a leaf is rewritten whole, and entries are pages.
@@ -28,6 +30,9 @@ const ZSTD_LEVEL: i32 = 1;
 const NEVER_MS: usize = 10 * 365 * 24 * 3600 * 1000;
 /// Free space that must be left beside twice the batch.
 const SPARE_BYTES: u64 = 16 << 20;
+/// How long a lock on sled's file is waited for, and how often it is tried.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_RETRY: Duration = Duration::from_millis(2);
 const LEAST_CACHE_BYTES: u64 = 4 << 20;
 const LEAST_WRITTEN_BYTES: u64 = 96 << 20;
 
@@ -75,15 +80,29 @@ impl SledBackend {
     fn ensure_open(&self) -> Result<()> {
         let mut state = self.state.write();
         if matches!(*state, State::Closed) {
-            let db = sled::Config::new()
+            *state = State::Open(Mutex::new(vec![self.open_when_free().map_err(|e| self.error("open", e))?]));
+        }
+        Ok(())
+    }
+
+    /// The data folder is this process's alone, so a lock on sled's file is about to go: of a handle that is just being
+    /// dropped, or of a child process that is not yet a program of its own.
+    fn open_when_free(&self) -> io::Result<sled::Db<LEAF_FANOUT>> {
+        let begun = instant();
+        loop {
+            let opened = sled::Config::new()
                 .path(&self.dir)
                 .cache_capacity_bytes(self.cache_bytes)
                 .flush_every_ms(Some(NEVER_MS))
                 .zstd_compression_level(ZSTD_LEVEL)
                 .open::<LEAF_FANOUT>();
-            *state = State::Open(Mutex::new(vec![db.map_err(|e| self.error("open", e))?]));
+            match opened {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && begun.elapsed() < LOCK_PATIENCE => {
+                    std::thread::sleep(LOCK_RETRY);
+                }
+                opened => return opened,
+            }
         }
-        Ok(())
     }
 
     /// Drops all handles, with what they hold in memory, and opens again.
