@@ -6,10 +6,12 @@
 pub mod agg;
 pub mod expr;
 pub mod fragment;
+pub mod join;
 pub mod node;
 
 pub use expr::Expr;
 pub use fragment::{Edge, Fragment, FragmentGraph};
+pub use join::{Expiry, HashJoin, JoinKind, JoinSide};
 pub use node::{
     AggCall, AggMethod, AggPhase, Distribution, HashAgg, Materialize, Node, Operator, Properties, SinkOp, SourceRead,
     TableRead, WatermarkStep,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::Expr;
+use super::{Expr, HashJoin};
 pub use crate::expr::aggregate::AggMethod;
 use crate::types::{Conflict, JobId, OperatorId, TableId};
 
@@ -66,6 +66,7 @@ pub enum Operator {
         state: TableId,
     },
     HashAgg(HashAgg),
+    HashJoin(HashJoin),
     Union,
     /// In a plan: rows move between actors. In a fragment: a leaf that receives from another fragment.
     Exchange {
@@ -204,6 +205,9 @@ impl Node {
                     tables.extend(a.aggs.iter().filter_map(|c| c.values).map(|t| (node.id, t)));
                 }
             }
+            Operator::HashJoin(j) => {
+                tables.extend([j.left.state, j.right.state].into_iter().chain(j.counts).map(|t| (node.id, t)));
+            }
             Operator::Materialize(m) => tables.push((node.id, m.table)),
             _ => {}
         });
@@ -221,6 +225,7 @@ impl Operator {
             Self::Project { .. } => "Project",
             Self::Watermark { .. } => "Watermark",
             Self::HashAgg(_) => "HashAgg",
+            Self::HashJoin(_) => "HashJoin",
             Self::Union => "Union",
             Self::Exchange { .. } => "Exchange",
             Self::Materialize(_) => "Materialize",

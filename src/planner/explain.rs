@@ -13,7 +13,8 @@ use arrow::datatypes::Schema;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use crate::plan::{
-    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, HashAgg, Node, Operator, SourceRead, TableRead,
+    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, HashAgg, HashJoin, JoinKind, Node, Operator,
+    SourceRead, TableRead,
 };
 use crate::sql;
 use crate::types::Conflict;
@@ -59,6 +60,7 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
             format!("{name} {} - {} ms", n.schema.field(*column).name(), *delay_micros as f64 / 1000.0)
         }
         Operator::HashAgg(agg) => format!("{name} {}", hash_agg(agg)),
+        Operator::HashJoin(join) => format!("{name} {}", hash_join(join, n)),
         Operator::Union => name.to_string(),
         Operator::Exchange { distribution } => {
             let from: Vec<String> = graph.edges.iter().filter(|e| e.leaf == n.id).map(|e| e.from.to_string()).collect();
@@ -133,6 +135,28 @@ fn hash_agg(agg: &HashAgg) -> String {
         text.push_str(", emit on window close");
     }
     text
+}
+
+fn hash_join(join: &HashJoin, n: &Node) -> String {
+    let kind = match join.kind {
+        JoinKind::Inner => "inner",
+        JoinKind::Left => "left",
+        JoinKind::Right => "right",
+        JoinKind::Full => "full",
+        JoinKind::Semi => "semi",
+        JoinKind::Anti => "anti",
+        JoinKind::NotIn => "not in",
+        JoinKind::Mark => "mark",
+    };
+    let name = |side: usize, column: &usize| n.inputs[side].schema.field(*column).name().clone();
+    let equal = if join.null_equal { "IS NOT DISTINCT FROM" } else { "=" };
+    let pairs = join.left.on.iter().zip(&join.right.on);
+    let mut on: Vec<String> = pairs.map(|(l, r)| format!("{} {equal} {}", name(0, l), name(1, r))).collect();
+    on.extend(join.condition.as_ref().map(text_of));
+    match on.is_empty() {
+        true => format!("{kind}, every pair"),
+        false => format!("{kind} on {}", on.join(" AND ")),
+    }
 }
 
 fn call(call: &AggCall) -> String {

@@ -4,6 +4,7 @@
 //! stream key needs. Exchanges stand where rows of one group must meet.
 
 mod agg;
+mod join;
 mod output;
 mod project;
 mod scan;
@@ -94,6 +95,7 @@ impl<'a> Lowerer<'a> {
                 self.distinct(input)
             }
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Join(join) => self.join(join),
             // Without LIMIT the order of rows inside a query means nothing.
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.lower(&sort.input),
             other => Err(unsupported(other)),
@@ -130,9 +132,19 @@ impl<'a> Lowerer<'a> {
 
 /// The expression over the columns of `input`, of which the first are those of `schema`.
 fn physical(expr: &LogicalExpr, schema: &DFSchema, input: &SchemaRef) -> Result<Expr> {
+    physical_at(expr, schema, input, |i| i)
+}
+
+/// The expression over the columns of `input`, of which number `position(i)` is number *i* of `schema`.
+fn physical_at(
+    expr: &LogicalExpr,
+    schema: &DFSchema,
+    input: &SchemaRef,
+    position: impl Fn(usize) -> usize,
+) -> Result<Expr> {
     let props = ExecutionProps::new();
     let physical = create_physical_expr(expr, schema, &props, &PhysicalPlanningContext::default())?;
-    let physical = physical.transform(|e| match e.downcast_ref::<PhysicalColumn>().map(PhysicalColumn::index) {
+    let physical = physical.transform(|e| match e.downcast_ref::<PhysicalColumn>().map(|c| position(c.index())) {
         Some(i) if i < input.fields().len() => {
             Ok(Transformed::yes(Arc::new(PhysicalColumn::new(input.field(i).name(), i)) as _))
         }
@@ -160,10 +172,6 @@ fn is_event_time(data_type: &DataType) -> bool {
 
 fn unsupported(plan: &LogicalPlan) -> Error {
     let (what, hint) = match plan {
-        LogicalPlan::Join(_) => (
-            "joins are not supported in streaming jobs yet",
-            "make a view of each side and join them in the SELECT that reads them",
-        ),
         LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => (
             "LIMIT and OFFSET are not supported in streaming jobs yet",
             "put LIMIT into the SELECT that reads the view",

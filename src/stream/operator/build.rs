@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::filter::Filter;
 use super::hash_agg::HashAgg;
+use super::hash_join::HashJoin;
 use super::materialize::Materialize;
 use super::project::Project;
 use super::union::Union;
@@ -31,6 +32,7 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
             Box::new(Watermark::new(name, *column, *delay_micros, *state, context)?)
         }
         Operator::HashAgg(agg) => Box::new(HashAgg::new(name, agg, node, context)?),
+        Operator::HashJoin(join) => Box::new(HashJoin::new(name, join, node, context)?),
         Operator::Union => Box::new(Union::new(node.inputs.len())),
         Operator::Materialize(op) => Box::new(Materialize::new(name, op, &node.schema, context)?),
         Operator::Source(_) | Operator::TableScan(_) | Operator::Exchange { .. } | Operator::Sink(_) => {

@@ -7,6 +7,7 @@ pub mod build;
 mod event_time;
 mod filter;
 mod hash_agg;
+mod hash_join;
 mod letter;
 mod materialize;
 mod project;
