@@ -65,7 +65,7 @@ const VIEWS: &[(&str, &str)] = &[
     ("joined_right", "SELECT t.id, bag.k, bag.v AS bv FROM t RIGHT JOIN bag ON t.v = bag.v"),
     ("joined_full", "SELECT t.id, t.k, bag.k AS bk, bag.v AS bv FROM t FULL JOIN bag ON t.k = bag.k AND t.v > bag.v"),
     ("joined_self", "SELECT a.id AS x, b.id AS y FROM t a JOIN t b ON a.v = b.v AND a.id < b.id"),
-    ("joined_using", "SELECT k, v, id, ts FROM t JOIN a USING (k, v)"),
+    ("joined_using", "SELECT k, v, id, a.ts FROM t JOIN a USING (k, v)"),
     ("joined_three", "SELECT t.id, a.v AS av, bag.v AS bv FROM t, a, bag WHERE t.k = a.k AND a.k = bag.k AND a.v = t.v"),
     ("joined_cast", "SELECT t.id, bag.v FROM t JOIN bag ON t.v + 1 = bag.v * 2"),
     ("joined_less", "SELECT t.id, bag.v FROM t JOIN bag ON t.v < bag.v WHERE t.b"),

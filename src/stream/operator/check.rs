@@ -34,9 +34,13 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(node: Node) -> Self {
+        Self::with_memory(node, 16 << 20)
+    }
+
+    /// State may cache no more than `cache_bytes`.
+    pub(super) fn with_memory(node: Node, cache_bytes: u64) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let config =
-            StateConfig { dir: dir.path().to_path_buf(), backend: StateBackend::Memory, cache_bytes: 16 << 20 };
+        let config = StateConfig { dir: dir.path().to_path_buf(), backend: StateBackend::Memory, cache_bytes };
         let store = StateStore::open(config).unwrap();
         let operator = make(&node, &store, (0, 1));
         Self { node, store, dir, operator, epoch: Epoch(0), actor: (0, 1) }

@@ -82,6 +82,15 @@ impl Groups {
         id
     }
 
+    /// None of them; a key keeps its hash.
+    pub(super) fn emptied(&self) -> Self {
+        Self { hasher: self.hasher.clone(), ..Self::default() }
+    }
+
+    pub(super) fn hash(&self, id: u32) -> u64 {
+        self.groups[id as usize].hash
+    }
+
     pub(super) fn key(&self, id: u32) -> &[u8] {
         key_of(&self.ends, &self.keys, id)
     }
@@ -92,6 +101,12 @@ impl Groups {
 
     pub(super) fn list_mut(&mut self, id: u32, side: usize) -> &mut List {
         &mut self.groups[id as usize].lists[side]
+    }
+
+    /// Numbers of the groups that have rows.
+    pub(super) fn with_rows(&self) -> impl Iterator<Item = u32> + '_ {
+        let groups = self.groups.iter().zip(0..);
+        groups.filter(|(g, _)| g.lists.iter().any(|l| l.len > 0)).map(|(_, id)| id)
     }
 
     pub(super) fn len(&self) -> usize {

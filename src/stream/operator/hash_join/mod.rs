@@ -19,6 +19,7 @@
 mod changes;
 mod condition;
 mod groups;
+mod memory;
 mod not_in;
 mod rows;
 mod side;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use self::changes::{Changes, Shape, Sources};
 use self::condition::{Condition, Search};
 use self::groups::{Groups, NONE};
+use self::memory::Memory;
 use self::not_in::NotIn;
 use self::side::{Arrival, Side, keeps_nulls};
 use super::{BuildContext, Output, StreamOperator};
@@ -47,8 +49,7 @@ pub struct HashJoin {
     follows: [bool; 2],
     keeps_nulls: bool,
     groups: Groups,
-    /// Every key that has rows is in memory.
-    complete: bool,
+    memory: Memory,
     condition: Option<Condition>,
     not_in: Option<NotIn>,
     shape: Shape,
@@ -74,26 +75,15 @@ impl HashJoin {
             follows: [join.kind.follows_matches(true), join.kind.follows_matches(false)],
             keeps_nulls: keeps_nulls(join),
             groups: Groups::default(),
-            complete: false,
+            memory: Memory::new(context),
             condition: join.condition.as_ref().map(|c| Condition::new(c, width)).transpose()?,
             not_in: join.counts.map(|table| NotIn::new(table, context)).transpose()?,
             shape: Shape::new(join, width, Arc::clone(&node.schema)),
             vnodes: context.vnodes.clone(),
             now: 0,
         };
-        operator.load()?;
+        operator.restore()?;
         Ok(operator)
-    }
-
-    /// Reads all rows into memory.
-    fn load(&mut self) -> Result<()> {
-        self.groups = Groups::default();
-        for side in &mut self.sides {
-            side.rows = side.rows.emptied();
-            side.load_all(&self.vnodes, &mut self.groups)?;
-        }
-        self.complete = true;
-        Ok(())
     }
 
     fn join(&mut self, own: usize, chunk: &StreamChunk, out: &mut Output) -> Result<()> {
@@ -103,11 +93,7 @@ impl HashJoin {
         let mut fresh = Vec::new();
         let is_null = |row| nulls.as_ref().is_some_and(|n| n.is_null(row));
         let groups = self.groups.resolve(&join_keys, is_null, self.now, &mut fresh);
-        if !self.complete {
-            for side in &mut self.sides {
-                side.load(&fresh, &mut self.groups)?;
-            }
-        }
+        self.load(fresh)?;
         let keys = self.sides[own].stored_keys(&join_keys, &batch)?;
         let arrival = self.sides[own].arrive(chunk, batch, groups, keys)?;
         let matches = self.walk(own, chunk, &arrival, out)?;
@@ -266,10 +252,10 @@ impl StreamOperator for HashJoin {
             side.write_changed()?;
             side.rows.settle()?;
         }
-        match &mut self.not_in {
-            Some(not_in) => not_in.write(),
-            None => Ok(()),
+        if let Some(not_in) = &mut self.not_in {
+            not_in.write()?;
         }
+        self.trim()
     }
 
     fn seal(&mut self, epoch: Epoch) -> Result<()> {
@@ -283,6 +269,6 @@ impl StreamOperator for HashJoin {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.groups.memory_bytes() + self.sides.iter().map(Side::memory_bytes).sum::<usize>()
+        self.row_bytes() + self.sides.iter().map(Side::open_bytes).sum::<usize>()
     }
 }

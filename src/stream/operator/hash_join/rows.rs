@@ -10,9 +10,7 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
 use arrow::compute::{concat, concat_batches, interleave, take};
 use arrow::datatypes::SchemaRef;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -245,16 +243,12 @@ impl Rows {
         gather(sources.chain(&nulls), places, || self.schema.field(column).data_type().clone())
     }
 
-    /// The stored keys of the rows at `places`.
+    /// The stored keys of the rows at `places`; none where they are not kept.
     pub(super) fn gather_keys(&self, places: &Places) -> Result<Keys> {
-        let empty: ArrayRef = Arc::new(BinaryArray::from_iter_values(std::iter::empty::<&[u8]>()));
         let sources: Vec<ArrayRef> = places
             .blocks
             .iter()
-            .map(|block| match &self.blocks[*block].keys {
-                Some(keys) => Arc::new(keys.clone()) as ArrayRef,
-                None => Arc::clone(&empty),
-            })
+            .filter_map(|block| self.blocks[*block].keys.as_ref().map(|keys| Arc::new(keys.clone()) as ArrayRef))
             .collect();
         let keys = gather(sources.iter(), places, || arrow::datatypes::DataType::Binary)?;
         Ok(keys.as_binary::<i32>().clone())
@@ -265,6 +259,26 @@ impl Rows {
         let columns = (0..self.schema.fields().len()).map(|c| self.gather(c, places)).collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(places.at.len()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+    }
+
+    /// Takes over the rows `ids` of `from`, of which `groups[i]` is the group now.
+    pub(super) fn take_over(
+        &mut self,
+        from: &Self,
+        ids: &[u32],
+        of: &[u32],
+        groups: &mut Groups,
+        side: usize,
+    ) -> Result<()> {
+        for (ids, of) in ids.chunks(BLOCK_ROWS).zip(of.chunks(BLOCK_ROWS)) {
+            let places = from.places(ids);
+            let start = self.push(from.gather_rows(&places)?, &from.gather_keys(&places)?)?;
+            for ((new, old), group) in (start..).zip(ids).zip(of) {
+                self.link(new, *group, groups, side);
+                self.set_matches(new, from.matches(*old));
+            }
+        }
+        Ok(())
     }
 
     /// Puts small blocks together, so that rows are found in few places. Numbers stay.

@@ -260,8 +260,8 @@ impl Side {
         self.state.seal(epoch);
     }
 
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.rows.memory_bytes() + self.state.open_bytes()
+    pub(super) fn open_bytes(&self) -> usize {
+        self.state.open_bytes()
     }
 }
 
