@@ -43,6 +43,10 @@ pub struct HashJoin {
     pub visible: usize,
     /// How many right rows there are, and how many with a null key: [`JoinKind::NotIn`] only.
     pub counts: Option<TableId>,
+    /// Output columns that carry a watermark.
+    pub watermarks: Vec<JoinWatermark>,
+    /// Up to which time the rows of each side are removed; where any are.
+    pub bounds: Option<TableId>,
 }
 
 /// One input of a join and what is kept of it.
@@ -60,7 +64,8 @@ pub struct JoinSide {
     pub expiry: Option<Expiry>,
 }
 
-/// A row has no further pair when its time is below the other side's watermark moved by `offset_micros`.
+/// A row has no further pair when its time is below its own side's watermark, and below the other's moved by
+/// `offset_micros`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expiry {
     /// The row's time.
@@ -68,6 +73,14 @@ pub struct Expiry {
     /// The other side's column with the watermark.
     pub watermark: usize,
     pub offset_micros: i64,
+}
+
+/// No row comes out with a time below either watermark, each moved by as many microseconds as stand beside its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinWatermark {
+    pub output: usize,
+    pub left: (usize, i64),
+    pub right: (usize, i64),
 }
 
 /// How many pairs a kept row has, where that must be remembered.
@@ -110,7 +123,15 @@ impl HashJoin {
         Arc::new(Schema::new(fields))
     }
 
-    /// The rows of [`Self::counts`]: one an actor.
+    /// The rows of [`Self::bounds`]: one an actor, with microseconds.
+    pub fn bounds_schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![
+            Field::new("left", DataType::Int64, true),
+            Field::new("right", DataType::Int64, true),
+        ]))
+    }
+
+    /// The one row of [`Self::counts`].
     pub fn counts_schema() -> SchemaRef {
         Arc::new(Schema::new(vec![
             Field::new("rows", DataType::Int64, false),

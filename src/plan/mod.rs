@@ -11,7 +11,7 @@ pub mod node;
 
 pub use expr::Expr;
 pub use fragment::{Edge, Fragment, FragmentGraph};
-pub use join::{Expiry, HashJoin, JoinKind, JoinSide};
+pub use join::{Expiry, HashJoin, JoinKind, JoinSide, JoinWatermark};
 pub use node::{
     AggCall, AggMethod, AggPhase, Distribution, HashAgg, Materialize, Node, Operator, Properties, SinkOp, SourceRead,
     TableRead, WatermarkStep,

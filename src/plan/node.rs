@@ -206,7 +206,8 @@ impl Node {
                 }
             }
             Operator::HashJoin(j) => {
-                tables.extend([j.left.state, j.right.state].into_iter().chain(j.counts).map(|t| (node.id, t)));
+                let tables_of = [j.left.state, j.right.state].into_iter().chain(j.counts).chain(j.bounds);
+                tables.extend(tables_of.map(|t| (node.id, t)));
             }
             Operator::Materialize(m) => tables.push((node.id, m.table)),
             _ => {}

@@ -13,8 +13,8 @@ use arrow::datatypes::Schema;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use crate::plan::{
-    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, HashAgg, HashJoin, JoinKind, Node, Operator,
-    SourceRead, TableRead,
+    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, HashAgg, HashJoin, JoinKind, JoinSide, Node,
+    Operator, SourceRead, TableRead,
 };
 use crate::sql;
 use crate::types::Conflict;
@@ -153,10 +153,17 @@ fn hash_join(join: &HashJoin, n: &Node) -> String {
     let pairs = join.left.on.iter().zip(&join.right.on);
     let mut on: Vec<String> = pairs.map(|(l, r)| format!("{} {equal} {}", name(0, l), name(1, r))).collect();
     on.extend(join.condition.as_ref().map(text_of));
-    match on.is_empty() {
-        true => format!("{kind}, every pair"),
-        false => format!("{kind} on {}", on.join(" AND ")),
-    }
+    let on = match on.is_empty() {
+        true => ", every pair".into(),
+        false => format!(" on {}", on.join(" AND ")),
+    };
+    let kept = |index: usize, side: &JoinSide| match side.expiry {
+        Some(e) => format!("watermark on {}", name(1 - index, &e.watermark)),
+        None if side.append_only => "nothing".into(),
+        None => "retraction".into(),
+    };
+    let (left, right) = (kept(0, &join.left), kept(1, &join.right));
+    format!("{kind}{on}, state: left rows freed by {left}, right rows freed by {right}")
 }
 
 fn call(call: &AggCall) -> String {

@@ -13,6 +13,7 @@ use datafusion::common::{DFSchema, JoinType, NullEquality};
 use datafusion::logical_expr::{Expr as LogicalExpr, Join, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 
+use super::join_time::TimeRange;
 use super::project::Columns;
 use super::{Lowered, Lowerer, is_event_time, physical, physical_at, plain, schema_of, watermark};
 use crate::common::{Error, Result};
@@ -51,27 +52,34 @@ impl Lowerer<'_> {
         let left_input = self.meet(left_input, one_actor);
         let right_input = self.meet(right_input, one_actor);
 
+        let schema = left.schema().join(right.schema())?;
         let condition = match &join.filter {
             None => None,
             Some(LogicalExpr::Literal(ScalarValue::Boolean(Some(true)), _)) => None,
-            Some(filter) => {
-                let schema = left.schema().join(right.schema())?;
-                Some(condition(filter, &schema, &left_input.lowered, &right_input.lowered)?)
+            Some(filter) => Some(condition(filter, &schema, &left_input.lowered, &right_input.lowered)?),
+        };
+        let range = match kind {
+            JoinKind::NotIn => None,
+            _ => {
+                let on = left_input.on.iter().copied().zip(right_input.on.iter().copied());
+                TimeRange::find(on, join.filter.as_ref(), &schema, &left_input.lowered, &right_input.lowered)
             }
         };
         if kind == JoinKind::NotIn && (left_on.len() != 1 || condition.is_some()) {
             return Err(Error::not_supported("NOT IN with a subquery that refers to the outer query is not supported")
                 .with_hint("write NOT EXISTS (SELECT … WHERE inner = outer), which no null makes fail"));
         }
-        let mut side = |input: &Input| JoinSide {
+        let mut side = |input: &Input, expiry| JoinSide {
             on: input.on.clone(),
             key: input.lowered.properties().stream_key.clone(),
             append_only: input.lowered.properties().append_only,
             state: self.table_id(),
-            expiry: None,
+            expiry,
         };
-        let (left_side, right_side) = (side(&left_input), side(&right_input));
+        let left_side = side(&left_input, range.and_then(|r| r.left_expiry()));
+        let right_side = side(&right_input, range.and_then(|r| r.right_expiry()));
         let counts = (kind == JoinKind::NotIn).then(|| self.table_id());
+        let bounds = range.is_some().then(|| self.table_id());
         let operator = HashJoin {
             kind,
             left: left_side,
@@ -81,10 +89,12 @@ impl Lowerer<'_> {
             output: Vec::new(),
             visible: 0,
             counts,
+            watermarks: Vec::new(),
+            bounds,
         };
         self.note_growth(&operator);
         let inputs = (left_input.lowered, right_input.lowered);
-        Ok(self.hash_join(operator, inputs, one_actor, join.schema.as_arrow().fields()))
+        Ok(self.hash_join(operator, inputs, range, one_actor, join.schema.as_arrow().fields()))
     }
 
     /// The visible columns, the stream key and the join keys.
@@ -124,6 +134,7 @@ impl Lowerer<'_> {
         &mut self,
         mut join: HashJoin,
         (left, right): (Lowered, Lowered),
+        range: Option<TimeRange>,
         one_actor: bool,
         fields: &[FieldRef],
     ) -> Lowered {
@@ -140,6 +151,12 @@ impl Lowerer<'_> {
             Some((side, on)) => Distribution::Hash(on.iter().map(|c| output.position(side, *c)).collect()),
             None => Distribution::Any,
         };
+        if let Some(range) = range {
+            let (left_time, right_time) = range.columns();
+            let at = |side, column| output.find(side, column);
+            join.watermarks.extend(at(0, left_time).and_then(|at| range.left_watermark(at)));
+            join.watermarks.extend(at(1, right_time).and_then(|at| range.right_watermark(at)));
+        }
         let Outputs { columns, fields, visible, .. } = output;
         join.output = columns;
         let properties = Properties {
@@ -148,7 +165,7 @@ impl Lowerer<'_> {
             append_only: matches!(join.kind, JoinKind::Inner | JoinKind::Semi)
                 && join.left.append_only
                 && join.right.append_only,
-            watermark_columns: Vec::new(),
+            watermark_columns: join.watermarks.iter().map(|w| w.output).collect(),
         };
         let inputs = vec![left.node, right.node];
         Lowered { node: self.node(Operator::HashJoin(join), inputs, schema_of(fields), properties), visible }
@@ -223,17 +240,23 @@ impl Outputs {
         self.fields.push(Arc::new(field.as_ref().clone().with_name(name)));
     }
 
-    /// Where column `column` of a side comes out; it is added when it does not yet.
-    fn position(&mut self, side: usize, column: usize) -> usize {
+    /// Where column `column` of a side comes out, if it does.
+    fn find(&self, side: usize, column: usize) -> Option<usize> {
         let wanted = column + side * self.schemas[0].fields().len();
-        let at = self.columns.iter().position(|c| *c == wanted).unwrap_or_else(|| {
-            let field = self.schemas[side].field(column);
-            let nullable = field.is_nullable() || self.padded[side];
-            self.push_field(Arc::new(Field::new(field.name(), field.data_type().clone(), nullable)));
-            self.columns.push(wanted);
-            self.columns.len() - 1
-        });
-        at + usize::from(self.added.is_some_and(|added| at >= added))
+        let at = self.columns.iter().position(|c| *c == wanted)?;
+        Some(at + usize::from(self.added.is_some_and(|added| at >= added)))
+    }
+
+    /// The same; it is added when it does not come out yet.
+    fn position(&mut self, side: usize, column: usize) -> usize {
+        if let Some(at) = self.find(side, column) {
+            return at;
+        }
+        let field = self.schemas[side].field(column);
+        let nullable = field.is_nullable() || self.padded[side];
+        self.push_field(Arc::new(Field::new(field.name(), field.data_type().clone(), nullable)));
+        self.columns.push(column + side * self.schemas[0].fields().len());
+        self.fields.len() - 1
     }
 
     /// What identifies a row: the keys of its rows, and the join key, by which it is placed. The key of a side of which

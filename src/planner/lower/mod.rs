@@ -5,6 +5,7 @@
 
 mod agg;
 mod join;
+mod join_time;
 mod output;
 mod project;
 mod scan;

@@ -18,6 +18,7 @@
 
 mod changes;
 mod condition;
+mod expiry;
 mod groups;
 mod memory;
 mod not_in;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 use self::changes::{Changes, Shape, Sources};
 use self::condition::{Condition, Search};
+use self::expiry::Times;
 use self::groups::{Groups, NONE};
 use self::memory::Memory;
 use self::not_in::NotIn;
@@ -52,6 +54,7 @@ pub struct HashJoin {
     memory: Memory,
     condition: Option<Condition>,
     not_in: Option<NotIn>,
+    times: Times,
     shape: Shape,
     vnodes: Range<usize>,
     /// Barriers met.
@@ -78,6 +81,7 @@ impl HashJoin {
             memory: Memory::new(context),
             condition: join.condition.as_ref().map(|c| Condition::new(c, width)).transpose()?,
             not_in: join.counts.map(|table| NotIn::new(table, context)).transpose()?,
+            times: Times::new(join, context)?,
             shape: Shape::new(join, width, Arc::clone(&node.schema)),
             vnodes: context.vnodes.clone(),
             now: 0,
@@ -236,13 +240,15 @@ fn list(groups: &Groups, rows: &rows::Rows, group: u32, side: usize, ids: &mut V
 
 impl StreamOperator for HashJoin {
     fn on_chunk(&mut self, port: usize, chunk: StreamChunk, out: &mut Output) -> Result<()> {
+        let chunk = self.times.in_time(port, chunk, out)?;
         match chunk.is_empty() {
             true => Ok(()),
             false => self.join(port, &chunk, out),
         }
     }
 
-    fn on_watermark(&mut self, _port: usize, _watermark: Watermark, _out: &mut Output) -> Result<()> {
+    fn on_watermark(&mut self, port: usize, watermark: Watermark, out: &mut Output) -> Result<()> {
+        self.times.hear(port, watermark, out);
         Ok(())
     }
 
@@ -252,6 +258,7 @@ impl StreamOperator for HashJoin {
             side.write_changed()?;
             side.rows.settle()?;
         }
+        self.expire()?;
         if let Some(not_in) = &mut self.not_in {
             not_in.write()?;
         }
@@ -262,6 +269,7 @@ impl StreamOperator for HashJoin {
         for side in &mut self.sides {
             side.seal(epoch);
         }
+        self.times.seal(epoch);
         if let Some(not_in) = &mut self.not_in {
             not_in.seal(epoch);
         }

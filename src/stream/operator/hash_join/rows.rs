@@ -194,6 +194,11 @@ impl Rows {
         (0..self.groups.len() as u32).filter(|id| self.is_live(*id))
     }
 
+    /// Calls `f` with each block and the number of its first row.
+    pub(super) fn each_block(&self, mut f: impl FnMut(u32, &RecordBatch) -> Result<()>) -> Result<()> {
+        self.blocks.iter().try_for_each(|block| f(block.start, &block.rows))
+    }
+
     fn key(&self, id: u32) -> &[u8] {
         let block = &self.blocks[self.block_of(id)];
         block.keys.as_ref().map_or(&[], |keys| keys.value((id - block.start) as usize))

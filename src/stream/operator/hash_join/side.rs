@@ -29,7 +29,7 @@ pub(super) struct Side {
     pub input: SchemaRef,
     pub rows: Rows,
     needs: Needs,
-    state: StateWriter,
+    pub state: StateWriter,
     stored: SchemaRef,
     /// Rows whose number of pairs has changed since it was written.
     changed: Vec<u32>,
@@ -197,9 +197,7 @@ impl Side {
 
     /// Reads everything of `vnodes` into memory.
     pub(super) fn load_all(&mut self, vnodes: &Range<usize>, groups: &mut Groups) -> Result<()> {
-        let end = u8::try_from(vnodes.end).map_or(Bound::Unbounded, |end| Bound::Excluded(vec![end]));
-        let range = KeyRange { start: Bound::Included(vec![vnodes.start as u8]), end };
-        for (keys, rows) in self.state.scan(&range, None)? {
+        for (keys, rows) in self.state.scan(&of_vnodes(vnodes), None)? {
             let (batch, matches) = self.split(&rows)?;
             let join_keys = self.join_keys(&batch)?;
             let start = self.rows.push(batch, &keys)?;
@@ -272,6 +270,12 @@ const WRITE_ROWS: usize = 8192;
 fn append_prefix(join_key: &[u8], to: &mut Vec<u8>) {
     to.push(vnode(join_key));
     to.extend_from_slice(join_key);
+}
+
+/// All stored keys of these virtual nodes.
+pub(super) fn of_vnodes(vnodes: &Range<usize>) -> KeyRange {
+    let end = u8::try_from(vnodes.end).map_or(Bound::Unbounded, |end| Bound::Excluded(vec![end]));
+    KeyRange { start: Bound::Included(vec![vnodes.start as u8]), end }
 }
 
 /// Whether the rule of the join keeps rows with null keys.

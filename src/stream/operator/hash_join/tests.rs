@@ -48,6 +48,8 @@ fn join(kind: JoinKind, equal: bool, condition: Option<&str>) -> HashJoin {
         visible: output.len(),
         output,
         counts: (kind == JoinKind::NotIn).then_some(TableId(3)),
+        watermarks: Vec::new(),
+        bounds: None,
     }
 }
 
