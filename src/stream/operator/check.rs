@@ -16,10 +16,10 @@ use arrow::datatypes::SchemaRef;
 use super::{BuildContext, Emitted, Output, StreamOperator, build};
 use crate::common::config::StateBackend;
 use crate::plan::{Distribution, Expr, Node, Operator, Properties};
-use crate::state::{StateConfig, StateStore};
+use crate::state::{KeyRange, StateConfig, StateStore};
 use crate::stream::message::{Barrier, Watermark};
 use crate::types::time::END_OF_TIME;
-use crate::types::{Epoch, OperatorId, StreamChunk, pretty};
+use crate::types::{Epoch, OperatorId, StreamChunk, TableId, pretty};
 
 /// An operator with its state, driven as the actor loop drives it.
 pub(super) struct Bench {
@@ -66,6 +66,12 @@ impl Bench {
         let barrier = Barrier::new(self.epoch);
         self.operator.on_barrier(&barrier, out).unwrap();
         self.operator.seal(self.epoch).unwrap();
+    }
+
+    /// How many rows one of its tables has.
+    pub(super) fn rows(&self, table: TableId, schema: &SchemaRef) -> usize {
+        let table = self.store.table(table, Arc::clone(schema)).unwrap();
+        table.scan(self.epoch, &KeyRange::all(), None).unwrap().iter().map(|(_, rows)| rows.num_rows()).sum()
     }
 
     pub(super) fn restart(&mut self) {

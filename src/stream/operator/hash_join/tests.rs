@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::plan::{HashJoin, JoinKind, JoinSide, Node, Operator};
+use crate::plan::{Expiry, HashJoin, JoinKind, JoinSide, JoinWatermark, Node, Operator};
 use crate::stream::operator::check::{Bench, check, expr, node, parse};
 use crate::stream::operator::{Emitted, Output};
 use crate::types::{TableId, pretty};
@@ -322,5 +322,91 @@ fn every_kind_follows_its_inputs() {
                 follow(join, less, seed as u64 * 100 + round);
             }
         }
+    }
+}
+
+/// `l.t >= r.t - lower AND l.t <= r.t + upper`, in seconds, beside `l.k = r.k`.
+fn interval_join(kind: JoinKind, lower: i64, upper: i64) -> Node {
+    let input = pretty::schema("id:bigint k:varchar t:timestamp").unwrap();
+    let pair = pretty::schema("lid:bigint lk:varchar lt:timestamp rid:bigint rk:varchar rt:timestamp").unwrap();
+    let condition =
+        format!("lt >= rt - INTERVAL '{lower}' SECOND AND lt <= rt + INTERVAL '{upper}' SECOND");
+    let mut join = join(kind, true, None);
+    let micros = 1_000_000;
+    join.condition = Some(expr(&condition, &pair));
+    join.left.expiry = Some(Expiry { column: 2, watermark: 2, offset_micros: -lower * micros });
+    join.right.expiry = Some(Expiry { column: 2, watermark: 2, offset_micros: -upper * micros });
+    join.bounds = Some(TableId(4));
+    join.watermarks = vec![
+        JoinWatermark { output: 2, left: (2, 0), right: (2, -lower * micros) },
+        JoinWatermark { output: 5, left: (2, -upper * micros), right: (2, 0) },
+    ];
+    node(Operator::HashJoin(join), &[input.clone(), input], pair)
+}
+
+#[test]
+fn time_frees_rows_and_late_ones_are_told() {
+    check(
+        interval_join(JoinKind::Left, 5, 1),
+        "+ 1 a 1970-01-01T00:00:10
+         + 2 a 1970-01-01T00:00:20
+         port 1
+         + 7 a 1970-01-01T00:00:14
+         watermark 2 20
+         port 0
+         watermark 2 18
+         barrier
+         restart
+         port 1
+         + 8 a 1970-01-01T00:00:15
+         + 9 a 1970-01-01T00:00:24
+         port 0
+         + 3 a 1970-01-01T00:00:17
+         barrier
+         watermark 2 end
+         port 1
+         watermark 2 end
+         barrier",
+        "+ 1 a 1970-01-01T00:00:10 . . .
+         + 2 a 1970-01-01T00:00:20 . . .
+         - 1 a 1970-01-01T00:00:10 . . .
+         + 1 a 1970-01-01T00:00:10 7 a 1970-01-01T00:00:14
+         watermark 2 15
+         watermark 5 17
+         barrier
+         late + 8 a 1970-01-01T00:00:15
+         - 2 a 1970-01-01T00:00:20 . . .
+         + 2 a 1970-01-01T00:00:20 9 a 1970-01-01T00:00:24
+         late + 3 a 1970-01-01T00:00:17
+         barrier
+         watermark 2 end
+         watermark 5 end
+         barrier",
+    );
+}
+
+#[test]
+fn what_time_frees_is_gone_from_memory_and_state() {
+    for cache_bytes in [1 << 10, 16 << 20] {
+        let mut bench = Bench::with_memory(interval_join(JoinKind::Inner, 5, 5), cache_bytes);
+        for second in 0..200 {
+            let rows: Vec<String> = (0..50)
+                .map(|i| format!("+ {} k{i} 1970-01-01T00:{:02}:{:02}", second * 50 + i, second / 60, second % 60))
+                .collect();
+            let rows = rows.join("\n");
+            let out =
+                bench.run(&format!("port 0\n{rows}\nport 1\n{rows}\nwatermark 2 {second}\nport 0\nwatermark 2 {second}\nbarrier"));
+            // Each row meets those of its key up to 5 seconds before.
+            let pairs = out.iter().filter(|line| line.starts_with('+')).count();
+            assert_eq!(pairs, 50 * (1 + 2 * 5.min(second)), "in second {second}");
+            if second % 37 == 36 {
+                bench.restart();
+            }
+        }
+        let schema = pretty::schema("id:bigint k:varchar t:timestamp").unwrap();
+        let rows = |bench: &Bench, table| bench.rows(TableId(table), &schema);
+        assert_eq!((rows(&bench, 1), rows(&bench, 2)), (300, 300));
+        bench.run("watermark 2 end\nport 1\nwatermark 2 end\nbarrier");
+        assert_eq!((rows(&bench, 1), rows(&bench, 2)), (0, 0));
     }
 }
