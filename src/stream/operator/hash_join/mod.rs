@@ -50,6 +50,8 @@ pub struct HashJoin {
     /// Whether it matters to a side's rows if they have a pair.
     follows: [bool; 2],
     keeps_nulls: bool,
+    /// It matters only if a key has any right row, and none ever goes: the first is enough.
+    one_right_row: bool,
     groups: Groups,
     memory: Memory,
     condition: Option<Condition>,
@@ -77,6 +79,9 @@ impl HashJoin {
             sides,
             follows: [join.kind.follows_matches(true), join.kind.follows_matches(false)],
             keeps_nulls: keeps_nulls(join),
+            one_right_row: matches!(join.kind, JoinKind::Semi | JoinKind::Anti | JoinKind::Mark)
+                && join.right.append_only
+                && join.condition.is_none(),
             groups: Groups::default(),
             memory: Memory::new(context),
             condition: join.condition.as_ref().map(|c| Condition::new(c, width)).transpose()?,
@@ -99,13 +104,13 @@ impl HashJoin {
         let groups = self.groups.resolve(&join_keys, is_null, self.now, &mut fresh);
         self.load(fresh)?;
         let keys = self.sides[own].stored_keys(&join_keys, &batch)?;
-        let arrival = self.sides[own].arrive(chunk, batch, groups, keys)?;
-        let matches = self.walk(own, chunk, &arrival, out)?;
+        let mut arrival = self.sides[own].arrive(chunk, batch, groups, keys)?;
+        let matches = self.walk(own, chunk, &mut arrival, out)?;
         self.sides[own].write(arrival, chunk, matches)
     }
 
     /// Joins the rows of a chunk one by one. Returns how many pairs each has, where that is kept.
-    fn walk(&mut self, own: usize, chunk: &StreamChunk, arrival: &Arrival, out: &mut Output) -> Result<Vec<i64>> {
+    fn walk(&mut self, own: usize, chunk: &StreamChunk, arrival: &mut Arrival, out: &mut Output) -> Result<Vec<i64>> {
         let pairs = match &self.condition {
             Some(condition) => {
                 let others = &self.sides[1 - own].rows;
@@ -122,23 +127,26 @@ impl HashJoin {
         let mut changes = Changes::default();
         let mut found = Vec::new();
         for row in 0..chunk.num_rows() {
-            let hits: &[u32] = match &pairs {
-                Some(pairs) => pairs.of(row),
+            let group = arrival.groups[row];
+            let sign = chunk.weight(row).signum();
+            let (hits, count): (&[u32], usize) = match &pairs {
+                Some(pairs) => (pairs.of(row), pairs.of(row).len()),
                 None => {
                     found.clear();
-                    list(&self.groups, &self.sides[1 - own].rows, arrival.groups[row], 1 - own, &mut found);
-                    &found
+                    if self.needs_hits(own, group, sign) {
+                        list(&self.groups, &self.sides[1 - own].rows, group, 1 - own, &mut found);
+                    }
+                    (&found, self.len(group, 1 - own))
                 }
             };
             if counts {
-                matches.push(hits.len() as i64);
+                matches.push(count as i64);
             }
-            let sign = chunk.weight(row).signum();
             match self.kind {
-                JoinKind::NotIn => self.not_in(own, arrival.groups[row], row as u32, sign, &mut changes)?,
-                _ => self.change(own, arrival.groups[row], row as u32, sign, hits, &mut changes),
+                JoinKind::NotIn => self.not_in(own, group, row as u32, sign, &mut changes)?,
+                _ => self.change(own, group, (row as u32, sign), (hits, count > 0), &mut changes),
             }
-            self.apply(own, row, sign, arrival, hits.len())?;
+            self.apply(own, row, sign, arrival, count)?;
             if changes.is_full() {
                 let sources = Sources { own, chunk: &arrival.batch, other: &self.sides[1 - own].rows };
                 changes.send(&sources, &self.shape, out)?;
@@ -149,15 +157,31 @@ impl HashJoin {
         Ok(matches)
     }
 
-    /// What row `row` of the chunk changes, which has `hits` as pairs.
-    fn change(&mut self, own: usize, group: u32, row: u32, sign: i64, hits: &[u32], changes: &mut Changes) {
+    /// How many rows a group has on a side.
+    fn len(&self, group: u32, side: usize) -> usize {
+        if group == NONE { 0 } else { self.groups.list(group, side).len as usize }
+    }
+
+    /// Whether it matters which rows of the other side have the row's key, and not only if any have: for the pairs, or
+    /// because this is the first row of its key, or the last to go.
+    fn needs_hits(&self, own: usize, group: u32, sign: i64) -> bool {
+        let turns = self.len(group, own) == usize::from(sign < 0);
+        self.kind.emits_pairs() || self.follows[1 - own] && turns && self.kind != JoinKind::NotIn
+    }
+
+    /// What row `row` of the chunk changes, which has `hits` as pairs, where they matter.
+    fn change(
+        &mut self,
+        own: usize,
+        group: u32,
+        (row, sign): (u32, i64),
+        (hits, paired): (&[u32], bool),
+        changes: &mut Changes,
+    ) {
         let emits_pairs = self.kind.emits_pairs();
         if self.follows[1 - own] {
             // Without a condition all rows of the key gain their first pair together, and lose their last.
-            let before = match group {
-                NONE => 0,
-                group => i64::from(self.groups.list(group, own).len),
-            };
+            let before = self.len(group, own) as i64;
             for id in hits {
                 let before = match self.condition {
                     Some(_) => self.sides[1 - own].count(*id, sign),
@@ -181,7 +205,6 @@ impl HashJoin {
             }
         }
         if self.follows[own] {
-            let paired = !hits.is_empty();
             match self.kind {
                 JoinKind::Mark => changes.push_marked(row, NONE, sign, paired),
                 JoinKind::Semi if paired => changes.push(row, NONE, sign),
@@ -205,9 +228,14 @@ impl HashJoin {
     }
 
     /// Puts row `row` of the chunk into its side, or takes it out.
-    fn apply(&mut self, own: usize, row: usize, sign: i64, arrival: &Arrival, matches: usize) -> Result<()> {
+    fn apply(&mut self, own: usize, row: usize, sign: i64, arrival: &mut Arrival, matches: usize) -> Result<()> {
         let group = arrival.groups[row];
         if group == NONE {
+            return Ok(());
+        }
+        if self.one_right_row && own == 1 && self.len(group, own) > 0 {
+            // Neither kept nor written.
+            arrival.groups[row] = NONE;
             return Ok(());
         }
         let rows = &mut self.sides[own].rows;

@@ -410,3 +410,28 @@ fn what_time_frees_is_gone_from_memory_and_state() {
         assert_eq!((rows(&bench, 1), rows(&bench, 2)), (0, 0));
     }
 }
+
+#[test]
+fn of_right_rows_that_stay_one_a_key_is_kept() {
+    let mut join = join(JoinKind::Semi, true, None);
+    join.right.append_only = true;
+    let mut bench = Bench::new(plan(join));
+    let out = bench.run(
+        "+ 1 a 1
+         port 1
+         + 7 a 1
+         + 8 a 1
+         + 9 b 1
+         + 10 . 1
+         barrier
+         restart
+         + 11 a 1
+         port 0
+         + 2 b 1
+         - 1 a 1
+         + 3 a 1
+         barrier",
+    );
+    assert_eq!(out, ["+ 1 a 1", "barrier", "+ 2 b 1", "- 1 a 1", "+ 3 a 1", "barrier"]);
+    assert_eq!(bench.rows(TableId(2), &input()), 2);
+}
