@@ -5,6 +5,7 @@ use hashbrown::HashSet;
 
 use super::HashJoin;
 use super::groups::Groups;
+use super::side::of_vnodes;
 use crate::common::Result;
 use crate::state::{HotBytes, HotShare};
 use crate::stream::operator::BuildContext;
@@ -24,7 +25,7 @@ pub(super) struct Memory {
 enum Known {
     /// All are in memory.
     All,
-    /// The others have these hashes.
+    /// The others have these hashes; some of those may be back, or gone.
     Absent(HashSet<u64>),
     Nothing,
 }
@@ -32,7 +33,7 @@ enum Known {
 impl Memory {
     pub(super) fn new(context: &BuildContext<'_>) -> Self {
         let hot = context.store.hot_bytes();
-        Self { known: Known::Nothing, share: hot.share(), limit: HotBytes::limit(hot) / context.actors.max(1) }
+        Self { known: Known::Nothing, share: hot.share(), limit: HotBytes::limit(hot) }
     }
 
     pub(super) fn has_all(&self) -> bool {
@@ -40,10 +41,10 @@ impl Memory {
     }
 
     /// The groups among `fresh` that may have rows in the tables.
-    fn absent(&mut self, fresh: Vec<u32>, groups: &Groups) -> Vec<u32> {
-        match &mut self.known {
+    fn absent(&self, fresh: Vec<u32>, groups: &Groups) -> Vec<u32> {
+        match &self.known {
             Known::All => Vec::new(),
-            Known::Absent(hashes) => fresh.into_iter().filter(|id| hashes.remove(&groups.hash(*id))).collect(),
+            Known::Absent(hashes) => fresh.into_iter().filter(|id| hashes.contains(&groups.hash(*id))).collect(),
             Known::Nothing => fresh,
         }
     }
@@ -69,10 +70,10 @@ impl Memory {
 }
 
 impl HashJoin {
-    /// At the start: reads all rows if they fit. NOT IN may have to look at all at any time.
+    /// At the start: reads all rows if those of all actors fit.
     pub(super) fn restore(&mut self) -> Result<()> {
         let bytes: usize = self.sides.iter().map(|s| s.table_bytes()).sum();
-        if self.not_in.is_none() && bytes > self.memory.limit {
+        if bytes > self.memory.limit {
             return Ok(());
         }
         for side in &mut self.sides {
@@ -91,11 +92,28 @@ impl HashJoin {
         Ok(())
     }
 
+    /// Brings in all groups that have left rows.
+    pub(super) fn load_left(&mut self) -> Result<()> {
+        if self.memory.has_all() {
+            return Ok(());
+        }
+        let left = &self.sides[0];
+        let mut fresh = Vec::new();
+        for (_, rows) in left.state.scan(&of_vnodes(&self.vnodes), None)? {
+            let keys = left.join_keys(&rows)?;
+            self.groups.resolve(&keys, |_| false, self.now, &mut fresh);
+        }
+        for side in &mut self.sides {
+            side.load(&fresh, &mut self.groups)?;
+        }
+        Ok(())
+    }
+
     /// At a barrier, when all changes are written: lets go of what is gone, and of the keys used longest ago when memory
     /// is short.
     pub(super) fn trim(&mut self) -> Result<()> {
         let bytes = self.row_bytes() + self.memory.bytes();
-        let wanted = self.memory.share.hold(bytes).filter(|_| self.not_in.is_none());
+        let wanted = self.memory.share.hold(bytes);
         let (live, gone) = self.sides.iter().map(|s| s.rows.counts()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
         let empty = self.groups.len().saturating_sub(live);
         if let Some(wanted) = wanted {

@@ -95,8 +95,8 @@ impl HashJoin {
         let after = not_in.rule();
         let equal = self.groups.list(group, RIGHT).len;
         let equal_after = if sign > 0 { equal + 1 } else { equal.saturating_sub(1) };
-        if before != after && !self.memory.has_all() {
-            return Err(Error::internal("NOT IN needs all rows at hand"));
+        if before != after {
+            self.load_left()?;
         }
         let ids: Vec<u32> = match before == after {
             true => {
