@@ -329,8 +329,7 @@ fn every_kind_follows_its_inputs() {
 fn interval_join(kind: JoinKind, lower: i64, upper: i64) -> Node {
     let input = pretty::schema("id:bigint k:varchar t:timestamp").unwrap();
     let pair = pretty::schema("lid:bigint lk:varchar lt:timestamp rid:bigint rk:varchar rt:timestamp").unwrap();
-    let condition =
-        format!("lt >= rt - INTERVAL '{lower}' SECOND AND lt <= rt + INTERVAL '{upper}' SECOND");
+    let condition = format!("lt >= rt - INTERVAL '{lower}' SECOND AND lt <= rt + INTERVAL '{upper}' SECOND");
     let mut join = join(kind, true, None);
     let micros = 1_000_000;
     join.condition = Some(expr(&condition, &pair));
@@ -394,8 +393,9 @@ fn what_time_frees_is_gone_from_memory_and_state() {
                 .map(|i| format!("+ {} k{i} 1970-01-01T00:{:02}:{:02}", second * 50 + i, second / 60, second % 60))
                 .collect();
             let rows = rows.join("\n");
-            let out =
-                bench.run(&format!("port 0\n{rows}\nport 1\n{rows}\nwatermark 2 {second}\nport 0\nwatermark 2 {second}\nbarrier"));
+            let out = bench.run(&format!(
+                "port 0\n{rows}\nport 1\n{rows}\nwatermark 2 {second}\nport 0\nwatermark 2 {second}\nbarrier"
+            ));
             // Each row meets those of its key up to 5 seconds before.
             let pairs = out.iter().filter(|line| line.starts_with('+')).count();
             assert_eq!(pairs, 50 * (1 + 2 * 5.min(second)), "in second {second}");
