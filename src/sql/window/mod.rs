@@ -159,7 +159,7 @@ impl Visitor for Leftovers {
         };
         match (Kind::of(&name), group::bound(&name)) {
             (Some(kind), _) => wrong(format!("{kind} stands in FROM or in GROUP BY only"), kind),
-            (_, Some((kind, _))) => wrong(
+            (_, Some((kind, _))) if kind != Kind::Tumble => wrong(
                 format!("{} needs GROUP BY {kind} with the same arguments in the same SELECT", name.to_uppercase()),
                 kind,
             ),
