@@ -149,7 +149,11 @@ impl Lowerer<'_> {
         let made = input.schema.fields().len();
         let bound = |name: &str| Arc::new(Field::new(name, input.schema.field(time).data_type().clone(), true));
         let schema = schema_of(input.schema.fields().iter().cloned().chain(["window_start", "window_end"].map(bound)));
+        // Changes of one row come by way of its partition's actor: where a row changes partition, in no order.
+        let mut stream_key = partition.clone();
+        stream_key.extend(input.properties.stream_key.iter().filter(|c| !partition.contains(c)));
         let properties = Properties {
+            stream_key,
             append_only: self.emit_on_window_close && input.properties.append_only,
             watermark_columns: if has_watermark { vec![made + 1] } else { Vec::new() },
             ..input.properties.clone()

@@ -8,6 +8,7 @@
 //! ```
 //! A row alone makes the session `[time, time + gap)`; sessions of one partition that overlap are one. A change touches
 //! one session, or the two that it joins or parts: their rows are read, sessions found anew, and what differs is sent.
+//! Rows without a time are in no session and pass.
 //!
 //! **EMIT ON WINDOW CLOSE.** Rows are sent when the watermark has passed their session's end, and freed. A row below the
 //! watermark is late, whatever session it would be in: so no session that has closed can ever grow. As everywhere a
@@ -22,12 +23,12 @@ mod tables;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch};
-use arrow::compute::{concat_batches, is_null, not};
+use arrow::array::{BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::{concat_batches, not};
 use arrow::datatypes::SchemaRef;
 
 use self::settle::{Emitter, Partition};
-use self::tables::Tables;
+use self::tables::{Changes, Tables};
 use super::{BuildContext, LateRows, Output, StreamOperator, event_time};
 use crate::common::Result;
 use crate::plan;
@@ -91,20 +92,6 @@ impl SessionWindow {
         chunk.filter(&not(&late)?)
     }
 
-    /// Sends rows without a time on, in no session; gives the others back.
-    fn timed(&self, chunk: StreamChunk, out: &mut Output) -> Result<StreamChunk> {
-        let times = chunk.column(self.time);
-        if times.null_count() == 0 {
-            return Ok(chunk);
-        }
-        let untimed = is_null(times)?;
-        let of_no_session = chunk.filter(&untimed)?;
-        let nulls = vec![None; of_no_session.num_rows()];
-        let batch = with_bounds(&self.output, of_no_session.batch(), nulls.clone(), nulls)?;
-        out.chunk(of_no_session.with_batch(batch));
-        chunk.filter(&not(&untimed)?)
-    }
-
     /// Brings the sessions up to date with the changes so far.
     fn settle(&mut self, out: &mut Output) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
@@ -113,8 +100,10 @@ impl SessionWindow {
         let batch = concat_batches(&first.schema(), pending.iter().map(StreamChunk::batch))?;
         let weights: Vec<i64> = pending.iter().flat_map(|c| (0..c.num_rows()).map(|row| c.weight(row))).collect();
         let times = event_time::micros(batch.column(self.time))?;
-        let changes = self.tables.changes(&batch, &weights, times.values())?;
+        let Changes { timed: changes, untimed } = self.tables.changes(&batch, &weights, &times)?;
         let mut emitter = Emitter::new(batch.clone());
+        // Of a row that gets a time or loses it the old comes first.
+        untimed.iter().filter_map(|c| c.gone).for_each(|row| emitter.untimed(row, -1));
         for changes in changes.chunk_by(|a, b| a.partition() == b.partition()) {
             let partition = Partition { tables: &mut self.tables, changes, gap: self.gap, time: self.time };
             match self.on_close {
@@ -125,6 +114,7 @@ impl SessionWindow {
                 self.emit(&mut emitter, out)?;
             }
         }
+        untimed.iter().filter_map(|c| c.come).for_each(|row| emitter.untimed(row, 1));
         self.emit(&mut emitter, out)?;
         self.tables.write_rows(&changes, &batch)
     }
@@ -144,7 +134,7 @@ impl SessionWindow {
             self.closing.push_back((barrier.epoch, watermark));
         }
         let mut send = None;
-        while let Some((_, watermark)) = self.closing.pop_front_if(|(epoch, _)| *epoch <= barrier.epoch) {
+        while let Some((_, watermark)) = self.closing.pop_front_if(|(epoch, _)| *epoch <= barrier.committed) {
             send = Some(watermark);
         }
         if let Some(watermark) = send {
@@ -187,7 +177,6 @@ fn with_bounds(
 impl StreamOperator for SessionWindow {
     fn on_chunk(&mut self, _port: usize, chunk: StreamChunk, out: &mut Output) -> Result<()> {
         let chunk = self.in_time(chunk, out)?;
-        let chunk = self.timed(chunk, out)?;
         if !chunk.is_empty() {
             self.pending_rows += chunk.num_rows();
             self.pending.push(chunk);

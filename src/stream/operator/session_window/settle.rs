@@ -51,19 +51,17 @@ impl Partition<'_> {
         let times = entries.iter().filter(|e| e.after.is_some()).map(|e| e.time);
         let new = merged(times.map(|time| self.alone(time)));
         let mut sessions = new.iter().copied().peekable();
+        let mut come: Vec<(Place, Session)> = Vec::new();
         for entry in &entries {
             while sessions.next_if(|s| s.end <= entry.time).is_some() {}
             let after = entry.after.zip(sessions.peek().copied());
-            if entry.before == after {
-                continue;
-            }
-            if let Some((place, session)) = entry.before {
-                emitter.push(place, session, -1);
-            }
-            if let Some((place, session)) = after {
-                emitter.push(place, session, 1);
+            if entry.before != after {
+                entry.before.into_iter().for_each(|(place, session)| emitter.push(place, Some(session), -1));
+                come.extend(after);
             }
         }
+        // A row that has moved to an earlier time is one row all the same: the old comes first.
+        come.into_iter().for_each(|(place, session)| emitter.push(place, Some(session), 1));
         self.replace(&old, &new)
     }
 
@@ -193,10 +191,15 @@ impl Emitter {
         self.sources.len() - 1
     }
 
-    fn push(&mut self, place: Place, session: Session, weight: i64) {
+    /// A row of the epoch that is in no session.
+    pub fn untimed(&mut self, row: usize, weight: i64) {
+        self.push((EPOCH, row), None, weight);
+    }
+
+    fn push(&mut self, place: Place, session: Option<Session>, weight: i64) {
         self.places.push(place);
-        self.bounds.starts.push(Some(session.start));
-        self.bounds.ends.push(Some(session.end));
+        self.bounds.starts.push(session.map(|s| s.start));
+        self.bounds.ends.push(session.map(|s| s.end));
         self.weights.push(weight);
     }
 

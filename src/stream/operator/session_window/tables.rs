@@ -47,6 +47,21 @@ pub(super) struct Change {
     pub row: Option<usize>,
 }
 
+/// What happens to the rows of an epoch.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// By key: partition, then time.
+    pub timed: Vec<Change>,
+    pub untimed: Vec<Net>,
+}
+
+/// The rows of the epoch's batch that were first taken out and last put in under one key.
+pub(super) struct Net {
+    pub gone: Option<usize>,
+    pub come: Option<usize>,
+    partition: usize,
+}
+
 impl Change {
     pub fn partition(&self) -> &[u8] {
         self.key.get(..self.partition).unwrap_or_default()
@@ -88,36 +103,46 @@ impl Tables {
         })
     }
 
-    /// The net change of each row that the batch touches, by key: partition, then time.
-    pub fn changes(&self, batch: &RecordBatch, weights: &[i64], times: &[i64]) -> Result<Vec<Change>> {
+    /// The net change of each row that the batch touches.
+    pub fn changes(&self, batch: &RecordBatch, weights: &[i64], times: &Int64Array) -> Result<Changes> {
         let pick = |columns: &[usize]| -> Result<Keys> {
             let columns: Vec<ArrayRef> = columns.iter().map(|c| Arc::clone(batch.column(*c))).collect();
             key::encode(&columns, batch.num_rows())
         };
         let (partitions, keys) = (pick(&self.partition)?, pick(&self.key)?);
-        let instants: ArrayRef = Arc::new(Int64Array::from(times.to_vec()));
+        let instants: ArrayRef = Arc::new(times.clone());
         let instants = key::encode(&[instants], times.len())?;
-        // By row key: whether it was taken out first, and the row that is there in the end.
-        let mut net: BTreeMap<Vec<u8>, (bool, Change)> = BTreeMap::new();
+        let mut net: BTreeMap<Vec<u8>, Net> = BTreeMap::new();
         let mut key = Vec::with_capacity(64);
-        for (row, (weight, time)) in weights.iter().zip(times).enumerate() {
+        for (row, weight) in weights.iter().enumerate() {
             let partition = partitions.value(row);
             key.clear();
             key.push(vnode(partition));
             key.extend_from_slice(partition);
             key.extend_from_slice(instants.value(row));
             key.extend_from_slice(keys.value(row));
-            let row = (*weight > 0).then_some(row);
+            let come = (*weight > 0).then_some(row);
             match net.get_mut(key.as_slice()) {
-                Some((_, change)) => change.row = row,
+                Some(net) => net.come = come,
                 None => {
-                    let change = Change { key: key.clone(), partition: 1 + partition.len(), time: *time, row };
-                    net.insert(key.clone(), (row.is_none(), change));
+                    let gone = come.is_none().then_some(row);
+                    net.insert(key.clone(), Net { gone, come, partition: 1 + partition.len() });
                 }
             }
         }
-        // What came and went within the epoch is nothing.
-        Ok(net.into_values().filter(|(existed, c)| *existed || c.row.is_some()).map(|(_, c)| c).collect())
+        let mut changes = Changes::default();
+        for (key, net) in net {
+            let row = net.gone.or(net.come).unwrap_or_default();
+            match times.is_valid(row) {
+                // What came and went within the epoch is nothing.
+                true if net.gone.is_none() && net.come.is_none() => {}
+                true => {
+                    changes.timed.push(Change { key, partition: net.partition, time: times.value(row), row: net.come })
+                }
+                false => changes.untimed.push(net),
+            }
+        }
+        Ok(changes)
     }
 
     /// At most `limit` sessions of the partition that end after `time`, by time.
