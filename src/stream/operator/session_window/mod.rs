@@ -19,6 +19,8 @@
 
 mod settle;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
