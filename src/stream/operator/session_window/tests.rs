@@ -89,8 +89,8 @@ fn sessions_grow_join_and_part() {
              + 6 a @15 @0 @25
              barrier
              - 4 a . . .
-             - 3 b @5 @5 @15
              + 4 a @25 @25 @35
+             - 3 b @5 @5 @15
              + 3 b . . .
              barrier"),
     );
