@@ -11,6 +11,6 @@ pub mod node;
 pub use expr::Expr;
 pub use fragment::{Edge, Fragment, FragmentGraph};
 pub use node::{
-    AggCall, AggMethod, AggPhase, Distribution, HashAgg, Materialize, Node, Operator, Properties, SinkOp, SourceRead,
-    TableRead, WatermarkStep,
+    AggCall, AggMethod, AggPhase, Distribution, GroupingSet, HashAgg, Materialize, Node, Operator, Properties,
+    SessionWindow, SinkOp, SourceRead, TableRead, WatermarkStep,
 };

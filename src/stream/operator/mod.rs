@@ -6,11 +6,14 @@
 pub mod build;
 mod event_time;
 mod filter;
+mod grouping_sets;
 mod hash_agg;
 mod letter;
 mod materialize;
 mod project;
+mod session_window;
 pub mod sink;
+mod time_windows;
 mod union;
 mod watermark;
 #[cfg(test)]
