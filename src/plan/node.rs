@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::Expr;
+use super::{Expr, OverWindow, TopN};
 pub use crate::expr::aggregate::AggMethod;
 use crate::types::{Conflict, JobId, OperatorId, TableId};
 
@@ -66,6 +66,8 @@ pub enum Operator {
         state: TableId,
     },
     HashAgg(HashAgg),
+    TopN(TopN),
+    OverWindow(OverWindow),
     Union,
     /// In a plan: rows move between actors. In a fragment: a leaf that receives from another fragment.
     Exchange {
@@ -204,6 +206,8 @@ impl Node {
                     tables.extend(a.aggs.iter().filter_map(|c| c.values).map(|t| (node.id, t)));
                 }
             }
+            Operator::TopN(t) => tables.push((node.id, t.state)),
+            Operator::OverWindow(o) => tables.push((node.id, o.state)),
             Operator::Materialize(m) => tables.push((node.id, m.table)),
             _ => {}
         });
@@ -221,6 +225,8 @@ impl Operator {
             Self::Project { .. } => "Project",
             Self::Watermark { .. } => "Watermark",
             Self::HashAgg(_) => "HashAgg",
+            Self::TopN(_) => "TopN",
+            Self::OverWindow(_) => "OverWindow",
             Self::Union => "Union",
             Self::Exchange { .. } => "Exchange",
             Self::Materialize(_) => "Materialize",

@@ -5,8 +5,10 @@
 
 mod agg;
 mod output;
+mod over;
 mod project;
 mod scan;
+mod top_n;
 mod union;
 mod watermark;
 
@@ -81,11 +83,21 @@ impl<'a> Lowerer<'a> {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
             LogicalPlan::Filter(filter) => {
+                if let Some(top) = self.top_n_filter(filter, None)? {
+                    return Ok(top);
+                }
                 let input = self.lower(&filter.input)?;
                 self.filter(input, &filter.predicate, filter.input.schema())
             }
             LogicalPlan::Projection(projection) => {
-                let input = self.lower(&projection.input)?;
+                let top = match projection.input.as_ref() {
+                    LogicalPlan::Filter(filter) => self.top_n_filter(filter, Some(projection))?,
+                    _ => None,
+                };
+                let input = match top {
+                    Some(top) => top,
+                    None => self.lower(&projection.input)?,
+                };
                 self.projection(input, &projection.expr, projection.input.schema(), projection.schema.as_arrow())
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
@@ -94,6 +106,8 @@ impl<'a> Lowerer<'a> {
                 self.distinct(input)
             }
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Window(window) => self.window(window),
             // Without LIMIT the order of rows inside a query means nothing.
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.lower(&sort.input),
             other => Err(unsupported(other)),
@@ -163,18 +177,6 @@ fn unsupported(plan: &LogicalPlan) -> Error {
         LogicalPlan::Join(_) => (
             "joins are not supported in streaming jobs yet",
             "make a view of each side and join them in the SELECT that reads them",
-        ),
-        LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => (
-            "LIMIT and OFFSET are not supported in streaming jobs yet",
-            "put LIMIT into the SELECT that reads the view",
-        ),
-        LogicalPlan::Distinct(_) => (
-            "DISTINCT ON is not supported in streaming jobs yet",
-            "write SELECT DISTINCT, or GROUP BY with first_value",
-        ),
-        LogicalPlan::Window(_) => (
-            "window functions (OVER) are not supported in streaming jobs yet",
-            "aggregate with GROUP BY, or use OVER in the SELECT that reads the view",
         ),
         LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => (
             "a streaming job must read a source, a table or a view",

@@ -47,6 +47,18 @@ impl Columns {
         self.len() - 1
     }
 
+    /// Column `index` of the input as it is, under its own name.
+    pub fn push_same(&mut self, input: &Lowered, index: usize) {
+        let watermark = input.properties().watermark_columns.contains(&index).then_some(index);
+        let field = Arc::clone(&input.schema().fields()[index]);
+        self.push(Expr::column(index, Arc::clone(input.schema())), field, watermark);
+    }
+
+    /// Whether a column has this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|f| f.name() == name)
+    }
+
     /// Where the input's column `index` comes out unchanged.
     pub fn position(&self, index: usize) -> Option<usize> {
         self.exprs.iter().position(|e| e.as_column() == Some(index))

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::filter::Filter;
 use super::hash_agg::HashAgg;
 use super::materialize::Materialize;
+use super::over_window::OverWindow;
 use super::project::Project;
+use super::top_n;
 use super::union::Union;
 use super::watermark::Watermark;
 use super::{BuildContext, StreamOperator};
@@ -31,6 +33,8 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
             Box::new(Watermark::new(name, *column, *delay_micros, *state, context)?)
         }
         Operator::HashAgg(agg) => Box::new(HashAgg::new(name, agg, node, context)?),
+        Operator::TopN(plan) => top_n::new(name, plan, node, context)?,
+        Operator::OverWindow(plan) => Box::new(OverWindow::new(name, plan, node, context)?),
         Operator::Union => Box::new(Union::new(node.inputs.len())),
         Operator::Materialize(op) => Box::new(Materialize::new(name, op, &node.schema, context)?),
         Operator::Source(_) | Operator::TableScan(_) | Operator::Exchange { .. } | Operator::Sink(_) => {

@@ -9,8 +9,11 @@ mod filter;
 mod hash_agg;
 mod letter;
 mod materialize;
+mod over_window;
 mod project;
+mod row_order;
 pub mod sink;
+mod top_n;
 mod union;
 mod watermark;
 #[cfg(test)]
