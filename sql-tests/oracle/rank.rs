@@ -19,12 +19,12 @@ pub const VIEWS: &[(&str, &str)] = &[
     ),
     (
         "top_ranked",
-        "SELECT id, k, v, r, d FROM (SELECT *, rank() OVER (PARTITION BY k ORDER BY v) AS r,
-         dense_rank() OVER (PARTITION BY k ORDER BY v) AS d FROM t) AS x WHERE r < 4",
+        "SELECT id, k, v, r, dr FROM (SELECT *, rank() OVER (PARTITION BY k ORDER BY v) AS r,
+         dense_rank() OVER (PARTITION BY k ORDER BY v) AS dr FROM t) AS x WHERE r < 4",
     ),
     (
         "top_dense",
-        "SELECT id, k, v FROM (SELECT *, dense_rank() OVER (PARTITION BY b ORDER BY v DESC) AS d FROM t) AS x WHERE d = 2",
+        "SELECT id, k, v FROM (SELECT *, dense_rank() OVER (PARTITION BY b ORDER BY v DESC) AS r FROM t) AS x WHERE r = 2",
     ),
     ("top_qualify", "SELECT id, upper(k) AS u FROM t QUALIFY row_number() OVER (PARTITION BY upper(k) ORDER BY -v, id) <= 2"),
     ("newest", "SELECT DISTINCT ON (k) k, id, ts FROM t ORDER BY k, ts DESC NULLS LAST, id"),

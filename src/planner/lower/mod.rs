@@ -90,14 +90,12 @@ impl<'a> Lowerer<'a> {
                 self.filter(input, &filter.predicate, filter.input.schema())
             }
             LogicalPlan::Projection(projection) => {
-                let top = match projection.input.as_ref() {
-                    LogicalPlan::Filter(filter) => self.top_n_filter(filter, Some(projection))?,
-                    _ => None,
-                };
-                let input = match top {
-                    Some(top) => top,
-                    None => self.lower(&projection.input)?,
-                };
+                if let LogicalPlan::Filter(filter) = projection.input.as_ref()
+                    && let Some(top) = self.top_n_filter(filter, Some(projection))?
+                {
+                    return Ok(top);
+                }
+                let input = self.lower(&projection.input)?;
                 self.projection(input, &projection.expr, projection.input.schema(), projection.schema.as_arrow())
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
@@ -161,6 +159,16 @@ fn physical(expr: &LogicalExpr, schema: &DFSchema, input: &SchemaRef) -> Result<
 /// Name, type and nullability of a field; what else it carries is of no use to a stream.
 fn plain(field: &Field) -> FieldRef {
     Arc::new(Field::new(field.name(), field.data_type().clone(), field.is_nullable()))
+}
+
+/// As [`plain`], under the function's name where DataFusion names a column after a whole OVER clause.
+fn short(field: &Field) -> FieldRef {
+    const CLAUSES: &[&str] =
+        &[" FILTER (WHERE ", " PARTITION BY [", " ORDER BY [", " ROWS BETWEEN ", " RANGE BETWEEN ", " GROUPS BETWEEN "];
+    let name = field.name();
+    let end = CLAUSES.iter().filter_map(|clause| name.find(clause)).min().unwrap_or(name.len());
+    let name = name.get(..end).unwrap_or(name);
+    Arc::new(Field::new(name, field.data_type().clone(), field.is_nullable()))
 }
 
 fn schema_of(fields: impl IntoIterator<Item = FieldRef>) -> SchemaRef {

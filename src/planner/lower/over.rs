@@ -12,7 +12,7 @@ use datafusion::logical_expr::expr::{NullTreatment, WindowFunction, WindowFuncti
 use datafusion::logical_expr::{Expr as LogicalExpr, Window, WindowFunctionDefinition};
 use datafusion::physical_expr::expressions::Literal;
 
-use super::{Lowered, Lowerer, physical, plain};
+use super::{Lowered, Lowerer, physical, short};
 use crate::common::{Error, Result};
 use crate::plan::{Expr, Frame, Operator, OverWindow, Properties, RowOrder, WindowCall};
 
@@ -32,7 +32,7 @@ impl Lowerer<'_> {
             let mut calls = Vec::new();
             let mut places = Vec::new();
             for (i, function) in functions.iter().enumerate().filter(|(_, f)| same(&f.params)) {
-                let field = plain(window.schema.field(inputs + i));
+                let field = short(window.schema.field(inputs + i));
                 let (with_arguments, call) = self.window_call(input, function, field, schema)?;
                 input = with_arguments;
                 calls.push(call);

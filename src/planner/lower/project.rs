@@ -5,7 +5,7 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr as LogicalExpr;
 use std::sync::Arc;
 
-use super::{Lowered, Lowerer, is_event_time, physical, plain, schema_of, watermark};
+use super::{Lowered, Lowerer, is_event_time, physical, schema_of, short, watermark};
 use crate::common::Result;
 use crate::plan::{Distribution, Expr, Operator, Properties, WatermarkStep};
 
@@ -87,7 +87,7 @@ impl Lowerer<'_> {
         for (expr, field) in exprs.iter().zip(output.fields()) {
             let from = watermark::carried(expr, input_schema)
                 .filter(|i| is_event_time(field.data_type()) && input.properties().watermark_columns.contains(i));
-            columns.push(physical(expr, input_schema, input.schema())?, plain(field), from);
+            columns.push(physical(expr, input_schema, input.schema())?, short(field), from);
         }
         let visible = columns.len();
         columns.keep_key(&input);

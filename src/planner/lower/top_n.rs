@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunctionParams};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
@@ -14,8 +16,9 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 use super::project::Columns;
-use super::{Lowered, Lowerer, physical};
-use crate::common::{Error, Result};
+use super::over::unaliased;
+use super::{Lowered, Lowerer, physical, short};
+use crate::common::{Error, ErrorKind, Result};
 use crate::plan::over::rank_type;
 use crate::plan::{Distribution, Expr, Frame, Operator, Properties, Rank, RowOrder, SortColumn, TopN, WindowCall};
 use crate::types::key;
@@ -34,8 +37,9 @@ impl Lowerer<'_> {
             Error::not_supported(format!("{what} of a streaming job must be a number"))
                 .with_hint(format!("write the number itself: {what} 10"))
         };
-        let SkipType::Literal(offset) = limit.get_skip_type()? else { return Err(constant("OFFSET")) };
-        let FetchType::Literal(rows) = limit.get_fetch_type()? else { return Err(constant("LIMIT")) };
+        let negative = |e: DataFusionError| Error::new(ErrorKind::InvalidParameterValue, e.strip_backtrace());
+        let SkipType::Literal(offset) = limit.get_skip_type().map_err(negative)? else { return Err(constant("OFFSET")) };
+        let FetchType::Literal(rows) = limit.get_fetch_type().map_err(negative)? else { return Err(constant("LIMIT")) };
         self.limited(&limit.input, offset as u64, rows.map(|rows| rows as u64))
     }
 
@@ -110,32 +114,47 @@ impl Lowerer<'_> {
         Ok(Lowered { node, visible })
     }
 
-    /// A filter whose input is a window of ranks, one of which it bounds. `needed`: the columns that are read of it, all
-    /// without it. `None` for any other filter.
-    pub(super) fn top_n_filter(&mut self, filter: &Filter, needed: Option<&Projection>) -> Result<Option<Lowered>> {
-        let LogicalPlan::Window(window) = filter.input.as_ref() else { return Ok(None) };
+    /// A filter over a window of ranks, one of which it bounds, under a projection or not. `None` for any other filter.
+    pub(super) fn top_n_filter(&mut self, filter: &Filter, above: Option<&Projection>) -> Result<Option<Lowered>> {
+        let (below, window) = match filter.input.as_ref() {
+            LogicalPlan::Window(window) => (None, window),
+            LogicalPlan::Projection(below) => match below.input.as_ref() {
+                LogicalPlan::Window(window) => (Some(below), window),
+                _ => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
         let Some(ranking) = Ranking::of(window) else { return Ok(None) };
-        let Some(Bounded { rank, offset, last, rest }) = ranking.bounded(window, &filter.predicate) else {
-            return Ok(None);
+        let Some(bounded) = ranking.bounded(window, &through(below, &filter.predicate)?) else { return Ok(None) };
+        let Bounded { rank, offset, last, rest } = bounded;
+        // What comes out, in terms of the window; without a projection all of it.
+        let output = match (above, below) {
+            (Some(above), _) => {
+                let exprs = above.expr.iter().map(|e| through(below, e)).collect::<Result<Vec<_>>>()?;
+                Some((exprs, Arc::clone(&above.schema)))
+            }
+            (None, Some(below)) => Some((below.expr.clone(), Arc::clone(&below.schema))),
+            (None, None) => None,
         };
         let inputs = window.input.schema().fields().len();
         let reads = |column: &Column| window.schema.index_of_column(column).is_ok_and(|i| i >= inputs);
-        let shows = match needed {
-            None => true,
-            Some(projection) => {
-                projection.expr.iter().chain(&rest).any(|e| e.column_refs().into_iter().any(reads))
-            }
-        };
+        let shows = output.as_ref().is_none_or(|(exprs, _)| {
+            exprs.iter().chain(&rest).any(|e| e.column_refs().into_iter().any(reads))
+        });
+        let fields = window.schema.fields().iter().skip(inputs);
         let shown = match shows {
-            true => ranking.ranks.iter().copied().zip(window.schema.fields().iter().skip(inputs).cloned()).collect(),
+            true => ranking.ranks.iter().copied().zip(fields.map(|f| short(f))).collect(),
             false => Vec::new(),
         };
         let input = self.lower(&window.input)?;
         let params = ranking.params;
         let (input, order) = self.ordered(input, &params.partition_by, &params.order_by, window.input.schema())?;
-        let top = self.top_n(input, order, Top { rank, offset, last, shown })?;
-        match conjunction(rest) {
-            Some(rest) => Ok(Some(self.filter(top, &rest, &window.schema)?)),
+        let mut top = self.top_n(input, order, Top { rank, offset, last, shown })?;
+        if let Some(rest) = conjunction(rest) {
+            top = self.filter(top, &rest, &window.schema)?;
+        }
+        match output {
+            Some((exprs, schema)) => Ok(Some(self.projection(top, &exprs, &window.schema, schema.as_arrow())?)),
             None => Ok(Some(top)),
         }
     }
@@ -167,7 +186,8 @@ impl Lowerer<'_> {
             }
         }
         for (column, sort) in ordered.iter().zip(order) {
-            if !rows.order.iter().any(|o| o.column == *column) {
+            // What is one value in a partition orders nothing.
+            if !rows.partition.contains(column) && !rows.order.iter().any(|o| o.column == *column) {
                 rows.order.push(SortColumn { column: *column, descending: !sort.asc, nulls_first: sort.nulls_first });
             }
         }
@@ -292,6 +312,20 @@ pub(super) fn watermarks(rows: &RowOrder, before: &[usize]) -> Vec<usize> {
     before.iter().copied().filter(|c| rows.partition.contains(c)).collect()
 }
 
+/// The expression in terms of what the projection reads.
+fn through(projection: Option<&Projection>, expr: &LogicalExpr) -> Result<LogicalExpr> {
+    let Some(projection) = projection else { return Ok(expr.clone()) };
+    let replaced = expr.clone().transform(|e| {
+        let LogicalExpr::Column(column) = &e else { return Ok(Transformed::no(e)) };
+        let index = projection.schema.index_of_column(column)?;
+        Ok(match projection.expr.get(index) {
+            Some(below) => Transformed::new(unaliased(below).clone(), true, TreeNodeRecursion::Jump),
+            None => Transformed::no(e),
+        })
+    })?;
+    Ok(replaced.data)
+}
+
 fn is_sorted(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Sort(_) => true,
@@ -320,7 +354,7 @@ impl<'w> Ranking<'w> {
         let mut ranks = Vec::new();
         let mut first: Option<&WindowFunctionParams> = None;
         for expr in &window.window_expr {
-            let LogicalExpr::WindowFunction(function) = super::over::unaliased(expr) else { return None };
+            let LogicalExpr::WindowFunction(function) = unaliased(expr) else { return None };
             let params = &function.params;
             let same = first.is_none_or(|f| f.partition_by == params.partition_by && f.order_by == params.order_by);
             if !same || params.filter.is_some() || params.distinct {
