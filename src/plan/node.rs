@@ -206,7 +206,7 @@ impl Node {
                     tables.extend(a.aggs.iter().filter_map(|c| c.values).map(|t| (node.id, t)));
                 }
             }
-            Operator::TopN(t) => tables.push((node.id, t.state)),
+            Operator::TopN(t) => tables.extend(t.state.map(|s| (node.id, s))),
             Operator::OverWindow(o) => tables.push((node.id, o.state)),
             Operator::Materialize(m) => tables.push((node.id, m.table)),
             _ => {}

@@ -76,6 +76,9 @@ impl fmt::Display for Rank {
 }
 
 /// Keeps of each partition the rows whose `rank` is at most `last`, less the first `offset` of them.
+///
+/// Without a `state` it only sifts, and forgets at a restart: rows that never retract come in, those of them go on that
+/// may count, before all rows of a partition meet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TopN {
     pub rows: RowOrder,
@@ -87,13 +90,18 @@ pub struct TopN {
     /// The input never retracts: only the rows that count are kept.
     pub append_only: bool,
     /// The rows of each partition in their order; of [`Self::keeps_one`] one row a partition.
-    pub state: TableId,
+    pub state: Option<TableId>,
 }
 
 impl TopN {
+    /// The part that sifts.
+    pub fn sifting(&self) -> Self {
+        Self { offset: 0, shown: Vec::new(), state: None, ..self.clone() }
+    }
+
     /// Deduplication: the state is a row a partition, found without a scan.
     pub fn keeps_one(&self) -> bool {
-        self.append_only && self.rank == Rank::RowNumber && self.offset == 0 && self.last == 1
+        self.state.is_some() && self.append_only && self.rank == Rank::RowNumber && self.offset == 0 && self.last == 1
     }
 }
 
@@ -154,6 +162,14 @@ impl OverWindow {
         Arc::new(Schema::new(input.fields().iter().cloned().chain(results).collect::<Vec<_>>()))
     }
 
+    /// How many rows before and after its own a result may depend on; `None` where one may depend on any.
+    pub fn reach(&self) -> Option<(usize, usize)> {
+        self.calls.iter().try_fold((0, 0), |(before, after), call| {
+            let (b, a) = call.reach()?;
+            Some((before.max(b), after.max(a)))
+        })
+    }
+
     /// The calls over rows of the schema `input`, ready to evaluate a sorted partition.
     ///
     /// # Errors
@@ -161,17 +177,31 @@ impl OverWindow {
     pub fn expressions(&self, input: &SchemaRef) -> Result<Vec<Arc<dyn WindowExpr>>> {
         let column = |i: usize| Arc::new(Column::new(input.field(i).name(), i)) as Arc<dyn PhysicalExpr>;
         let partition: Vec<_> = self.rows.partition.iter().map(|i| column(*i)).collect();
-        let order: Vec<_> = self
-            .rows
-            .order
-            .iter()
-            .map(|o| PhysicalSortExpr { expr: column(o.column), options: o.options() })
-            .collect();
+        let order: Vec<_> =
+            self.rows.order.iter().map(|o| PhysicalSortExpr { expr: column(o.column), options: o.options() }).collect();
         self.calls.iter().map(|call| call.expression(&partition, &order, input)).collect()
     }
 }
 
 impl WindowCall {
+    fn reach(&self) -> Option<(usize, usize)> {
+        match self.function.as_str() {
+            "lag" | "lead" if self.ignore_nulls => None,
+            "lag" | "lead" => {
+                let by = match self.args.get(1) {
+                    Some(by) => rows(by)?,
+                    None => 1,
+                };
+                let ahead = (self.function == "lead") == (by >= 0);
+                let by = usize::try_from(by.unsigned_abs()).ok()?;
+                Some(if ahead { (0, by) } else { (by, 0) })
+            }
+            "first_value" | "last_value" | "nth_value" => self.frame.reach(),
+            _ if self.aggregate => self.frame.reach(),
+            _ => None,
+        }
+    }
+
     fn expression(
         &self,
         partition: &[Arc<dyn PhysicalExpr>],
@@ -220,6 +250,22 @@ impl Frame {
         }
     }
 
+    fn reach(&self) -> Option<(usize, usize)> {
+        if self.units != FrameUnits::Rows {
+            return None;
+        }
+        let count = |e: &Expr| rows(e).and_then(|n| usize::try_from(n).ok());
+        let before = match &self.start {
+            FrameBound::Preceding(n) => count(n)?,
+            FrameBound::CurrentRow | FrameBound::Following(_) => 0,
+        };
+        let after = match &self.end {
+            FrameBound::Following(n) => count(n)?,
+            FrameBound::CurrentRow | FrameBound::Preceding(_) => 0,
+        };
+        Some((before, after))
+    }
+
     fn datafusion(&self) -> Result<WindowFrame> {
         let units = match self.units {
             FrameUnits::Rows => WindowFrameUnits::Rows,
@@ -237,6 +283,14 @@ impl FrameBound {
             Self::CurrentRow => WindowFrameBound::CurrentRow,
             Self::Following(v) => WindowFrameBound::Following(literal(v)?),
         })
+    }
+}
+
+/// A number of rows; `None` for null, which means unbounded.
+fn rows(expr: &Expr) -> Option<i64> {
+    match literal(expr).ok()?.cast_to(&DataType::Int64).ok()? {
+        ScalarValue::Int64(n) => n,
+        _ => None,
     }
 }
 

@@ -144,6 +144,7 @@ fn top_n(top: &TopN, schema: &Schema) -> String {
         offset => format!("{offset} < {} <= {}", top.rank, top.last),
     };
     let kept = match (top.keeps_one(), top.append_only) {
+        _ if top.state.is_none() => ", sifts",
         (true, _) => ", keeps one row a partition",
         (false, true) => ", keeps only these rows",
         (false, false) => ", keeps all rows",
@@ -162,7 +163,11 @@ fn over_window(over: &OverWindow, schema: &Schema) -> String {
             format!("{}({}{})", c.function, if c.distinct { "DISTINCT " } else { "" }, args.join(", "))
         })
         .collect();
-    format!("{}{}", calls.join(", "), row_order(&over.rows, schema))
+    let anew = match over.reach() {
+        Some((before, after)) => format!(", anew {before} rows before to {after} after a change"),
+        None => ", anew by partition".into(),
+    };
+    format!("{}{}{anew}", calls.join(", "), row_order(&over.rows, schema))
 }
 
 fn row_order(rows: &RowOrder, schema: &Schema) -> String {

@@ -8,8 +8,8 @@
 use std::ops::ControlFlow;
 
 use super::ast::{
-    BinaryOperator, Expr, Fetch, LimitClause, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
-    VisitMut, VisitorMut,
+    BinaryOperator, Expr, Fetch, LimitClause, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr,
+    Value, VisitMut, VisitorMut,
 };
 use super::{parse_expr, parse_query};
 use crate::common::{Error, ErrorKind, Result};
@@ -65,7 +65,8 @@ fn replace(query: &mut Query, fetch: Fetch) -> Result<()> {
         // The rows that are ranked are those that come out: as a table, under their names.
         let mut wrapped = parse_query("SELECT * FROM (SELECT 1) AS _rows")?;
         if let SetExpr::Select(outer) = wrapped.body.as_mut()
-            && let Some(super::ast::TableFactor::Derived { subquery, .. }) = outer.from.first_mut().map(|f| &mut f.relation)
+            && let Some(super::ast::TableFactor::Derived { subquery, .. }) =
+                outer.from.first_mut().map(|f| &mut f.relation)
         {
             std::mem::swap(&mut subquery.body, &mut query.body);
         }

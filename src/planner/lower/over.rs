@@ -26,7 +26,8 @@ impl Lowerer<'_> {
         let mut results = vec![usize::MAX; functions.len()];
         while let Some(first) = results.iter().position(|r| *r == usize::MAX) {
             let params = &functions[first].params;
-            let same = |p: &WindowFunctionParams| p.partition_by == params.partition_by && p.order_by == params.order_by;
+            let same =
+                |p: &WindowFunctionParams| p.partition_by == params.partition_by && p.order_by == params.order_by;
             let (ordered, rows) = self.ordered(input, &params.partition_by, &params.order_by, schema)?;
             input = ordered;
             let mut calls = Vec::new();

@@ -15,8 +15,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use super::project::Columns;
 use super::over::unaliased;
+use super::project::Columns;
 use super::{Lowered, Lowerer, physical, short};
 use crate::common::{Error, ErrorKind, Result};
 use crate::plan::over::rank_type;
@@ -38,7 +38,9 @@ impl Lowerer<'_> {
                 .with_hint(format!("write the number itself: {what} 10"))
         };
         let negative = |e: DataFusionError| Error::new(ErrorKind::InvalidParameterValue, e.strip_backtrace());
-        let SkipType::Literal(offset) = limit.get_skip_type().map_err(negative)? else { return Err(constant("OFFSET")) };
+        let SkipType::Literal(offset) = limit.get_skip_type().map_err(negative)? else {
+            return Err(constant("OFFSET"));
+        };
         let FetchType::Literal(rows) = limit.get_fetch_type().map_err(negative)? else { return Err(constant("LIMIT")) };
         self.limited(&limit.input, offset as u64, rows.map(|rows| rows as u64))
     }
@@ -138,9 +140,9 @@ impl Lowerer<'_> {
         };
         let inputs = window.input.schema().fields().len();
         let reads = |column: &Column| window.schema.index_of_column(column).is_ok_and(|i| i >= inputs);
-        let shows = output.as_ref().is_none_or(|(exprs, _)| {
-            exprs.iter().chain(&rest).any(|e| e.column_refs().into_iter().any(reads))
-        });
+        let shows = output
+            .as_ref()
+            .is_none_or(|(exprs, _)| exprs.iter().chain(&rest).any(|e| e.column_refs().into_iter().any(reads)));
         let fields = window.schema.fields().iter().skip(inputs);
         let shown = match shows {
             true => ranking.ranks.iter().copied().zip(fields.map(|f| short(f))).collect(),
@@ -236,9 +238,7 @@ impl Lowerer<'_> {
         let visible = input.visible;
         let is_together = match &input.properties().distribution {
             Distribution::Single => true,
-            Distribution::Hash(columns) => {
-                !columns.is_empty() && columns.iter().all(|c| rows.partition.contains(c))
-            }
+            Distribution::Hash(columns) => !columns.is_empty() && columns.iter().all(|c| rows.partition.contains(c)),
             Distribution::Any => false,
         };
         if is_together {
@@ -253,18 +253,19 @@ impl Lowerer<'_> {
 
     fn top_n(&mut self, input: Lowered, rows: RowOrder, top: Top) -> Result<Lowered> {
         let Top { rank, offset, last, shown } = top;
-        let input = self.together(input, &rows);
-        let before = input.properties().clone();
-        let inputs = input.schema().fields().len();
         let operator = TopN {
             rank,
             offset,
             last,
             shown: shown.iter().map(|(rank, _)| *rank).collect(),
-            append_only: before.append_only,
-            state: self.table_id(),
+            append_only: input.properties().append_only,
+            state: Some(self.table_id()),
             rows,
         };
+        let input = self.sifted(input, &operator);
+        let input = self.together(input, &operator.rows);
+        let before = input.properties().clone();
+        let inputs = input.schema().fields().len();
         if before.append_only && !operator.rows.partition.is_empty() {
             self.grows(format!("{rank}() <= {last} keeps rows of every partition"));
         }
@@ -286,6 +287,19 @@ impl Lowerer<'_> {
         let node = self.node(Operator::TopN(operator), vec![input.node], schema, properties);
         let results = (inputs..inputs + shown.len()).collect::<Vec<_>>();
         Ok(self.results_behind(Lowered { node, visible }, &results))
+    }
+
+    /// Where all rows must meet in one actor, each actor first keeps back those that cannot count.
+    fn sifted(&mut self, input: Lowered, operator: &TopN) -> Lowered {
+        let spread = input.properties().distribution != Distribution::Single;
+        if !(spread && operator.append_only && operator.rows.partition.is_empty()) {
+            return input;
+        }
+        let visible = input.visible;
+        let (schema, mut properties) = (Arc::clone(input.schema()), input.properties().clone());
+        properties.watermark_columns = Vec::new();
+        let node = self.node(Operator::TopN(operator.sifting()), vec![input.node], schema, properties);
+        Lowered { node, visible }
     }
 
     /// Brings result columns, which come out last, behind the visible ones.

@@ -94,8 +94,11 @@ impl RowOrder {
         let rows = batch.num_rows();
         let window: Vec<usize> = self.window.iter().copied().collect();
         let windows = key::encode(&pick(batch, &window), rows)?;
-        let placed = key::encode(&pick(batch, &self.placed), rows)?;
         let rest = key::encode(&pick(batch, &self.rest), rows)?;
+        let placed = match self.placed == self.rest {
+            true => rest.clone(),
+            false => key::encode(&pick(batch, &self.placed), rows)?,
+        };
         let bytes = windows.value_data().len() + rest.value_data().len() + rows;
         let mut keys = BinaryBuilder::with_capacity(rows, bytes);
         let mut key = Vec::with_capacity(64);

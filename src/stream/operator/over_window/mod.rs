@@ -7,8 +7,9 @@
 //!          |                                                                                      |
 //!          +------------------------------> results before -----------------compare--> -old, +new
 //! ```
-//! A partition that an epoch touches is computed anew, by the functions that compute it in a batch; what came out before
-//! stands in the state beside each row, so only rows whose results differ go on.
+//! What an epoch can change of a partition is computed anew, by the functions that compute it in a batch: the rows around
+//! its changes where every function looks only so many rows back and ahead, else the whole partition. What came out
+//! before stands in the state beside each row, so only rows whose results differ go on.
 //!
 //! **Watermarks** go on for partition columns only, behind the epoch's rows: of another column a row may change its
 //! results, and so be retracted, at any time.
@@ -20,18 +21,18 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::Array;
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_plan::windows::WindowExpr;
 
-use self::group::{Group, Source};
+use self::group::{Context, Group, Source};
 use super::row_order::{RowKeys, RowOrder};
 use super::{BuildContext, Output, StreamOperator};
 use crate::common::Result;
 use crate::plan::{self, Node};
 use crate::state::{KeyRange, StateWriter};
 use crate::stream::message::{Barrier, Watermark};
-use crate::types::{Epoch, StreamChunk};
+use crate::types::{Epoch, Keys, StreamChunk};
 
 /// An epoch's rows are worked off before the barrier when they hold this many bytes.
 const OPEN_BYTES: usize = 64 << 20;
@@ -43,6 +44,8 @@ pub struct OverWindow {
     rows: RowOrder,
     partition_columns: Vec<usize>,
     calls: Vec<Arc<dyn WindowExpr>>,
+    /// How many rows before and after its own a result may depend on, where that is bounded.
+    reach: Option<(usize, usize)>,
     state: StateWriter,
     input: SchemaRef,
     /// Input columns, then results.
@@ -55,18 +58,14 @@ pub struct OverWindow {
 }
 
 impl OverWindow {
-    pub(super) fn new(
-        name: String,
-        plan: &plan::OverWindow,
-        node: &Node,
-        context: &BuildContext<'_>,
-    ) -> Result<Self> {
+    pub(super) fn new(name: String, plan: &plan::OverWindow, node: &Node, context: &BuildContext<'_>) -> Result<Self> {
         let output = plan.output(&context.input);
         Ok(Self {
             name,
             rows: RowOrder::new(&plan.rows, node),
             partition_columns: plan.rows.partition.clone(),
             calls: plan.expressions(&context.input)?,
+            reach: plan.reach(),
             state: context.store.table(plan.state, Arc::clone(&output))?.writer(),
             input: Arc::clone(&context.input),
             output,
@@ -85,50 +84,53 @@ impl OverWindow {
         for (number, (chunk, _)) in open.iter().enumerate() {
             changes.extend((0..chunk.num_rows()).map(|row| (number as u32, row as u32)));
         }
-        let keys = |at: &(u32, u32)| (&open[at.0 as usize].1, at.1 as usize);
-        changes.sort_by(|a, b| {
-            let ((a, i), (b, j)) = (keys(a), keys(b));
-            a.key(i).cmp(b.key(j))
-        });
-        let partition = |at: &(u32, u32)| {
-            let (keys, row) = keys(at);
-            keys.partition(row)
-        };
-        let batches: Vec<RecordBatch> = open.iter().map(|(chunk, _)| chunk.batch().clone()).collect();
-        let mut group = Group::new(&batches, &self.input, &self.output);
+        changes.sort_by(|a, b| key_of(&open, a).cmp(key_of(&open, b)));
+        let partition = |at: &(u32, u32)| open[at.0 as usize].1.partition(at.1 as usize);
+        let context =
+            Context { open: &open, input: &self.input, output: &self.output, calls: &self.calls, reach: self.reach };
+        let mut group = Group::new(context);
         for changes in changes.chunk_by(|a, b| partition(a) == partition(b)) {
             let Some(first) = changes.first() else { continue };
-            let mut changed = changes
-                .chunk_by(|a, b| {
-                    let ((a, i), (b, j)) = (keys(a), keys(b));
-                    a.key(i) == b.key(j)
-                })
-                .filter_map(|same| same.last())
-                .peekable();
-            group.begin();
+            let mut changed =
+                changes.chunk_by(|a, b| key_of(&open, a) == key_of(&open, b)).filter_map(|same| same.last()).peekable();
             for (stored, rows) in self.state.scan(&KeyRange::prefix(partition(first)), None)? {
-                let batch = group.stored(rows);
-                for (row, key) in stored.iter().flatten().enumerate() {
-                    while let Some(at) = changed.next_if(|at| key_of(&open, at) < key) {
-                        group.change(key_of(&open, at), None, new(&open, at));
-                    }
-                    match changed.next_if(|at| key_of(&open, at) == key) {
-                        Some(at) => group.change(key, Some((batch, row)), new(&open, at)),
-                        None => group.unchanged(key, (batch, row)),
-                    }
+                let count = stored.len();
+                let batch = group.stored(stored.clone(), rows);
+                let last = stored.value(count - 1);
+                let mut row = 0;
+                while let Some(at) = changed.next_if(|at| key_of(&open, at) <= last) {
+                    let key = key_of(&open, at);
+                    let place = position(&stored, row, key);
+                    group.unchanged(batch, row..place);
+                    let replaces = stored.value(place) == key;
+                    group.change(key, replaces.then_some((batch, place)), new(&open, at));
+                    row = place + usize::from(replaces);
                 }
+                group.unchanged(batch, row..count);
             }
             for at in changed {
                 group.change(key_of(&open, at), None, new(&open, at));
             }
             group.end();
             if group.rows() > GROUP_ROWS {
-                let done = std::mem::replace(&mut group, Group::new(&batches, &self.input, &self.output));
-                done.compute(&self.calls, &mut self.state, out)?;
+                std::mem::replace(&mut group, Group::new(context)).compute(&mut self.state, out)?;
             }
         }
-        group.compute(&self.calls, &mut self.state, out)
+        group.compute(&mut self.state, out)
     }
+}
+
+/// The first row from `from` on whose key is not below `key`.
+fn position(keys: &Keys, from: usize, key: &[u8]) -> usize {
+    let (mut low, mut high) = (from, keys.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match keys.value(middle) < key {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    low
 }
 
 fn key_of<'o>(open: &'o [(StreamChunk, RowKeys)], at: &(u32, u32)) -> &'o [u8] {

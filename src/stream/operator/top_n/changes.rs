@@ -49,7 +49,7 @@ impl Changes {
     /// Sends all on; `batches` are those of the open epoch.
     pub(super) fn send(
         mut self,
-        state: &StateWriter,
+        state: Option<&StateWriter>,
         batches: &[RecordBatch],
         shown: &[Rank],
         schema: &SchemaRef,
@@ -59,9 +59,9 @@ impl Changes {
             return Ok(());
         }
         let keys: Keys = self.kept.finish();
-        let lookup = match keys.is_empty() {
-            true => None,
-            false => Some(state.get(&keys)?),
+        let lookup = match state.filter(|_| !keys.is_empty()) {
+            Some(state) => Some(state.get(&keys)?),
+            None => None,
         };
         let missing = || Error::internal("one of the first rows is not in the state");
         let places = self
@@ -107,8 +107,7 @@ pub(super) fn send(
     out: &mut Output,
 ) -> Result<()> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let chunk =
-        StreamChunk::new(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?, weights);
+    let chunk = StreamChunk::new(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?, weights);
     for start in (0..rows).step_by(CHUNK_ROWS) {
         out.chunk(chunk.slice(start, CHUNK_ROWS.min(rows - start)));
     }

@@ -12,7 +12,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::OPEN_BYTES;
 use super::changes::{gather, send};
-use crate::common::Result;
+use crate::common::{Error, Result};
 use crate::plan::{self, Node};
 use crate::state::StateWriter;
 use crate::stream::message::{Barrier, Watermark};
@@ -50,7 +50,8 @@ struct Open {
 
 impl Open {
     fn add(&mut self, batch: RecordBatch, partitions: Keys, within: Keys) {
-        self.bytes += batch.get_array_memory_size() + partitions.get_buffer_memory_size() + within.get_buffer_memory_size();
+        self.bytes +=
+            batch.get_array_memory_size() + partitions.get_buffer_memory_size() + within.get_buffer_memory_size();
         let number = self.batches.len();
         self.batches.push(batch);
         self.partitions.push(partitions);
@@ -82,9 +83,10 @@ impl Open {
 
 impl Dedup {
     pub(super) fn new(plan: &plan::TopN, node: &Node, context: &BuildContext<'_>) -> Result<Self> {
+        let table = plan.state.ok_or_else(|| Error::internal("a deduplication without state"))?;
         Ok(Self {
             rows: RowOrder::new(&plan.rows, node),
-            state: context.store.table(plan.state, Arc::clone(&context.input))?.writer(),
+            state: context.store.table(table, Arc::clone(&context.input))?.writer(),
             partition_columns: plan.rows.partition.clone(),
             shown: plan.shown.len(),
             output: Arc::clone(&node.schema),

@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use super::OPEN_BYTES;
 use super::changes::{Changes, gather};
 use super::leading::{Fresh, Leading, Limit, Numbering, Ranks, RowKey};
-use crate::common::Result;
+use crate::common::{Error, Result};
 use crate::plan::{self, Node, Rank};
 use crate::state::{Batches, KeyRange, StateWriter};
 use crate::stream::message::{Barrier, Watermark};
@@ -30,7 +30,8 @@ pub(super) struct Ranked {
     shown: Vec<Rank>,
     append_only: bool,
     partition_columns: Vec<usize>,
-    state: StateWriter,
+    /// `None`: sifts.
+    state: Option<StateWriter>,
     output: SchemaRef,
     partitions: HashMap<Box<[u8]>, Leading>,
     /// A partition that is not in `partitions` has no rows.
@@ -49,8 +50,14 @@ pub(super) struct Ranked {
 
 impl Ranked {
     pub(super) fn new(name: String, plan: &plan::TopN, node: &Node, context: &BuildContext<'_>) -> Result<Self> {
-        let state = context.store.table(plan.state, Arc::clone(&context.input))?.writer();
-        let complete = state.scan(&KeyRange::all(), Some(1))?.is_empty();
+        let state = match plan.state {
+            Some(table) => Some(context.store.table(table, Arc::clone(&context.input))?.writer()),
+            None => None,
+        };
+        let complete = match &state {
+            Some(state) => state.scan(&KeyRange::all(), Some(1))?.is_empty(),
+            None => true,
+        };
         Ok(Self {
             name,
             rows: RowOrder::new(&plan.rows, node),
@@ -81,8 +88,10 @@ impl Ranked {
             true => Leading::empty(),
             false => Leading::unread(partition),
         };
-        // Nothing of the open epoch is in a partition that it has not met.
-        self.fill(&mut leading, partition, &|range, limit| self.state.table().scan(Epoch(u64::MAX), range, limit))?;
+        if let Some(state) = &self.state {
+            // Nothing of the open epoch is in a partition that it has not met.
+            self.fill(&mut leading, partition, &|range, limit| state.table().scan(Epoch(u64::MAX), range, limit))?;
+        }
         self.known_bytes += leading.memory_bytes();
         self.partitions.insert(partition.into(), leading);
         Ok(())
@@ -177,7 +186,10 @@ impl Ranked {
         }
         self.trim(&keys, inserted);
         let puts: Option<BooleanArray> = chunk.weights().map(|w| w.values().iter().map(|w| Some(*w > 0)).collect());
-        self.state.write(keys.keys, chunk.batch().clone(), puts)?;
+        let Some(state) = &mut self.state else {
+            return Err(Error::internal(format!("{} sifts rows that retract", self.name)));
+        };
+        state.write(keys.keys, chunk.batch().clone(), puts)?;
         self.keep(chunk.batch().clone());
         Ok(())
     }
@@ -206,15 +218,17 @@ impl Ranked {
         for name in &touched {
             let Some(mut leading) = self.partitions.remove(name) else { continue };
             self.known_bytes = self.known_bytes.saturating_sub(leading.memory_bytes());
-            self.fill(&mut leading, name, &|range, limit| self.state.scan(range, limit))?;
+            if let Some(state) = &self.state {
+                self.fill(&mut leading, name, &|range, limit| state.scan(range, limit))?;
+            }
             self.compare(&leading, &mut changes, &mut writes);
             leading.settle();
             self.known_bytes += leading.memory_bytes();
             self.partitions.insert(name.clone(), leading);
         }
-        changes.send(&self.state, &self.batches, &self.shown, &self.output, out)?;
-        if self.append_only {
-            writes.apply(&mut self.state, &self.batches)?;
+        changes.send(self.state.as_ref(), &self.batches, &self.shown, &self.output, out)?;
+        if let Some(state) = self.state.as_mut().filter(|_| self.append_only) {
+            writes.apply(state, &self.batches)?;
         }
         self.batches.clear();
         self.batch_bytes = 0;
@@ -255,7 +269,7 @@ impl Ranked {
             if same && was_out == now_out {
                 continue;
             }
-            if let Some((key, ranks)) = old.filter(|_| was_out) {
+            if let Some((key, ranks)) = old.filter(|_| was_out && self.state.is_some()) {
                 changes.push(&key.bytes, gone, ranks, -1);
             }
             added.extend(new.filter(|_| now_out));
@@ -323,16 +337,18 @@ impl StreamOperator for Ranked {
     }
 
     fn seal(&mut self, epoch: Epoch) -> Result<()> {
-        self.state.seal(epoch);
+        if let Some(state) = &mut self.state {
+            state.seal(epoch);
+        }
         if self.known_bytes > CACHE_BYTES {
             self.partitions = HashMap::new();
             self.known_bytes = 0;
-            self.complete = false;
+            self.complete = self.state.is_none();
         }
         Ok(())
     }
 
     fn memory_bytes(&self) -> usize {
-        self.known_bytes + self.batch_bytes + self.state.open_bytes()
+        self.known_bytes + self.batch_bytes + self.state.as_ref().map_or(0, StateWriter::open_bytes)
     }
 }

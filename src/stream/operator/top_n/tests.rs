@@ -18,6 +18,7 @@ struct Case<'a> {
     last: u64,
     shown: &'a [Rank],
     append_only: bool,
+    sifts: bool,
 }
 
 /// By `v` descending in each `k`; `id` is the stream key.
@@ -38,12 +39,13 @@ fn top(case: &Case<'_>) -> Node {
         last: case.last,
         shown: case.shown.to_vec(),
         append_only: case.append_only,
-        state: TableId(1),
+        state: (!case.sifts).then_some(TableId(1)),
     };
     node(Operator::TopN(top), &[input], output)
 }
 
-const TWO: Case<'static> = Case { rank: Rank::RowNumber, offset: 0, last: 2, shown: &[], append_only: false };
+const TWO: Case<'static> =
+    Case { rank: Rank::RowNumber, offset: 0, last: 2, shown: &[], append_only: false, sifts: false };
 
 #[test]
 fn the_next_row_moves_up_when_one_goes() {
@@ -148,10 +150,7 @@ fn input_that_grows_keeps_only_what_counts() {
     let case = Case { append_only: true, ..TWO };
     let mut bench = Bench::new(top(&case));
     assert_eq!(bench.run("+ a 5 1\n+ a 1 2\n+ a 4 3\n+ a 0 4\nbarrier"), ["+ a 5 1", "+ a 4 3", "barrier"]);
-    assert_eq!(
-        bench.run("restart\n+ a 3 5\n+ a 9 6\n+ b 1 7\nbarrier"),
-        ["- a 4 3", "+ a 9 6", "+ b 1 7", "barrier"]
-    );
+    assert_eq!(bench.run("restart\n+ a 3 5\n+ a 9 6\n+ b 1 7\nbarrier"), ["- a 4 3", "+ a 9 6", "+ b 1 7", "barrier"]);
     assert_eq!(bench.run("+ a 9 8\nbarrier\nrestart\n+ a 8 9\nbarrier"), ["- a 5 1", "+ a 9 8", "barrier", "barrier"]);
 }
 
@@ -186,6 +185,30 @@ fn deduplication_keeps_one_row() {
     );
 }
 
+#[test]
+fn sifting_only_ever_adds() {
+    check(
+        top(&Case { append_only: true, sifts: true, ..TWO }),
+        "+ a 5 1
+         + a 1 2
+         + a 4 3
+         barrier
+         + a 3 4
+         + a 9 5
+         barrier
+         restart
+         + a 0 6
+         barrier",
+        "+ a 5 1
+         + a 4 3
+         barrier
+         + a 9 5
+         barrier
+         + a 0 6
+         barrier",
+    );
+}
+
 /// Random changes, with restarts: after each epoch what came out adds up to the first rows of what is there.
 #[test]
 fn random_changes_add_up() {
@@ -198,6 +221,7 @@ fn random_changes_add_up() {
             last: random.random_range(0..6),
             shown: [&[][..], &[Rank::RowNumber], &[Rank::Rank, Rank::DenseRank]][random.random_range(0..3)],
             append_only: random.random(),
+            sifts: false,
         };
         let mut bench = Bench::new(top(&case));
         let mut there: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
