@@ -11,5 +11,5 @@ pub mod system;
 pub mod table;
 
 pub use client::Client;
-pub use context::{BatchContext, BatchEnv, Purpose};
+pub use context::{BatchContext, BatchEnv, PlanningCache, Purpose};
 pub use system::{SystemTable, SystemTables};

@@ -13,7 +13,9 @@ use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
+use parking_lot::Mutex;
 
+use super::context::Moment;
 use crate::common::Result;
 use crate::types::Epoch;
 
@@ -37,11 +39,11 @@ impl fmt::Debug for SystemTables {
     }
 }
 
-/// The schema at one epoch.
+/// The schema as of the moment.
 #[derive(Debug)]
-pub struct SystemSchema {
+pub(super) struct SystemSchema {
     pub tables: SystemTables,
-    pub epoch: Epoch,
+    pub(super) moment: Arc<Mutex<Moment>>,
 }
 
 #[async_trait]
@@ -52,7 +54,7 @@ impl SchemaProvider for SystemSchema {
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>, DataFusionError> {
         let table = self.tables.0.get(name).cloned();
-        Ok(table.map(|table| Arc::new(Provider { table, epoch: self.epoch }) as Arc<dyn TableProvider>))
+        Ok(table.map(|table| Arc::new(Provider { table, epoch: self.moment.lock().epoch }) as Arc<dyn TableProvider>))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -91,6 +91,12 @@ pub struct Session {
     written: HashMap<JobId, Written>,
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.client.planning().clear();
+    }
+}
+
 impl Session {
     pub fn new(id: SessionId, user: &str, services: Arc<Services>) -> Self {
         Self {
@@ -333,7 +339,8 @@ impl Session {
         Ok(())
     }
 
-    /// Whoever wrote it, and before which restart: what is in the tables' logs is visible when this returns.
+    /// Whoever wrote it, and before which restart: what is in the tables' logs is visible when this returns,
+    /// closed windows too.
     async fn flush(&mut self) -> Result<()> {
         for object in self.services.catalog.snapshot().objects() {
             if dml::writable(object).is_ok() {
@@ -342,7 +349,7 @@ impl Session {
                 self.written.remove(&object.id);
             }
         }
-        self.services.driver.flush().await.map(|_| ())
+        self.services.driver.settle().await
     }
 
     fn begin(&mut self) -> Response {
