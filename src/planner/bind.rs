@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::{Expr, FetchType, LogicalPlan, Volatility};
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
@@ -27,6 +27,7 @@ use datafusion::sql::planner::{ParserOptions, SqlToRel};
 
 use super::context::Context;
 use crate::common::{Error, ErrorKind, Result};
+use crate::expr::session::Bound;
 use crate::sql::ast;
 
 /// Names and types resolved, nothing else.
@@ -35,7 +36,7 @@ pub(super) fn plan(context: &Context, query: &ast::Query) -> Result<LogicalPlan>
     let statement = ast::Statement::Query(Box::new(query.clone()));
     SqlToRel::new_with_options(context, options).sql_statement_to_plan(statement).map_err(|e| {
         // The window's function is none that the query names: say it in the query's words.
-        match e.strip_backtrace().split_once("tumble_start does not take a first argument of type ") {
+        match e.strip_backtrace().split_once(" does not take a first argument of type ") {
             Some((_, rest)) => no_timestamp(rest.split('.').next().unwrap_or_default()),
             None => Error::from(e),
         }
@@ -51,6 +52,7 @@ pub(super) fn streaming(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut config = super::config();
     // A join follows its subquery; the alternative runs it once, before the query.
     config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let plan = super::distinct_on::rewrite(plan)?;
     let plan = Analyzer::new().execute_and_check(plan, &config, |_, _| {})?;
     let config = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
     let plan = Optimizer::with_rules(rules()).optimize(plan, &config, |_, _| {})?;
@@ -95,16 +97,15 @@ fn check_expr(node: &LogicalPlan, e: &Expr) -> Result<()> {
             format!("{}() changes from call to call: a streaming job cannot keep it up to date yet", f.func.name()),
         )
         .with_hint("use an event time column, or call it in the SELECT that reads the view")),
-        Expr::ScalarFunction(f) if f.func.name() == "tumble_start" => check_window(node, f.args.first()),
+        Expr::ScalarFunction(f) if ["tumble_start", "hop_ends", "cumulate_ends"].contains(&f.func.name()) => {
+            check_window(node, f.args.first())
+        }
+        Expr::WindowFunction(f) if Bound::of(f.fun.name()).is_some() => check_window(node, f.params.args.first()),
         Expr::ScalarSubquery(subquery) if !gives_one_row(&subquery.subquery) => Err(Error::not_supported(
             "a subquery that is used as a value must be known to give one row: in a streaming job there is no later \
              moment at which to fail",
         )
-        .with_hint("aggregate in it, as in (SELECT max(price) FROM …)")),
-        Expr::WindowFunction(_) => {
-            Err(Error::not_supported("window functions (OVER) are not supported in streaming jobs yet")
-                .with_hint("aggregate with GROUP BY, or use OVER in the SELECT that reads the view"))
-        }
+        .with_hint("aggregate in it, as in (SELECT max(price) FROM …), or end it with LIMIT 1")),
         Expr::Placeholder(p) => Err(Error::new(
             ErrorKind::UndefinedParameter,
             format!("the parameter {} has no value in a streaming job", p.id),
@@ -145,7 +146,9 @@ fn gives_one_row(plan: &LogicalPlan) -> bool {
         LogicalPlan::Filter(f) => gives_one_row(&f.input),
         LogicalPlan::SubqueryAlias(a) => gives_one_row(&a.input),
         LogicalPlan::Sort(s) => gives_one_row(&s.input),
-        LogicalPlan::Limit(l) => gives_one_row(&l.input),
+        LogicalPlan::Limit(l) => {
+            matches!(l.get_fetch_type(), Ok(FetchType::Literal(Some(0 | 1)))) || gives_one_row(&l.input)
+        }
         LogicalPlan::EmptyRelation(e) => e.produce_one_row,
         _ => false,
     }
