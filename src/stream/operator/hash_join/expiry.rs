@@ -150,9 +150,9 @@ impl HashJoin {
             return Ok(());
         }
         let mut left = 0;
-        for side in 0..2 {
+        for (side, bound) in bounds.iter().enumerate() {
             if rises(side)
-                && let (Some(expiry), Some(bound)) = (self.times.expiries[side], bounds[side])
+                && let (Some(expiry), Some(bound)) = (self.times.expiries[side], *bound)
             {
                 let all = self.memory.has_all();
                 left += self.sides[side].expire(expiry.column, bound, &mut self.groups)?;

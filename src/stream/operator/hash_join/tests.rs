@@ -249,7 +249,7 @@ fn follow(join: HashJoin, less: bool, seed: u64) {
     let at =
         format!("{:?}, seed {seed}, less {less}, null_equal {}, on {:?}", join.kind, join.null_equal, join.left.on);
     // Room for some of the keys, or for all.
-    let mut bench = Bench::with_memory(plan(join.clone()), if seed % 2 == 0 { 4 << 10 } else { 16 << 20 });
+    let mut bench = Bench::with_memory(plan(join.clone()), if seed.is_multiple_of(2) { 4 << 10 } else { 16 << 20 });
     let mut sides: [Vec<Row>; 2] = Default::default();
     let mut sum: BTreeMap<String, i64> = BTreeMap::new();
     let mut next = 0;
