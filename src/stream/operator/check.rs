@@ -20,7 +20,7 @@ use crate::plan::{Distribution, Expr, Node, Operator, Properties};
 use crate::state::{StateConfig, StateStore};
 use crate::stream::message::{Barrier, Watermark};
 use crate::types::time::END_OF_TIME;
-use crate::types::{Epoch, OperatorId, StreamChunk, pretty};
+use crate::types::{Epoch, OperatorId, StreamChunk, TableId, pretty};
 
 /// An operator with its state, driven as the actor loop drives it.
 pub(super) struct Bench {
@@ -70,6 +70,13 @@ impl Bench {
     pub(super) fn commit(&mut self) {
         self.store.commit(self.epoch, &[]).unwrap();
         self.committed = self.epoch;
+    }
+
+    /// How many rows a state table of the node has.
+    pub(super) fn rows_of(&self, table: TableId) -> usize {
+        let table = self.store.table(table, Arc::clone(&self.node.inputs[0].schema)).unwrap();
+        let batches = table.scan(self.epoch, &crate::state::KeyRange::all(), None).unwrap();
+        batches.iter().map(|(keys, _)| arrow::array::Array::len(keys)).sum()
     }
 
     pub(super) fn restart(&mut self) {
