@@ -65,6 +65,63 @@ const VIEWS: &[(&str, &str)] = &[
     ("of_views", "SELECT k, sum(v) AS s, count(*) AS n FROM united GROUP BY k"),
     ("of_of_view", "SELECT max(groups) AS most, count(*) AS n FROM of_view"),
     ("in_bag", "SELECT k, v, count(*) AS n FROM bag GROUP BY k, v"),
+    (
+        "hops",
+        "SELECT k, window_start, window_end, count(*) AS n, sum(v) AS s, max(f) AS m
+         FROM HOP(t, ts, INTERVAL '4' SECOND, INTERVAL '10' SECOND, INTERVAL '3' SECOND) GROUP BY k, window_start, window_end",
+    ),
+    (
+        "hop_values",
+        "SELECT window_end, array_agg(v ORDER BY id) AS vs, count(DISTINCT k) AS ks
+         FROM HOP(t, ts, INTERVAL '20' SECOND, INTERVAL '1' MINUTE) GROUP BY window_end",
+    ),
+    ("hop_rows", "SELECT id, k, window_end FROM HOP(t, ts, INTERVAL '20' SECOND, INTERVAL '30' SECOND) WHERE b"),
+    (
+        "growing_hops",
+        "SELECT window_start, min(k) AS lo, avg(v) AS a, count(*) FILTER (WHERE v > 3) AS big
+         FROM HOP(a, ts, INTERVAL '7' SECOND, INTERVAL '14' SECOND) GROUP BY window_start",
+    ),
+    (
+        "sparse_hops",
+        "SELECT window_start, k, count(*) AS n FROM HOP(t, ts, INTERVAL '10' SECOND, INTERVAL '4' SECOND)
+         GROUP BY window_start, k HAVING count(*) > 1",
+    ),
+    (
+        "cumulated",
+        "SELECT k, window_start, window_end, sum(v) AS s, stddev(f) AS sd
+         FROM CUMULATE(t, ts, INTERVAL '10' SECOND, INTERVAL '30' SECOND, INTERVAL '-4' SECOND)
+         GROUP BY k, window_start, window_end",
+    ),
+    ("cumulated_rows", "SELECT k, v, window_end FROM CUMULATE(a, ts, INTERVAL '30' SECOND, INTERVAL '1' MINUTE)"),
+    ("in_session", "SELECT id, k, v, window_start, window_end FROM SESSION(t PARTITION BY k, ts, INTERVAL '6' SECOND)"),
+    (
+        "sessions",
+        "SELECT k, b, window_start, window_end, count(*) AS n, sum(v) AS s, min(f) AS lo
+         FROM SESSION(t PARTITION BY k, b, ts, INTERVAL '20' SECOND) GROUP BY k, b, window_start, window_end",
+    ),
+    (
+        "all_sessions",
+        "SELECT window_start, window_end, count(*) AS n FROM SESSION(a, ts, INTERVAL '2' SECOND)
+         GROUP BY window_start, window_end",
+    ),
+    (
+        "legacy_sessions",
+        "SELECT upper(k) AS u, SESSION_START(ts, INTERVAL '5' SECOND) AS s, max(v) AS m FROM t WHERE v > 0
+         GROUP BY u, SESSION(ts, INTERVAL '5' SECOND)",
+    ),
+    ("sets", "SELECT k, b, grouping(k) AS g, count(*) AS n, sum(v) AS s, max(d) AS top FROM t GROUP BY GROUPING SETS ((k), (b), ())"),
+    ("rolled", "SELECT k, b, v % 3 AS r, avg(f) AS a, count(DISTINCT v) AS dv, min(k) AS mk FROM t GROUP BY ROLLUP(k, b, v % 3)"),
+    ("cubed", "SELECT k, v, count(*) AS n, grouping(k, v) AS g FROM a GROUP BY CUBE(k, v)"),
+    (
+        "rolled_hops",
+        "SELECT window_end, k, count(*) AS n, sum(v) AS s FROM HOP(t, ts, INTERVAL '15' SECOND, INTERVAL '30' SECOND)
+         GROUP BY window_end, ROLLUP(k)",
+    ),
+    (
+        "session_hops",
+        "SELECT window_end, max(n) AS longest FROM HOP((SELECT window_end AS closes, n FROM sessions), closes,
+         INTERVAL '30' SECOND, INTERVAL '1' MINUTE) GROUP BY window_end",
+    ),
 ];
 
 const STEPS: usize = 40;

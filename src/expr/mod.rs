@@ -5,4 +5,6 @@ pub mod aggregate;
 pub mod eval;
 pub mod functions;
 pub mod proto;
+pub mod session;
+pub mod time_windows;
 mod tumble;

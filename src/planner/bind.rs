@@ -19,6 +19,7 @@ use datafusion::sql::planner::{ParserOptions, SqlToRel};
 
 use super::context::Context;
 use crate::common::{Error, ErrorKind, Result};
+use crate::expr::session::Bound;
 use crate::sql::ast;
 
 /// Names and types resolved, nothing else.
@@ -27,7 +28,7 @@ pub(super) fn plan(context: &Context, query: &ast::Query) -> Result<LogicalPlan>
     let statement = ast::Statement::Query(Box::new(query.clone()));
     SqlToRel::new_with_options(context, options).sql_statement_to_plan(statement).map_err(|e| {
         // The window's function is none that the query names: say it in the query's words.
-        match e.strip_backtrace().split_once("tumble_start does not take a first argument of type ") {
+        match e.strip_backtrace().split_once(" does not take a first argument of type ") {
             Some((_, rest)) => no_timestamp(rest.split('.').next().unwrap_or_default()),
             None => Error::from(e),
         }
@@ -77,7 +78,10 @@ fn check_expr(node: &LogicalPlan, e: &Expr) -> Result<()> {
             format!("{}() changes from call to call: a streaming job cannot keep it up to date yet", f.func.name()),
         )
         .with_hint("use an event time column, or call it in the SELECT that reads the view")),
-        Expr::ScalarFunction(f) if f.func.name() == "tumble_start" => check_window(node, f.args.first()),
+        Expr::ScalarFunction(f) if ["tumble_start", "hop_ends", "cumulate_ends"].contains(&f.func.name()) => {
+            check_window(node, f.args.first())
+        }
+        Expr::WindowFunction(f) if Bound::of(f.fun.name()).is_some() => check_window(node, f.params.args.first()),
         Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => {
             Err(Error::not_supported("subqueries in expressions are not supported in streaming jobs yet")
                 .with_hint("make the inner query a view of its own and compare in the SELECT that reads both"))

@@ -13,11 +13,11 @@ use arrow::datatypes::Schema;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use crate::plan::{
-    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, HashAgg, Node, Operator, OverWindow, RowOrder,
-    SourceRead, TableRead, TopN,
+    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, Node, Operator, OverWindow,
+    RowOrder, SourceRead, TableRead, TopN,
 };
 use crate::sql;
-use crate::types::Conflict;
+use crate::types::{Conflict, TimeWindows};
 
 /// The plan as text, the fragment of the result first.
 pub fn explain(graph: &FragmentGraph) -> String {
@@ -60,6 +60,24 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
             format!("{name} {} - {} ms", n.schema.field(*column).name(), *delay_micros as f64 / 1000.0)
         }
         Operator::HashAgg(agg) => format!("{name} {}", hash_agg(agg)),
+        Operator::TimeWindows { column, windows } => format!("{name} {}", time_windows(*windows, *column, &n.schema)),
+        Operator::SessionWindow(s) => {
+            let by = match s.partition.as_slice() {
+                [] => String::new(),
+                by => format!(" by {}", columns(by, &n.schema)),
+            };
+            let close = if s.emit_on_close { ", emit on window close" } else { "" };
+            let gap = sql::interval::sql(s.gap_micros);
+            format!("{name} on {}{by}, gap {gap}{close}", columns(&[s.time], &n.schema))
+        }
+        Operator::GroupingSets { sets } => {
+            let groups = sets.iter().flat_map(|s| s.nulls.iter().copied()).max().map_or(0, |last| last + 1);
+            let of = |s: &GroupingSet| {
+                let kept: Vec<usize> = (0..groups).filter(|c| !s.nulls.contains(c)).collect();
+                format!("({})", columns(&kept, &n.schema))
+            };
+            format!("{name} {}", sets.iter().map(of).collect::<Vec<_>>().join(", "))
+        }
         Operator::TopN(top) => format!("{name} {}", top_n(top, &n.schema)),
         Operator::OverWindow(over) => format!("{name} {}", over_window(over, &n.schema)),
         Operator::Union => name.to_string(),
@@ -81,6 +99,15 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
         }
         Operator::Sink(s) => format!("{name} {} ({})", s.name, columns(&s.columns, &n.schema)),
     }
+}
+
+fn time_windows(windows: TimeWindows, column: usize, schema: &Schema) -> String {
+    let (what, step, size, offset) = match windows {
+        TimeWindows::Hop { slide, size, offset } => ("hop", slide, size, offset),
+        TimeWindows::Cumulate { step, size, offset } => ("cumulate", step, size, offset),
+    };
+    let lengths = [step, size].into_iter().chain(Some(offset).filter(|o| *o != 0)).map(sql::interval::sql);
+    format!("{} by {what}, {}", columns(&[column], schema), lengths.collect::<Vec<_>>().join(", "))
 }
 
 fn properties(n: &Node) -> String {

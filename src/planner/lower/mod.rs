@@ -4,13 +4,16 @@
 //! stream key needs. Exchanges stand where rows of one group must meet.
 
 mod agg;
+mod grouping;
 mod output;
+mod panes;
 mod over;
 mod project;
 mod scan;
 mod top_n;
 mod union;
 mod watermark;
+mod windows;
 
 use std::sync::Arc;
 
@@ -26,6 +29,7 @@ use datafusion::scalar::ScalarValue;
 
 pub(super) use output::{TablePlan, TableSpec};
 
+use self::windows::{Session, Windowed};
 use crate::common::{Error, ErrorKind, Result};
 use crate::plan::{Distribution, Expr, Node, Operator, Properties};
 use crate::types::{OperatorId, TableId, time};
@@ -104,8 +108,15 @@ impl<'a> Lowerer<'a> {
                 self.distinct(input)
             }
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Unnest(unnest) => match Windowed::of(unnest)? {
+                Some(windowed) => self.time_windows(unnest, &windowed),
+                None => Err(unsupported(plan)),
+            },
             LogicalPlan::Limit(limit) => self.limit(limit),
-            LogicalPlan::Window(window) => self.window(window),
+            LogicalPlan::Window(window) => match Session::of(window)? {
+                Some(session) => self.session_window(window, &session),
+                None => self.window(window),
+            },
             // Without LIMIT the order of rows inside a query means nothing.
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.lower(&sort.input),
             other => Err(unsupported(other)),

@@ -37,10 +37,7 @@ impl Columns {
     /// Column `index` of the input as it is, under a name that no other column has.
     pub fn push_column(&mut self, input: &Lowered, index: usize) -> usize {
         let field = input.schema().field(index);
-        let mut name = field.name().clone();
-        while self.fields.iter().any(|f| *f.name() == name) {
-            name.insert(0, '_');
-        }
+        let name = self.unused(field.name());
         let watermark = input.properties().watermark_columns.contains(&index).then_some(index);
         let field = Arc::new(Field::new(name, field.data_type().clone(), field.is_nullable()));
         self.push(Expr::column(index, Arc::clone(input.schema())), field, watermark);
@@ -62,6 +59,20 @@ impl Columns {
     /// Where the input's column `index` comes out unchanged.
     pub fn position(&self, index: usize) -> Option<usize> {
         self.exprs.iter().position(|e| e.as_column() == Some(index))
+    }
+
+    /// As [`Self::position`], but not at `besides`.
+    pub fn position_besides(&self, index: usize, besides: usize) -> Option<usize> {
+        (0..self.len()).find(|at| *at != besides && self.exprs.get(*at).and_then(Expr::as_column) == Some(index))
+    }
+
+    /// The name, changed where another column has it.
+    pub fn unused(&self, name: &str) -> String {
+        let mut name = name.to_string();
+        while self.fields.iter().any(|f| *f.name() == name) {
+            name.insert(0, '_');
+        }
+        name
     }
 
     /// Adds the input's key columns that are missing.
