@@ -27,6 +27,8 @@ pub struct RowOrder {
     pub key: Vec<usize>,
     /// The partition column that carries a watermark: it comes first in stored keys.
     pub window: Option<usize>,
+    /// What a watermark has passed never comes again, not even late: the rows of such windows are forgotten.
+    pub frees: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -248,6 +248,9 @@ fn row_order(rows: &RowOrder, schema: &Schema) -> String {
     if !order.is_empty() {
         let _ = write!(text, ", order by {}", order.join(", "));
     }
+    if rows.frees {
+        text.push_str(", frees closed windows");
+    }
     text
 }
 

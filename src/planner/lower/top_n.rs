@@ -20,7 +20,9 @@ use super::project::Columns;
 use super::{Lowered, Lowerer, physical, short};
 use crate::common::{Error, ErrorKind, Result};
 use crate::plan::over::rank_type;
-use crate::plan::{Distribution, Expr, Frame, Operator, Properties, Rank, RowOrder, SortColumn, TopN, WindowCall};
+use crate::plan::{
+    AggPhase, Distribution, Expr, Frame, Node, Operator, Properties, Rank, RowOrder, SortColumn, TopN, WindowCall,
+};
 use crate::types::key;
 
 /// What is kept of each partition.
@@ -181,6 +183,7 @@ impl Lowerer<'_> {
             order: Vec::new(),
             key: input.properties().stream_key.clone(),
             window: None,
+            frees: false,
         };
         for column in partition {
             if !rows.partition.contains(column) {
@@ -194,6 +197,7 @@ impl Lowerer<'_> {
             }
         }
         rows.window = rows.partition.iter().position(|c| input.properties().watermark_columns.contains(c));
+        rows.frees = rows.window.is_some() && closes(&input.node);
         let order = rows.order.iter().map(|o| &o.column);
         for column in rows.partition.iter().chain(order).chain(&rows.key) {
             let field = input.schema().field(*column);
@@ -266,7 +270,7 @@ impl Lowerer<'_> {
         let input = self.together(input, &operator.rows);
         let before = input.properties().clone();
         let inputs = input.schema().fields().len();
-        if before.append_only && !operator.rows.partition.is_empty() {
+        if before.append_only && !operator.rows.partition.is_empty() && !operator.rows.frees {
             self.grows(format!("{rank}() <= {last} keeps rows of every partition"));
         }
         let rows = &operator.rows;
@@ -338,6 +342,14 @@ fn through(projection: Option<&Projection>, expr: &LogicalExpr) -> Result<Logica
         })
     })?;
     Ok(replaced.data)
+}
+
+/// Every row comes from a window that has closed: late ones are kept back below.
+fn closes(node: &Node) -> bool {
+    match &node.operator {
+        Operator::HashAgg(agg) => agg.emit_on_close && agg.phase != AggPhase::Partial,
+        _ => !node.inputs.is_empty() && node.inputs.iter().all(closes),
+    }
 }
 
 fn is_sorted(plan: &LogicalPlan) -> bool {

@@ -82,6 +82,13 @@ impl Bench {
         self.committed = self.epoch;
     }
 
+    /// How many rows a state table of the node has.
+    pub(super) fn rows_of(&self, table: TableId) -> usize {
+        let table = self.store.table(table, Arc::clone(&self.node.inputs[0].schema)).unwrap();
+        let batches = table.scan(self.epoch, &crate::state::KeyRange::all(), None).unwrap();
+        batches.iter().map(|(keys, _)| arrow::array::Array::len(keys)).sum()
+    }
+
     pub(super) fn restart(&mut self) {
         self.commit();
         self.operator = make(&self.node, &self.store, self.actor);

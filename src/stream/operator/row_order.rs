@@ -4,11 +4,19 @@
 //! are one range. The window comes first so that what a watermark has closed is a range too. Shared by `TopN` and
 //! `OverWindow`.
 
-use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch};
+use std::collections::BTreeMap;
+use std::ops::{Bound, Range};
+
+use arrow::array::{Array, ArrayRef, BinaryBuilder, RecordBatch};
 use arrow::compute::SortOptions;
+use arrow::datatypes::DataType;
+
+use super::{BuildContext, event_time};
 
 use crate::common::Result;
 use crate::plan::{self, Distribution, Node};
+use crate::state::{KeyRange, StateWriter};
+use crate::types::time::END_OF_TIME;
 use crate::types::{Keys, key, vnode};
 
 pub(super) struct RowOrder {
@@ -21,6 +29,10 @@ pub(super) struct RowOrder {
     order: Vec<(usize, SortOptions)>,
     /// Key columns that neither partition nor order hold.
     tail: Vec<usize>,
+    /// The window's type, where closed windows are forgotten.
+    frees: Option<DataType>,
+    /// The virtual nodes of this actor.
+    vnodes: Range<usize>,
 }
 
 /// The encoded keys of some rows.
@@ -51,7 +63,7 @@ impl RowKeys {
 }
 
 impl RowOrder {
-    pub fn new(rows: &plan::RowOrder, node: &Node) -> Self {
+    pub fn new(rows: &plan::RowOrder, node: &Node, context: &BuildContext<'_>) -> Self {
         let window = rows.window.and_then(|w| rows.partition.get(w)).copied();
         let placed = match node.inputs.first().map(|i| &i.properties.distribution) {
             Some(Distribution::Hash(placed)) if placed.iter().all(|c| rows.partition.contains(c)) => placed.clone(),
@@ -60,6 +72,8 @@ impl RowOrder {
         let in_order = |c: &usize| rows.order.iter().any(|o| o.column == *c);
         Self {
             window,
+            frees: window.filter(|_| rows.frees).map(|w| context.input.field(w).data_type().clone()),
+            vnodes: context.vnodes.clone(),
             placed,
             rest: rows.partition.iter().copied().filter(|c| Some(*c) != window).collect(),
             order: rows.order.iter().map(|o| (o.column, o.options())).collect(),
@@ -129,6 +143,27 @@ impl RowOrder {
             keys.append_value(&key);
         }
         Ok(keys.finish())
+    }
+
+    /// Removes this actor's rows of windows below the watermark, one of `watermarks` by column. What is left begins with
+    /// the key that comes back; `None` when nothing can have closed.
+    pub fn free(&self, state: &mut StateWriter, watermarks: &BTreeMap<usize, i64>) -> Result<Option<Vec<u8>>> {
+        let watermark = self.window.and_then(|w| watermarks.get(&w));
+        let (Some(data_type), Some(watermark)) = (&self.frees, watermark) else { return Ok(None) };
+        let first_open = match *watermark {
+            END_OF_TIME => vec![u8::MAX],
+            micros => key::encode(&[event_time::instant(micros, data_type)?], 1)?.value(0).to_vec(),
+        };
+        let closed = KeyRange { start: Bound::Unbounded, end: Bound::Excluded(first_open.clone()) };
+        for (keys, rows) in state.scan(&closed, None)? {
+            let windows = key::encode(&pick(&rows, &self.window.into_iter().collect::<Vec<_>>()), rows.num_rows())?;
+            let mine = (0..keys.len()).filter(|row| {
+                let vnode = keys.value(*row).get(windows.value(*row).len());
+                vnode.is_some_and(|vnode| self.vnodes.contains(&usize::from(*vnode)))
+            });
+            state.remove(Keys::from_iter_values(mine.map(|row| keys.value(row))));
+        }
+        Ok(Some(first_open))
     }
 
     fn orders(&self, batch: &RecordBatch) -> Result<Keys> {

@@ -62,7 +62,7 @@ impl OverWindow {
         let output = plan.output(&context.input);
         Ok(Self {
             name,
-            rows: RowOrder::new(&plan.rows, node),
+            rows: RowOrder::new(&plan.rows, node, context),
             partition_columns: plan.rows.partition.clone(),
             calls: plan.expressions(&context.input)?,
             reach: plan.reach(),
@@ -163,6 +163,7 @@ impl StreamOperator for OverWindow {
 
     fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
         self.flush(out).map_err(|e| e.context(self.name.clone()))?;
+        self.rows.free(&mut self.state, &self.held)?;
         for (column, micros) in std::mem::take(&mut self.held) {
             out.watermark(Watermark { column, micros });
         }

@@ -35,6 +35,7 @@ fn over(calls: &[(&str, DataType, WindowFrame)]) -> Node {
             order: vec![SortColumn { column: 1, descending: false, nulls_first: false }],
             key: vec![2],
             window: None,
+            frees: false,
         },
         calls: calls.iter().map(call).collect(),
         append_only: false,

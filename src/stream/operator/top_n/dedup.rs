@@ -85,7 +85,7 @@ impl Dedup {
     pub(super) fn new(plan: &plan::TopN, node: &Node, context: &BuildContext<'_>) -> Result<Self> {
         let table = plan.state.ok_or_else(|| Error::internal("a deduplication without state"))?;
         Ok(Self {
-            rows: RowOrder::new(&plan.rows, node),
+            rows: RowOrder::new(&plan.rows, node, context),
             state: context.store.table(table, Arc::clone(&context.input))?.writer(),
             partition_columns: plan.rows.partition.clone(),
             shown: plan.shown.len(),
@@ -164,6 +164,7 @@ impl StreamOperator for Dedup {
 
     fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
         self.flush(out)?;
+        self.rows.free(&mut self.state, &self.held)?;
         for (column, micros) in std::mem::take(&mut self.held) {
             out.watermark(Watermark { column, micros });
         }

@@ -60,7 +60,7 @@ impl Ranked {
         };
         Ok(Self {
             name,
-            rows: RowOrder::new(&plan.rows, node),
+            rows: RowOrder::new(&plan.rows, node, context),
             limit: Limit { rank: plan.rank, last: plan.last },
             offset: plan.offset,
             shown: plan.shown.clone(),
@@ -330,6 +330,12 @@ impl StreamOperator for Ranked {
 
     fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
         self.flush(out).map_err(|e| e.context(self.name.clone()))?;
+        if let Some(state) = &mut self.state
+            && let Some(first_open) = self.rows.free(state, &self.held)?
+        {
+            self.partitions.retain(|partition, _| **partition >= *first_open);
+            self.known_bytes = self.partitions.values().map(Leading::memory_bytes).sum();
+        }
         for (column, micros) in std::mem::take(&mut self.held) {
             out.watermark(Watermark { column, micros });
         }

@@ -31,6 +31,7 @@ fn top(case: &Case<'_>) -> Node {
         order: vec![SortColumn { column: 1, descending: true, nulls_first: false }],
         key: vec![2],
         window: None,
+        frees: false,
     };
     let top = plan::TopN {
         rows,
@@ -207,6 +208,44 @@ fn sifting_only_ever_adds() {
          + a 0 6
          barrier",
     );
+}
+
+#[test]
+fn closed_windows_are_forgotten() {
+    let input = pretty::schema("w:timestamp v:bigint id:bigint").unwrap();
+    for (last, append_only) in [(2, true), (2, false), (1, true)] {
+        let rows = RowOrder {
+            partition: vec![0],
+            order: vec![SortColumn { column: 1, descending: true, nulls_first: false }],
+            key: vec![2],
+            window: Some(0),
+            frees: true,
+        };
+        let top = plan::TopN {
+            rows,
+            rank: Rank::RowNumber,
+            offset: 0,
+            last,
+            shown: Vec::new(),
+            append_only,
+            state: Some(TableId(1)),
+        };
+        let mut bench = Bench::new(node(Operator::TopN(top), &[input.clone()], input.clone()));
+        let ten = "1970-01-01T00:00:10";
+        let twenty = "1970-01-01T00:00:20";
+        let first = bench.run(&format!("+ {ten} 5 1\n+ {twenty} 6 2\nwatermark 0 20\nbarrier"));
+        assert_eq!(
+            first,
+            [format!("+ {ten} 5 1"), format!("+ {twenty} 6 2"), "watermark 0 20".into(), "barrier".into()]
+        );
+        // Whatever would come for the closed window finds nothing there; the open one is as it was.
+        let then = bench.run(&format!("restart\n+ {ten} 9 3\n+ {twenty} 7 4\nbarrier"));
+        let moved = format!("- {twenty} 6 2");
+        assert!(then.contains(&format!("+ {ten} 9 3")) && !then.contains(&format!("- {ten} 5 1")), "{then:?}");
+        assert_eq!(then.contains(&moved), last == 1, "{then:?}");
+        assert_eq!(bench.run("watermark 0 end\nbarrier").len(), 2);
+        assert_eq!(bench.rows_of(TableId(1)), 0);
+    }
 }
 
 /// Random changes, with restarts: after each epoch what came out adds up to the first rows of what is there.
