@@ -1,6 +1,8 @@
 //! The oracle: random inserts, updates and deletes on tables, with the server stopped and killed between them; after each
 //! step every view must hold what its query gives as a batch over the tables, both read in one statement.
 
+mod rank;
+
 use std::fmt::Write;
 
 use rand::Rng;
@@ -18,6 +20,10 @@ const TABLES: &[&str] = &[
 ];
 
 /// Views: name, query. A view may read those before it.
+fn views() -> Vec<(&'static str, &'static str)> {
+    [VIEWS, rank::VIEWS].concat()
+}
+
 const VIEWS: &[(&str, &str)] = &[
     ("filtered", "SELECT id, v * 2 AS twice, upper(k) AS u FROM t WHERE v > 3 OR k IS NULL"),
     ("all_rows", "SELECT * FROM t"),
@@ -137,15 +143,16 @@ async fn run(seed: u64, backend: &'static str) {
     for table in TABLES {
         client.execute(table).await;
     }
+    let views = views();
     // Half of the views begin empty, the others are filled from what is there.
-    let late = random.random_range(1..VIEWS.len());
-    for (name, query) in &VIEWS[..late] {
+    let late = random.random_range(1..views.len());
+    for (name, query) in &views[..late] {
         client.execute(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
     }
     let mut next_id = 0;
     for step in 0..STEPS {
         if step == STEPS / 4 {
-            for (name, query) in &VIEWS[late..] {
+            for (name, query) in &views[late..] {
                 client.execute(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
             }
         }
@@ -164,8 +171,8 @@ async fn run(seed: u64, backend: &'static str) {
             client = Client::connect(server.port()).await.unwrap();
             client.execute("FLUSH").await;
         }
-        let made = if step < STEPS / 4 { late } else { VIEWS.len() };
-        for (name, query) in &VIEWS[..made] {
+        let made = if step < STEPS / 4 { late } else { views.len() };
+        for (name, query) in &views[..made] {
             check(&client, name, query, &format!("{backend}, step {step}, WEIR_SEED={seed}")).await;
         }
     }

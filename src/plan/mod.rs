@@ -7,6 +7,7 @@ pub mod agg;
 pub mod expr;
 pub mod fragment;
 pub mod node;
+pub mod over;
 
 pub use expr::Expr;
 pub use fragment::{Edge, Fragment, FragmentGraph};
@@ -14,3 +15,4 @@ pub use node::{
     AggCall, AggMethod, AggPhase, Distribution, GroupingSet, HashAgg, Materialize, Node, Operator, Properties,
     SessionWindow, SinkOp, SourceRead, TableRead, WatermarkStep,
 };
+pub use over::{Frame, FrameBound, FrameUnits, OverWindow, Rank, RowOrder, SortColumn, TopN, WindowCall};

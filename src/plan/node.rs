@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::Expr;
+use super::{Expr, OverWindow, TopN};
 pub use crate::expr::aggregate::AggMethod;
 use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows};
 
@@ -77,6 +77,8 @@ pub enum Operator {
     GroupingSets {
         sets: Vec<GroupingSet>,
     },
+    TopN(TopN),
+    OverWindow(OverWindow),
     Union,
     /// In a plan: rows move between actors. In a fragment: a leaf that receives from another fragment.
     Exchange {
@@ -252,6 +254,8 @@ impl Node {
             Operator::SessionWindow(s) => {
                 tables.extend([s.rows, s.sessions].into_iter().chain(s.open).map(|t| (node.id, t)));
             }
+            Operator::TopN(t) => tables.extend(t.state.map(|s| (node.id, s))),
+            Operator::OverWindow(o) => tables.push((node.id, o.state)),
             Operator::Materialize(m) => tables.push((node.id, m.table)),
             _ => {}
         });
@@ -272,6 +276,8 @@ impl Operator {
             Self::TimeWindows { .. } => "TimeWindows",
             Self::SessionWindow(_) => "SessionWindow",
             Self::GroupingSets { .. } => "GroupingSets",
+            Self::TopN(_) => "TopN",
+            Self::OverWindow(_) => "OverWindow",
             Self::Union => "Union",
             Self::Exchange { .. } => "Exchange",
             Self::Materialize(_) => "Materialize",

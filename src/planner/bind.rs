@@ -42,6 +42,7 @@ pub(super) fn plan(context: &Context, query: &ast::Query) -> Result<LogicalPlan>
 pub(super) fn streaming(plan: LogicalPlan) -> Result<LogicalPlan> {
     check(&plan)?;
     let config = super::config();
+    let plan = super::distinct_on::rewrite(plan)?;
     let plan = Analyzer::new().execute_and_check(plan, &config, |_, _| {})?;
     let config = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
     Ok(Optimizer::with_rules(rules()).optimize(plan, &config, |_, _| {})?)
@@ -87,10 +88,6 @@ fn check_expr(node: &LogicalPlan, e: &Expr) -> Result<()> {
         }
         Expr::OuterReferenceColumn(..) => {
             Err(Error::not_supported("correlated subqueries are not supported in streaming jobs yet"))
-        }
-        Expr::WindowFunction(_) => {
-            Err(Error::not_supported("window functions (OVER) are not supported in streaming jobs yet")
-                .with_hint("aggregate with GROUP BY, or use OVER in the SELECT that reads the view"))
         }
         Expr::Placeholder(p) => Err(Error::new(
             ErrorKind::UndefinedParameter,

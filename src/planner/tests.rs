@@ -174,7 +174,7 @@ fn golden(name: &str) {
 
 #[test]
 fn golden_plans() {
-    for name in ["agg.txt", "linear.txt", "table.txt", "window.txt", "windows.txt"] {
+    for name in ["agg.txt", "linear.txt", "rank.txt", "table.txt", "window.txt", "windows.txt"] {
         golden(name);
     }
 }
@@ -305,10 +305,19 @@ fn errors_say_what_to_write() {
         ("SELECT nope(auction) FROM bid", "42883", "nope"),
         ("SELECT auction + channel FROM bid WHERE url + 1 > date_time", "42883", ""),
         ("SELECT a.auction FROM bid a JOIN bid b ON a.auction = b.auction", "0A000", "joins are not supported"),
-        ("SELECT auction FROM bid LIMIT 3", "0A000", "LIMIT"),
-        ("SELECT auction FROM bid ORDER BY price LIMIT 3", "0A000", "LIMIT"),
-        ("SELECT DISTINCT ON (auction) auction, price FROM bid", "0A000", "DISTINCT ON"),
-        ("SELECT row_number() OVER (ORDER BY price) FROM bid", "0A000", "window functions"),
+        ("SELECT auction FROM bid LIMIT -1", "22023", "LIMIT must be >= 0"),
+        (
+            "SELECT auction FROM bid FETCH FIRST ROW WITH TIES",
+            "42601",
+            "WITH TIES cannot be specified without ORDER BY",
+        ),
+        ("SELECT auction FROM bid LIMIT 1 FETCH FIRST ROW ONLY", "42601", "multiple LIMIT"),
+        ("SELECT make_array(price) AS p FROM bid ORDER BY 1 LIMIT 3", "0A000", "rows cannot be kept in order of"),
+        (
+            "SELECT approx_median(price) OVER (ORDER BY price ROWS 1 PRECEDING) FROM bid",
+            "0A000",
+            "approx_median() over",
+        ),
         ("SELECT 1 AS one", "0A000", "must read a source"),
         ("VALUES (1), (2)", "0A000", "must read a source"),
         ("SELECT auction FROM bid WHERE price > (SELECT max(price) FROM bid)", "0A000", "subqueries in expressions"),

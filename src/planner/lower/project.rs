@@ -5,7 +5,7 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr as LogicalExpr;
 use std::sync::Arc;
 
-use super::{Lowered, Lowerer, is_event_time, physical, plain, schema_of, watermark};
+use super::{Lowered, Lowerer, is_event_time, physical, schema_of, short, watermark};
 use crate::common::Result;
 use crate::plan::{Distribution, Expr, Operator, Properties, WatermarkStep};
 
@@ -42,6 +42,18 @@ impl Columns {
         let field = Arc::new(Field::new(name, field.data_type().clone(), field.is_nullable()));
         self.push(Expr::column(index, Arc::clone(input.schema())), field, watermark);
         self.len() - 1
+    }
+
+    /// Column `index` of the input as it is, under its own name.
+    pub fn push_same(&mut self, input: &Lowered, index: usize) {
+        let watermark = input.properties().watermark_columns.contains(&index).then_some(index);
+        let field = Arc::clone(&input.schema().fields()[index]);
+        self.push(Expr::column(index, Arc::clone(input.schema())), field, watermark);
+    }
+
+    /// Whether a column has this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|f| f.name() == name)
     }
 
     /// Where the input's column `index` comes out unchanged.
@@ -86,7 +98,7 @@ impl Lowerer<'_> {
         for (expr, field) in exprs.iter().zip(output.fields()) {
             let from = watermark::carried(expr, input_schema)
                 .filter(|i| is_event_time(field.data_type()) && input.properties().watermark_columns.contains(i));
-            columns.push(physical(expr, input_schema, input.schema())?, plain(field), from);
+            columns.push(physical(expr, input_schema, input.schema())?, short(field), from);
         }
         let visible = columns.len();
         columns.keep_key(&input);
