@@ -3,6 +3,7 @@
 
 mod client;
 mod crash;
+mod examples;
 mod failure;
 mod faults;
 mod idle;
@@ -12,3 +13,4 @@ mod psql;
 mod seed;
 mod server;
 mod slt;
+mod tcp;

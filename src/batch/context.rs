@@ -24,12 +24,13 @@ use datafusion::sql::parser::Statement as DfStatement;
 use parking_lot::Mutex;
 
 use super::client::Client;
-use super::pg_catalog::PgCatalog;
+use super::pg_catalog::{ClientTypes, Opened, PgCatalog};
 use super::system::{SystemSchema, SystemTables};
 use super::table::EpochTable;
+use super::zone::{WallClock, Zone};
 use crate::catalog::{Column, Definition, Object, Snapshot, View};
 use crate::common::{Error, ErrorKind, Result};
-use crate::expr::functions;
+use crate::expr::{functions, rules};
 use crate::planner;
 use crate::sql::{ast, parse_query};
 use crate::state::StateStore;
@@ -52,15 +53,18 @@ impl BatchEnv {
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(DATABASE, crate::catalog::def::PUBLIC)
             .with_create_default_catalog_and_schema(false)
-            .with_information_schema(true)
             .with_target_partitions(parallelism);
         let options = config.options_mut();
         options.sql_parser.map_string_types_to_utf8view = false;
         options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
         let pool = Arc::new(FairSpillPool::new(memory_limit as usize));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
-        let mut state =
-            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+        let mut builder =
+            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
+        for rule in rules::rules() {
+            builder = builder.with_analyzer_rule(rule);
+        }
+        let mut state = builder.build();
         for function in functions::registry().scalars() {
             state.register_udf(function.clone())?;
         }
@@ -76,22 +80,35 @@ impl BatchEnv {
         purpose: Purpose,
         client: Arc<dyn Client>,
     ) -> Result<BatchContext> {
+        let zone = Zone::new(client.setting("TimeZone"));
         let list = Arc::new(MemoryCatalogProviderList::new());
         let mut schemas: HashMap<String, Arc<dyn SchemaProvider>> = HashMap::new();
         let public = PublicSchema {
             snapshot: snapshot.clone(),
             epoch,
             purpose,
+            zone: zone.clone(),
             store: self.store.clone(),
             state: Mutex::new(None),
         };
         let public = Arc::new(public);
         schemas.insert(crate::catalog::def::PUBLIC.into(), public.clone());
-        schemas.insert("weir".into(), Arc::new(SystemSchema { tables: self.system.clone(), epoch }));
-        let (pg_catalog, functions) = self.pg.open(snapshot.clone(), client);
+        schemas
+            .insert("weir".into(), Arc::new(SystemSchema { tables: self.system.clone(), epoch, zone: zone.clone() }));
+        let Opened { pg_catalog, information_schema, functions } = self.pg.open(snapshot.clone(), client);
         schemas.insert("pg_catalog".into(), pg_catalog);
+        schemas.insert("information_schema".into(), information_schema);
         list.register_catalog(DATABASE.into(), Arc::new(Schemas(schemas)));
-        let mut state = SessionStateBuilder::new_from_existing(self.base.clone()).with_catalog_list(list).build();
+        let mut builder = SessionStateBuilder::new_from_existing(self.base.clone()).with_catalog_list(list);
+        if let Some(name) = zone.name() {
+            let mut config = self.base.config().clone();
+            config.options_mut().execution.time_zone = Some(name.to_string());
+            builder = builder
+                .with_config(config)
+                .with_type_planner(Arc::new(ClientTypes { zone }))
+                .with_analyzer_rule(Arc::new(WallClock));
+        }
+        let mut state = builder.build();
         for function in functions {
             state.register_udf(Arc::new(function))?;
         }
@@ -220,6 +237,7 @@ struct PublicSchema {
     snapshot: Arc<Snapshot>,
     epoch: Epoch,
     purpose: Purpose,
+    zone: Zone,
     store: Arc<StateStore>,
     state: Mutex<Option<SessionState>>,
 }
@@ -250,7 +268,7 @@ impl SchemaProvider for PublicSchema {
             .filter(|c| self.purpose == Purpose::Change || !c.hidden)
             .cloned()
             .collect();
-        let mut schema = crate::catalog::def::schema(&columns);
+        let mut schema = self.zone.schema(&crate::catalog::def::schema(&columns));
         if self.purpose == Purpose::Insert {
             let nullable = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
             schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));

@@ -50,6 +50,8 @@ impl Registry {
     fn new() -> Self {
         let mut scalars = SessionStateDefaults::default_scalar_functions();
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::new())));
+        scalars.extend(super::checked::functions());
+        scalars.push(Arc::new(super::bytea::function()));
         let scalars = by_name(scalars, |f| (f.name().to_string(), f.aliases().to_vec()));
         let higher_order = by_name(SessionStateDefaults::default_higher_order_functions(), |f| {
             (f.name().to_string(), f.aliases().to_vec())

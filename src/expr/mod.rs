@@ -2,7 +2,10 @@
 //! physical expressions and arrays.
 
 pub mod aggregate;
+pub mod bytea;
+pub mod checked;
 pub mod eval;
 pub mod functions;
 pub mod proto;
+pub mod rules;
 mod tumble;

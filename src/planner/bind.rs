@@ -19,6 +19,7 @@ use datafusion::sql::planner::{ParserOptions, SqlToRel};
 
 use super::context::Context;
 use crate::common::{Error, ErrorKind, Result};
+use crate::expr::rules::rules as analyzer_rules;
 use crate::sql::ast;
 
 /// Names and types resolved, nothing else.
@@ -41,7 +42,9 @@ pub(super) fn plan(context: &Context, query: &ast::Query) -> Result<LogicalPlan>
 pub(super) fn streaming(plan: LogicalPlan) -> Result<LogicalPlan> {
     check(&plan)?;
     let config = super::config();
-    let plan = Analyzer::new().execute_and_check(plan, &config, |_, _| {})?;
+    let mut analyzer = Analyzer::new();
+    analyzer.rules.extend(analyzer_rules());
+    let plan = analyzer.execute_and_check(plan, &config, |_, _| {})?;
     let config = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
     Ok(Optimizer::with_rules(rules()).optimize(plan, &config, |_, _| {})?)
 }
