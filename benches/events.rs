@@ -41,6 +41,19 @@ impl Events {
         self.dir.join(format!("bid.{format}"))
     }
 
+    /// A glob that names the CSV file as many times: a longer stream of the same groups.
+    pub fn times(&self, copies: usize) -> Outcome<PathBuf> {
+        let dir = self.dir.join(format!("csv-{copies}"));
+        fs::create_dir_all(&dir)?;
+        for copy in 0..copies {
+            let link = dir.join(format!("{copy}.csv"));
+            if !link.exists() {
+                fs::hard_link(self.path("csv"), link)?;
+            }
+        }
+        Ok(dir.join("*.csv"))
+    }
+
     /// The bids' columns, as Weir declares them too.
     pub fn schema() -> SchemaRef {
         let text = |name| Field::new(name, DataType::Utf8, true);

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use serde_json::json;
 use weir::common::clock::instant;
@@ -32,7 +33,7 @@ pub async fn measure(bench: &Bench, events: &Events, report: &mut Report) -> Out
         let (mut views, mut batches) = (Vec::new(), Vec::new());
         for round in 1..=ROUNDS {
             let answer = batch::hot(bench, events, format).await?;
-            let run = view(bench, events, format, &answer, Options::default()).await?;
+            let run = view(bench, (&events.path(format), format), &answer, Options::default()).await?;
             let (view, batch) = (run.seconds, answer.seconds);
             report.progress(&format!("hot, {format}, round {round}: view {view:.2} s, batch {batch:.2} s"));
             views.push(run);
@@ -63,11 +64,11 @@ pub async fn measure(bench: &Bench, events: &Events, report: &mut Report) -> Out
     Ok(())
 }
 
-/// Runs the view on a server of its own, and compares it with the batch's answer.
-pub async fn view(bench: &Bench, events: &Events, format: &str, answer: &Answer, options: Options) -> Outcome<Run> {
+/// Runs the view over the file, or the files of the glob, on a server of its own, and compares it with the batch's
+/// answer.
+pub async fn view(bench: &Bench, (path, format): (&Path, &str), answer: &Answer, options: Options) -> Outcome<Run> {
     let mut server = Server::fresh(bench, options).await?;
     let client = server.connect().await?;
-    let path = events.path(format);
     let source = format!(
         "CREATE SOURCE bid (auction BIGINT, bidder BIGINT, price BIGINT, channel VARCHAR, url VARCHAR, \
          date_time TIMESTAMP, extra VARCHAR, WATERMARK FOR date_time AS date_time - INTERVAL '4' SECOND) \

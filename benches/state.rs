@@ -20,8 +20,8 @@ use crate::report::{Figure, Report};
 use crate::server::cpu_seconds;
 use crate::{Bench, Outcome};
 
-/// Checkpoints of a measurement.
-const ROUNDS: u64 = 10;
+/// Checkpoints of a measurement: enough that what is put off is paid for.
+const ROUNDS: u64 = 20;
 /// 8-byte columns of a row.
 const COLUMNS: usize = 8;
 

@@ -1,10 +1,11 @@
 //! The crash test: a server that reads a file and takes INSERTs from four connections is killed again and again, at random
 //! instants or inside a commit, a log append or recovery itself. After every kill: each acknowledged row is there
 //! exactly once, a statement that was not acknowledged is there whole or not at all, views agree with their tables, and
-//! the file has been counted as a prefix without a gap. At the end every window is exact, and a sink's files hold each row
+//! the file has been counted as a prefix without a gap, and a closed window that was seen has not changed, though rows come
+//! too late for it. At the end every window is exact, and a sink's files hold each row
 //! once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +43,8 @@ const POINTS: &[(&str, usize)] = &[
 const SETUP: &str = "
 CREATE SOURCE ev (id BIGINT, k INT, v BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
   WITH (connector = 'file', path = 'ev.csv') FORMAT PLAIN ENCODE CSV;
+CREATE SOURCE hasty (id BIGINT, k INT, v BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '0.1' SECOND)
+  WITH (connector = 'file', path = 'ev.csv') FORMAT PLAIN ENCODE CSV;
 CREATE TABLE w (id BIGINT, worker BIGINT, v BIGINT) APPEND ONLY;
 CREATE SINK copied FROM w WITH (connector = 'file', path = 'copied') FORMAT PLAIN ENCODE JSON;
 CREATE MATERIALIZED VIEW by_worker AS
@@ -49,7 +52,7 @@ CREATE MATERIALIZED VIEW by_worker AS
 ";
 
 /// Views of the file: made while the server is being killed, each with its own reader.
-fn file_views(life: usize) -> [(String, String); 3] {
+fn file_views(life: usize) -> [(String, String); 4] {
     let windows = "SELECT k, window_start, count(*) AS n, sum(v) AS s FROM TUMBLE(ev, ts, INTERVAL '10' SECOND)
         GROUP BY k, window_start";
     let view = |name: &str, query: &str| {
@@ -59,6 +62,7 @@ fn file_views(life: usize) -> [(String, String); 3] {
         view(&format!("prefix_{life}"), "SELECT count(*) AS n, sum(id) AS s, max(id) AS hi FROM ev"),
         view("closed", &format!("{windows} EMIT ON WINDOW CLOSE")),
         view("windows", windows),
+        view("hasty_windows", &format!("{} EMIT ON WINDOW CLOSE", windows.replace("TUMBLE(ev", "TUMBLE(hasty"))),
     ]
 }
 
@@ -85,7 +89,11 @@ struct Written {
     unknown: Vec<Vec<u64>>,
     /// Views whose CREATE was acknowledged.
     views: Vec<String>,
+    /// Rows of closed windows that a client has read.
+    seen: BTreeSet<String>,
 }
+
+const HASTY: &str = "SELECT k, window_start, n, s FROM hasty_windows";
 
 async fn run(random: &mut StdRng, backend: &'static str, kills: usize, file: &Folder, windows: &[String]) {
     let folder = Folder::new();
@@ -171,6 +179,7 @@ async fn live(
     let workers: Vec<_> =
         (0..WORKERS).map(|worker| tokio::spawn(insert(port, worker, random.random(), next_id.clone()))).collect();
     let definer = tokio::spawn(define(port, file_views(life)));
+    let reader = tokio::spawn(read(port));
     let life = Duration::from_millis(random.random_range(0..LIFE));
     if options.failpoints.is_empty() {
         tokio::time::sleep(life).await;
@@ -179,6 +188,7 @@ async fn live(
     }
     server.kill();
     written.views.extend(definer.await.unwrap());
+    written.seen.extend(reader.await.unwrap());
     for worker in workers {
         let (acknowledged, unknown) = worker.await.unwrap();
         written.acknowledged.extend(acknowledged);
@@ -187,7 +197,7 @@ async fn live(
 }
 
 /// Makes views until the connection breaks; returns those that were acknowledged.
-async fn define(port: u16, views: [(String, String); 3]) -> Vec<String> {
+async fn define(port: u16, views: [(String, String); 4]) -> Vec<String> {
     let mut made = Vec::new();
     let Ok(client) = Client::connect(port).await else { return made };
     for (name, create) in views {
@@ -200,6 +210,20 @@ async fn define(port: u16, views: [(String, String); 3]) -> Vec<String> {
         }
     }
     made
+}
+
+/// Reads the closed windows until the connection breaks; returns all that were seen.
+async fn read(port: u16) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    let Ok(client) = Client::connect(port).await else { return seen };
+    loop {
+        match client.run(HASTY).await {
+            Ok(answer) => seen.extend(lines(&answer.rows)),
+            Err(e) if e.is_broken() => return seen,
+            // Not made yet.
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
 }
 
 /// Inserts statement after statement until one fails: what was acknowledged, and what was not.
@@ -270,6 +294,12 @@ async fn verify(server: &Server, written: &Written) -> Result<Vec<u64>, String> 
     let views: Vec<String> = ask("SHOW MATERIALIZED VIEWS").await?.into_iter().flatten().flatten().collect();
     if let Some(lost) = written.views.iter().find(|v| !views.contains(v)) {
         return Err(format!("the view {lost} was made, and is lost"));
+    }
+    if !written.seen.is_empty() {
+        let windows = lines(&ask(HASTY).await?).into_iter().collect();
+        if let Some(lost) = written.seen.difference(&windows).next() {
+            return Err(format!("the closed window {lost} was seen, and is gone or another"));
+        }
     }
     for view in views.iter().filter(|v| v.starts_with("prefix")) {
         let prefix = ask(&format!("SELECT n, coalesce(s, 0), coalesce(hi, -1) FROM {view}")).await?;

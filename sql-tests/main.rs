@@ -1,12 +1,12 @@
 //! The tests that run the whole: the real binary over the wire, and the rules of the sources. One binary, because each
 //! one links all of DataFusion.
 
+mod bounded;
 mod client;
 mod crash;
 mod examples;
 mod failure;
 mod faults;
-mod idle;
 mod layers;
 mod oracle;
 mod psql;

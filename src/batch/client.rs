@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::context::PlanningCache;
 use crate::common::Result;
 use crate::types::SessionId;
 
@@ -21,4 +22,6 @@ pub trait Client: fmt::Debug + Send + Sync {
     /// # Errors
     /// `InvalidParameterValue`.
     fn set(&self, name: &str, value: &str) -> Result<String>;
+
+    fn planning(&self) -> &PlanningCache;
 }

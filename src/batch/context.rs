@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
@@ -72,7 +72,8 @@ impl BatchEnv {
         Ok(Self { store, system, pg, base })
     }
 
-    /// Reads `snapshot` at `epoch`, which the caller keeps pinned until the plan is physical.
+    /// Reads `snapshot` at `epoch`, which the caller keeps pinned until the plan is physical. A client's statements are
+    /// planned one after the other.
     pub fn context(
         self: &Arc<Self>,
         snapshot: Arc<Snapshot>,
@@ -81,20 +82,34 @@ impl BatchEnv {
         client: Arc<dyn Client>,
     ) -> Result<BatchContext> {
         let zone = Zone::new(client.setting("TimeZone"));
+        let kept = client.planning().kept(&snapshot, &zone);
+        let planning = match kept {
+            Some(planning) => planning,
+            None => {
+                let planning = Arc::new(self.planning(snapshot, zone, client.clone())?);
+                client.planning().keep(planning.clone());
+                planning
+            }
+        };
+        *planning.moment.lock() = Moment { epoch, purpose };
+        Ok(BatchContext { env: self.clone(), planning })
+    }
+
+    fn planning(&self, snapshot: Arc<Snapshot>, zone: Zone, client: Arc<dyn Client>) -> Result<Planning> {
+        let moment = Arc::new(Mutex::new(Moment { epoch: Epoch(0), purpose: Purpose::Read }));
         let list = Arc::new(MemoryCatalogProviderList::new());
         let mut schemas: HashMap<String, Arc<dyn SchemaProvider>> = HashMap::new();
         let public = PublicSchema {
             snapshot: snapshot.clone(),
-            epoch,
-            purpose,
+            moment: moment.clone(),
             zone: zone.clone(),
             store: self.store.clone(),
-            state: Mutex::new(None),
+            state: OnceLock::new(),
         };
         let public = Arc::new(public);
         schemas.insert(crate::catalog::def::PUBLIC.into(), public.clone());
-        schemas
-            .insert("weir".into(), Arc::new(SystemSchema { tables: self.system.clone(), epoch, zone: zone.clone() }));
+        let weir = SystemSchema { tables: self.system.clone(), moment: moment.clone(), zone: zone.clone() };
+        schemas.insert("weir".into(), Arc::new(weir));
         let Opened { pg_catalog, information_schema, functions } = self.pg.open(snapshot.clone(), client);
         schemas.insert("pg_catalog".into(), pg_catalog);
         schemas.insert("information_schema".into(), information_schema);
@@ -105,16 +120,60 @@ impl BatchEnv {
             config.options_mut().execution.time_zone = Some(name.to_string());
             builder = builder
                 .with_config(config)
-                .with_type_planner(Arc::new(ClientTypes { zone }))
+                .with_type_planner(Arc::new(ClientTypes { zone: zone.clone() }))
                 .with_analyzer_rule(Arc::new(WallClock));
         }
         let mut state = builder.build();
         for function in functions {
             state.register_udf(Arc::new(function))?;
         }
+        let state = Arc::new(state);
         // Views plan their query in the same session.
-        *public.state.lock() = Some(state.clone());
-        Ok(BatchContext { env: self.clone(), state, snapshot })
+        let _ = public.state.set(Arc::downgrade(&state));
+        let tasks = state.task_ctx();
+        Ok(Planning { snapshot, zone, state, tasks, moment })
+    }
+}
+
+/// A client's DataFusion session over one snapshot of the catalog, in one time zone: hundreds of functions, so it is kept from statement to
+/// statement.
+struct Planning {
+    snapshot: Arc<Snapshot>,
+    zone: Zone,
+    state: Arc<SessionState>,
+    tasks: Arc<TaskContext>,
+    moment: Arc<Mutex<Moment>>,
+}
+
+/// What a statement reads, and for what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) epoch: Epoch,
+    purpose: Purpose,
+}
+
+/// Where a client keeps what its last statement was planned with.
+#[derive(Default)]
+pub struct PlanningCache(Mutex<Option<Arc<Planning>>>);
+
+impl PlanningCache {
+    fn kept(&self, snapshot: &Arc<Snapshot>, zone: &Zone) -> Option<Arc<Planning>> {
+        self.0.lock().clone().filter(|kept| Arc::ptr_eq(&kept.snapshot, snapshot) && kept.zone == *zone)
+    }
+
+    fn keep(&self, planning: Arc<Planning>) {
+        *self.0.lock() = Some(planning);
+    }
+
+    /// To be called when the client goes: what is kept holds the client.
+    pub fn clear(&self) {
+        *self.0.lock() = None;
+    }
+}
+
+impl fmt::Debug for PlanningCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PlanningCache")
     }
 }
 
@@ -129,11 +188,10 @@ pub enum Purpose {
     Change,
 }
 
-/// One statement's session.
+/// What one statement is planned and run with.
 pub struct BatchContext {
     env: Arc<BatchEnv>,
-    state: SessionState,
-    snapshot: Arc<Snapshot>,
+    planning: Arc<Planning>,
 }
 
 impl BatchContext {
@@ -159,32 +217,32 @@ impl BatchContext {
             }
             other => other,
         };
-        let plan = self.state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await;
+        let plan = self.planning.state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await;
         plan.map_err(|e| self.explain_missing(e))
     }
 
     fn rewrite(&self, query: &mut ast::Query) -> Result<()> {
-        planner::rewrite(query, &self.snapshot)?;
-        self.env.pg.rewrite(query, &self.snapshot);
+        planner::rewrite(query, &self.planning.snapshot)?;
+        self.env.pg.rewrite(query, &self.planning.snapshot);
         Ok(())
     }
 
     /// An expression over the columns of `schema`, typed and simplified, as DML needs it.
     pub fn state(&self) -> &SessionState {
-        &self.state
+        &self.planning.state
     }
 
     /// Optimises, and reads what the query scans.
     pub async fn physical(&self, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self.state.create_physical_plan(&plan).await?)
+        Ok(self.planning.state.create_physical_plan(&plan).await?)
     }
 
     pub fn task_context(&self) -> Arc<TaskContext> {
-        self.state.task_ctx()
+        self.planning.tasks.clone()
     }
 
     pub async fn optimized(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
-        Ok(self.state.optimize(plan)?)
+        Ok(self.planning.state.optimize(plan)?)
     }
 
     /// Runs a plan on the current runtime.
@@ -198,13 +256,13 @@ impl BatchContext {
         let name = error.message().strip_prefix("relation \"").and_then(|rest| rest.strip_suffix("\" does not exist"));
         // Of a schema other than public no more is known.
         let Some(name) = name.filter(|name| !name.contains('.')).map(str::to_string) else { return error };
-        match self.snapshot.get(&name).map(|o| o.definition.kind()) {
+        match self.planning.snapshot.get(&name).map(|o| o.definition.kind()) {
             Some("source") => {
                 Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is a source: it keeps no rows"))
                     .with_hint(format!("CREATE MATERIALIZED VIEW v AS SELECT * FROM {name}; then SELECT from v"))
             }
             Some("sink") => Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is a sink: it cannot be read")),
-            _ => match self.snapshot.find(&name) {
+            _ => match self.planning.snapshot.find(&name) {
                 Err(e) => e,
                 Ok(_) => error,
             },
@@ -232,19 +290,19 @@ impl CatalogProvider for Schemas {
     }
 }
 
-/// Users' tables and views at one epoch.
+/// Users' tables and views, as of the moment.
 struct PublicSchema {
     snapshot: Arc<Snapshot>,
-    epoch: Epoch,
-    purpose: Purpose,
+    moment: Arc<Mutex<Moment>>,
     zone: Zone,
     store: Arc<StateStore>,
-    state: Mutex<Option<SessionState>>,
+    /// The session that this is part of.
+    state: OnceLock<Weak<SessionState>>,
 }
 
 impl fmt::Debug for PublicSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PublicSchema at {}", self.epoch)
+        write!(f, "PublicSchema at {}", self.moment.lock().epoch)
     }
 }
 
@@ -259,22 +317,18 @@ impl SchemaProvider for PublicSchema {
         if let Definition::View(view) = &object.definition {
             return Ok(Some(self.view(view).await?));
         }
+        let Moment { epoch, purpose } = *self.moment.lock();
         let Some((table, key)) = object.definition.rows() else { return Ok(None) };
         let table = self.store.table(table, object.schema())?;
-        let columns: Vec<_> = object
-            .definition
-            .columns()
-            .iter()
-            .filter(|c| self.purpose == Purpose::Change || !c.hidden)
-            .cloned()
-            .collect();
+        let columns: Vec<_> =
+            object.definition.columns().iter().filter(|c| purpose == Purpose::Change || !c.hidden).cloned().collect();
         let mut schema = self.zone.schema(&crate::catalog::def::schema(&columns));
-        if self.purpose == Purpose::Insert {
+        if purpose == Purpose::Insert {
             let nullable = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
             schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));
         }
         let defaults = self.defaults(&columns)?;
-        let (epoch, key, kind) = (self.epoch, key.to_vec(), kind(object));
+        let (key, kind) = (key.to_vec(), kind(object));
         Ok(Some(Arc::new(EpochTable { table, epoch, schema, key, kind, defaults })))
     }
 
@@ -284,15 +338,19 @@ impl SchemaProvider for PublicSchema {
 }
 
 impl PublicSchema {
+    fn state(&self) -> DfResult<Arc<SessionState>> {
+        let state = self.state.get().and_then(Weak::upgrade);
+        state.ok_or_else(|| DataFusionError::Internal("a table outside a session".into()))
+    }
+
     fn defaults(&self, columns: &[Column]) -> DfResult<HashMap<String, Expr>> {
-        let Some(state) = self.state.lock().clone() else { return Ok(HashMap::new()) };
+        let state = self.state()?;
         let given = columns.iter().filter_map(|c| Some((c, c.default.as_ref()?)));
         given.map(|(c, text)| Ok((c.name.clone(), state.create_logical_expr(text, &DFSchema::empty())?))).collect()
     }
 
     async fn view(&self, view: &View) -> DfResult<Arc<dyn TableProvider>> {
-        let state = self.state.lock().clone();
-        let state = state.ok_or_else(|| DataFusionError::Internal("a view outside a session".into()))?;
+        let state = self.state()?;
         let mut query = parse_query(&view.query)?;
         planner::rewrite(&mut query, &self.snapshot)?;
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(query)));

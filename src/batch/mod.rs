@@ -12,5 +12,5 @@ pub mod table;
 pub mod zone;
 
 pub use client::Client;
-pub use context::{BatchContext, BatchEnv, Purpose};
+pub use context::{BatchContext, BatchEnv, PlanningCache, Purpose};
 pub use system::{SystemTable, SystemTables};

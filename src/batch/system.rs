@@ -13,7 +13,9 @@ use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
+use parking_lot::Mutex;
 
+use super::context::Moment;
 use super::zone::{Zone, retype};
 use crate::common::Result;
 use crate::types::Epoch;
@@ -38,11 +40,11 @@ impl fmt::Debug for SystemTables {
     }
 }
 
-/// The schema at one epoch.
+/// The schema as of the moment.
 #[derive(Debug)]
-pub struct SystemSchema {
+pub(super) struct SystemSchema {
     pub tables: SystemTables,
-    pub epoch: Epoch,
+    pub(super) moment: Arc<Mutex<Moment>>,
     pub zone: Zone,
 }
 
@@ -55,7 +57,7 @@ impl SchemaProvider for SystemSchema {
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>, DataFusionError> {
         let Some(table) = self.tables.0.get(name).cloned() else { return Ok(None) };
         let schema = self.zone.schema(&table.schema);
-        Ok(Some(Arc::new(Provider { schema, rows: table.rows, epoch: self.epoch })))
+        Ok(Some(Arc::new(Provider { schema, rows: table.rows, epoch: self.moment.lock().epoch })))
     }
 
     fn table_exist(&self, name: &str) -> bool {

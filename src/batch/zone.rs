@@ -51,7 +51,7 @@ fn wall_clock(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 }
 
 /// `None` is UTC: types are then as they are stored.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Zone(Option<Arc<str>>);
 
 impl Zone {

@@ -23,6 +23,9 @@ use crate::types::{ActorId, Epoch, JobId, TableId};
 /// After a failed commit the next attempt waits this long.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
 
+/// So many operators in a row may leave work to the next barrier: windows of windows.
+const SETTLE_ROUNDS: usize = 5;
+
 /// How far the database has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
@@ -69,6 +72,7 @@ enum Command {
 pub struct DriverHandle {
     commands: mpsc::UnboundedSender<Command>,
     progress: watch::Receiver<Progress>,
+    pulse: Pulse,
     pub history: History,
 }
 
@@ -90,6 +94,20 @@ impl DriverHandle {
     /// As `flush`, and waits until the epoch is on disk.
     pub async fn commit(&self) -> Result<Epoch> {
         self.ask(Command::Commit).await
+    }
+
+    /// As `flush`, and goes on until no operator has left work to the next barrier or checkpoint: windows that it closed,
+    /// what peers learnt of each other at it. Streams that never rest are not waited for.
+    pub async fn settle(&self) -> Result<()> {
+        self.flush().await?;
+        for _ in 0..SETTLE_ROUNDS {
+            if !self.pulse.is_unsettled() {
+                break;
+            }
+            self.commit().await?;
+            self.flush().await?;
+        }
+        Ok(())
     }
 
     /// Applies the change at the next barrier; returns when its epoch is on disk.
@@ -178,7 +196,12 @@ impl Driver {
         let (progress, seen) = watch::channel(Progress { complete: committed, committed });
         let history = History::default();
         let coordinator = Coordinator::new(committed, config.barrier_interval, config.checkpoint_interval);
-        let handle = DriverHandle { commands: command_sender, progress: seen, history: history.clone() };
+        let handle = DriverHandle {
+            commands: command_sender,
+            progress: seen,
+            pulse: config.pulse.clone(),
+            history: history.clone(),
+        };
         let now = instant();
         let driver = Self {
             config,
@@ -270,7 +293,7 @@ impl Driver {
         self.config.pulse.clear();
         self.last_barrier = instant();
         self.injected_at = self.last_barrier;
-        let mut barrier = Barrier::new(epoch);
+        let mut barrier = Barrier::new(epoch, self.coordinator.committed());
         // One change a barrier, so that each has its own point in the streams.
         if !self.changes.is_empty() {
             let (mut change, reply) = self.changes.remove(0);

@@ -3,7 +3,7 @@
 use parking_lot::{Mutex, MutexGuard};
 
 use super::variables::Variables;
-use crate::batch::Client;
+use crate::batch::{Client, PlanningCache};
 use crate::common::Result;
 use crate::types::SessionId;
 
@@ -12,11 +12,12 @@ pub struct SessionClient {
     id: SessionId,
     user: String,
     variables: Mutex<Variables>,
+    planning: PlanningCache,
 }
 
 impl SessionClient {
     pub fn new(id: SessionId, user: &str) -> Self {
-        Self { id, user: user.to_string(), variables: Mutex::default() }
+        Self { id, user: user.to_string(), variables: Mutex::default(), planning: PlanningCache::default() }
     }
 
     /// Locked for as long as the guard lives: not across an await.
@@ -46,5 +47,9 @@ impl Client for SessionClient {
         let mut variables = self.variables();
         variables.set(name, Some(value))?;
         Ok(variables.get(name).unwrap_or_default().to_string())
+    }
+
+    fn planning(&self) -> &PlanningCache {
+        &self.planning
     }
 }

@@ -91,6 +91,12 @@ pub struct Session {
     written: HashMap<JobId, Written>,
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.client.planning().clear();
+    }
+}
+
 impl Session {
     pub fn new(id: SessionId, user: &str, services: Arc<Services>) -> Self {
         Self {
@@ -333,11 +339,12 @@ impl Session {
         Ok(())
     }
 
-    /// Whoever wrote it, and before which restart: what is in the tables' logs is visible when this returns.
+    /// Whoever wrote it, and before which restart: what is in the tables' logs is visible when this returns,
+    /// closed windows too.
     async fn flush(&mut self) -> Result<()> {
         logs_visible(&self.services).await?;
         self.written.clear();
-        self.services.driver.flush().await.map(|_| ())
+        self.services.driver.settle().await
     }
 
     fn begin(&mut self) -> Response {

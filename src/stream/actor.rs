@@ -332,7 +332,7 @@ impl Actor {
         }
         self.pipeline.barrier(barrier)?;
         if std::mem::take(&mut self.pipeline.unsettled) {
-            self.pulse.mark();
+            self.pulse.unsettle();
         }
         self.pass_on().await?;
         self.dispatcher.barrier(barrier, self.materializes).await?;

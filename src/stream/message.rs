@@ -12,6 +12,8 @@ use crate::types::{ActorId, Epoch, JobId, StreamChunk};
 pub struct Barrier {
     /// The epoch that ends here.
     pub epoch: Epoch,
+    /// The last epoch that was on disk when the barrier was sent: no crash goes back behind it.
+    pub committed: Epoch,
     /// The epoch is to be made durable.
     pub checkpoint: bool,
     /// Changes of the running graph that take effect here, at the same point of every stream.
@@ -29,8 +31,8 @@ pub struct Mutation {
 }
 
 impl Barrier {
-    pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, checkpoint: true, mutation: None }
+    pub fn new(epoch: Epoch, committed: Epoch) -> Self {
+        Self { epoch, committed, checkpoint: true, mutation: None }
     }
 
     pub fn stops(&self, job: JobId) -> bool {

@@ -14,6 +14,7 @@ pub struct Pulse(Arc<Inner>);
 struct Inner {
     dirty: AtomicBool,
     urgent: AtomicBool,
+    unsettled: AtomicBool,
     notify: Notify,
 }
 
@@ -23,6 +24,12 @@ impl Pulse {
         if !self.0.dirty.swap(true, Ordering::SeqCst) {
             self.0.notify.notify_one();
         }
+    }
+
+    /// A barrier has left something to do at the next one.
+    pub fn unsettle(&self) {
+        self.0.unsettled.store(true, Ordering::SeqCst);
+        self.mark();
     }
 
     /// A barrier is wanted now: a bounded source has ended.
@@ -42,10 +49,16 @@ impl Pulse {
         self.0.urgent.load(Ordering::SeqCst)
     }
 
+    /// Whether the last barrier has left something to do.
+    pub fn is_unsettled(&self) -> bool {
+        self.0.unsettled.load(Ordering::SeqCst)
+    }
+
     /// A barrier is about to be sent: what enters from now on is behind it.
     pub fn clear(&self) {
         self.0.dirty.store(false, Ordering::SeqCst);
         self.0.urgent.store(false, Ordering::SeqCst);
+        self.0.unsettled.store(false, Ordering::SeqCst);
     }
 
     /// Waits for the next mark or urge.

@@ -5,6 +5,7 @@
 //! port 1             -- the next rows go to this port
 //! watermark 0 12     -- column and seconds, or `end`
 //! barrier
+//! commit             -- of all epochs so far; the next barrier knows
 //! restart            -- commit, then rebuild the operator from its state
 //! ```
 //! The output shows rows, watermarks, `dead` and `late` rows, with barriers between them.
@@ -28,6 +29,7 @@ pub(super) struct Bench {
     dir: Arc<tempfile::TempDir>,
     pub operator: Box<dyn StreamOperator>,
     epoch: Epoch,
+    committed: Epoch,
     /// This actor and how many there are.
     actor: (usize, usize),
 }
@@ -39,7 +41,7 @@ impl Bench {
             StateConfig { dir: dir.path().to_path_buf(), backend: StateBackend::Memory, cache_bytes: 16 << 20 };
         let store = StateStore::open(config).unwrap();
         let operator = make(&node, &store, (0, 1));
-        Self { node, store, dir, operator, epoch: Epoch(0), actor: (0, 1) }
+        Self { node, store, dir, operator, epoch: Epoch(0), committed: Epoch(0), actor: (0, 1) }
     }
 
     /// Commits, then rebuilds the operator as `actors` actors over the same state.
@@ -52,6 +54,7 @@ impl Bench {
                 dir: Arc::clone(&self.dir),
                 operator: make(&self.node, &self.store, (actor, actors)),
                 epoch: self.epoch,
+                committed: self.epoch,
                 actor: (actor, actors),
             })
             .collect()
@@ -59,13 +62,18 @@ impl Bench {
 
     pub(super) fn barrier(&mut self, out: &mut Output) {
         self.epoch = self.epoch.next();
-        let barrier = Barrier::new(self.epoch);
+        let barrier = Barrier::new(self.epoch, self.committed);
         self.operator.on_barrier(&barrier, out).unwrap();
         self.operator.seal(self.epoch).unwrap();
     }
 
-    pub(super) fn restart(&mut self) {
+    pub(super) fn commit(&mut self) {
         self.store.commit(self.epoch, &[]).unwrap();
+        self.committed = self.epoch;
+    }
+
+    pub(super) fn restart(&mut self) {
+        self.commit();
         self.operator = make(&self.node, &self.store, self.actor);
     }
 
@@ -96,6 +104,7 @@ impl Bench {
                     self.operator.on_watermark(port, watermark, &mut out).unwrap();
                 }
                 ["barrier"] => self.barrier(&mut out),
+                ["commit"] => self.commit(),
                 ["restart"] => self.restart(),
                 other => panic!("script: {other:?}"),
             }

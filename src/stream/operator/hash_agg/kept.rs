@@ -18,8 +18,8 @@ use crate::stream::operator::{BuildContext, event_time};
 use crate::types::time::END_OF_TIME;
 use crate::types::{Epoch, Keys, TableId, key};
 
-/// Groups that are closed at once.
-const CLOSE_ROWS: usize = 65_536;
+/// Groups that are sent at once.
+const SEND_ROWS: usize = 65_536;
 
 pub(super) struct Kept {
     state: StateWriter,
@@ -32,10 +32,10 @@ pub(super) struct Kept {
     /// Emit a group's row once, when its window closes.
     on_close: bool,
     actor: usize,
-    /// Windows below it are closed, here or by an actor that ran before.
+    /// Windows below it take no more rows, here or in an actor that ran before.
     closed: Option<i64>,
-    /// Open windows start here, at the earliest.
-    first_open: Option<i64>,
+    /// Windows below it were sent by this actor and are gone.
+    sent: Option<i64>,
 }
 
 impl Kept {
@@ -53,20 +53,18 @@ impl Kept {
             on_close: agg.emit_on_close,
             actor: context.actor,
             closed: None,
-            first_open: None,
+            sent: None,
         };
         kept.restore()?;
         Ok(kept)
     }
 
-    /// Actors close together, but there may have been more of them or fewer: nothing is open twice and nothing is
-    /// passed over.
+    /// What is closed stays closed. What of it had not been sent is still in the state.
     fn restore(&mut self) -> Result<()> {
         let Some((window, _)) = self.layout.window.as_ref().filter(|_| self.on_close) else { return Ok(()) };
         for (_, rows) in self.state.scan(&keys::closed_keys(), None)? {
             for micros in event_time::micros(rows.column(*window))?.iter().flatten() {
                 self.closed = self.closed.max(Some(micros));
-                self.first_open = Some(self.first_open.map_or(micros, |f| f.min(micros)));
             }
         }
         Ok(())
@@ -175,16 +173,22 @@ impl Kept {
         Ok(ResultRows { columns: all, failed })
     }
 
-    /// Sends the rows of windows that end at or below `watermark`, in window order, and frees their state.
-    pub(super) fn close(&mut self, watermark: i64, calls: &mut Calls, target: &mut Target<'_>) -> Result<()> {
-        let Some((window, _)) = self.layout.window.clone() else { return Ok(()) };
-        if self.closed.is_some_and(|c| c >= watermark) && self.first_open == self.closed {
-            return Ok(());
+    /// Windows below `watermark` take no more rows; whether there are more of these than before.
+    pub(super) fn close(&mut self, watermark: i64) -> Result<bool> {
+        if self.closed >= Some(watermark) {
+            return Ok(false);
         }
-        let watermark = self.closed.map_or(watermark, |c| c.max(watermark));
-        let mut range = self.layout.up_to(self.first_open, watermark)?;
+        self.closed = Some(watermark);
+        self.write_closed(watermark)?;
+        Ok(true)
+    }
+
+    /// Sends the rows of windows below `watermark`, which are closed, in window order, and frees their state.
+    pub(super) fn send(&mut self, watermark: i64, calls: &mut Calls, target: &mut Target<'_>) -> Result<()> {
+        let Some((window, _)) = self.layout.window.clone() else { return Ok(()) };
+        let mut range = self.layout.up_to(self.sent, watermark)?;
         loop {
-            let batches = self.state.scan(&range, Some(CLOSE_ROWS))?;
+            let batches = self.state.scan(&range, Some(SEND_ROWS))?;
             let scanned: usize = batches.iter().map(|(keys, _)| keys.len()).sum();
             let Some(last) = batches.iter().rev().find(|(k, _)| !k.is_empty()).map(|(k, _)| k.value(k.len() - 1))
             else {
@@ -192,18 +196,17 @@ impl Kept {
             };
             range.start = std::ops::Bound::Excluded(last.to_vec());
             for (keys, rows) in batches {
-                self.close_rows((window, watermark), keys, rows, calls, target)?;
+                self.send_rows((window, watermark), keys, rows, calls, target)?;
             }
-            if scanned < CLOSE_ROWS {
+            if scanned < SEND_ROWS {
                 break;
             }
         }
-        self.closed = Some(watermark);
-        self.first_open = Some(watermark);
-        self.write_closed(watermark)
+        self.sent = Some(watermark);
+        Ok(())
     }
 
-    fn close_rows(
+    fn send_rows(
         &mut self,
         (window, watermark): (usize, i64),
         keys: Keys,

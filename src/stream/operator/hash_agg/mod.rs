@@ -12,6 +12,11 @@
 //!
 //! **Watermarks** do not overtake rows: they are held until the barrier has sent the epoch's.
 //!
+//! **EMIT ON WINDOW CLOSE** takes two steps. At a barrier the windows below the watermark are closed: they take no more
+//! rows. Once that epoch is on disk, the next barrier sends them and frees their state. So a window that somebody has
+//! seen is what it will be, whatever a crash takes back: which rows came too late depends on how far the watermark was
+//! when they were read, and rows that are read again meet another watermark.
+//!
 //! **Late rows** exist only with EMIT ON WINDOW CLOSE, and are told apart where rows enter the aggregation (Partial or
 //! Single): a row is late when its window is below the watermark that came before it on this input. A partial phase
 //! forwards a watermark only behind the rows it accepted, so the final phase sees no late ones, except after a restart
@@ -27,7 +32,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray};
@@ -70,10 +75,21 @@ pub struct HashAgg {
     watermarks: BTreeMap<usize, i64>,
     /// Output columns and values that wait for the barrier.
     held: BTreeMap<usize, i64>,
+    /// Closed windows that wait for their epoch to be on disk, oldest first.
+    closing: VecDeque<Closing>,
     /// An aggregation without groups has a row before its first input.
     begun: bool,
     chunks: usize,
     measured: usize,
+}
+
+/// What a barrier has closed.
+struct Closing {
+    epoch: Epoch,
+    /// Windows below it; `None` before the first watermark.
+    watermark: Option<i64>,
+    /// Watermarks that follow their rows, by output column.
+    held: BTreeMap<usize, i64>,
 }
 
 impl HashAgg {
@@ -103,6 +119,9 @@ impl HashAgg {
         if agg.emit_on_close && agg.window.is_none() {
             return Err(Error::internal(format!("{name} closes windows but has none")));
         }
+        // Closed before a restart: that is on disk.
+        let closed = kept.as_ref().and_then(Kept::closed);
+        let closing = closed.map(|_| Closing { epoch: Epoch(0), watermark: closed, held: BTreeMap::new() });
         Ok(Self {
             name,
             phase: agg.phase,
@@ -115,6 +134,7 @@ impl HashAgg {
             output,
             watermarks: BTreeMap::new(),
             held: BTreeMap::new(),
+            closing: closing.into_iter().collect(),
             begun: agg.phase == AggPhase::Partial || !agg.group.is_empty(),
             chunks: 0,
             measured: 0,
@@ -146,6 +166,29 @@ impl HashAgg {
         let late: BooleanArray = times.iter().map(|t| Some(ended || t.is_some_and(|t| t < watermark))).collect();
         out.late_rows.push(LateRows { rows: chunk.filter(&late)?, watermark });
         chunk.filter(&not(&late)?)
+    }
+
+    /// Closes the windows that the watermark has passed, and sends those whose closing is on disk.
+    fn close(&mut self, barrier: &Barrier, out: &mut Output) -> Result<()> {
+        let Some(kept) = &mut self.kept else { return Ok(()) };
+        let heard = self.window.and_then(|w| self.watermarks.get(&w)).copied();
+        let risen = heard.map(|watermark| kept.close(watermark)).transpose()?.unwrap_or(false);
+        if risen || !self.held.is_empty() {
+            let (watermark, held) = (kept.closed(), std::mem::take(&mut self.held));
+            self.closing.push_back(Closing { epoch: barrier.epoch, watermark, held });
+        }
+        let mut last = None;
+        while let Some(closing) = self.closing.pop_front_if(|c| c.epoch <= barrier.committed) {
+            last = closing.watermark;
+            self.held.extend(closing.held);
+        }
+        if let Some(watermark) = last {
+            let mut target = Target { operator: &self.name, schema: &self.output, out };
+            kept.send(watermark, &mut self.calls, &mut target)?;
+        }
+        // Else they would wait for the next rows.
+        out.unsettled = !self.closing.is_empty();
+        Ok(())
     }
 
     /// Sends or merges what the delta holds.
@@ -203,16 +246,14 @@ impl StreamOperator for HashAgg {
         Ok(())
     }
 
-    fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
+    fn on_barrier(&mut self, barrier: &Barrier, out: &mut Output) -> Result<()> {
         if !self.begun {
             self.begun = true;
             self.delta.begin(&self.calls)?;
         }
         self.flush(out)?;
-        let watermark = self.window.and_then(|w| self.watermarks.get(&w)).copied();
-        if let (Some(kept), Some(watermark), true) = (&mut self.kept, watermark, self.on_close) {
-            let mut target = Target { operator: &self.name, schema: &self.output, out };
-            kept.close(watermark, &mut self.calls, &mut target)?;
+        if self.on_close {
+            self.close(barrier, out)?;
         }
         for (column, micros) in std::mem::take(&mut self.held) {
             out.watermark(Watermark { column, micros });

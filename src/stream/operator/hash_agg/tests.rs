@@ -293,10 +293,13 @@ fn a_window_is_sent_once_when_it_closes() {
              + a 1970-01-01T00:00:10 4
              watermark 1 0
              barrier
+             commit
              + a 1970-01-01T00:00:00 5
              watermark 1 10
              + a 1970-01-01T00:00:00 6
              + a 1970-01-01T00:00:20 7
+             barrier
+             + a 1970-01-01T00:00:00 1
              barrier
              restart
              + c 1970-01-01T00:00:00 8
@@ -304,22 +307,24 @@ fn a_window_is_sent_once_when_it_closes() {
              barrier
              watermark 1 end
              barrier
+             commit
              + c 1970-01-01T00:00:30 8
              barrier",
-            "watermark 1 0
-             barrier
+            "barrier
              late + a 1970-01-01T00:00:00 6
-             + a 1970-01-01T00:00:00 2 7 a/a
-             watermark 1 10
+             watermark 1 0
+             barrier
+             late + a 1970-01-01T00:00:00 1
              barrier
              late + c 1970-01-01T00:00:00 8
+             + a 1970-01-01T00:00:00 2 7 a/a
              barrier
+             barrier
+             late + c 1970-01-01T00:00:30 8
              + b 1970-01-01T00:00:10 1 1 b
              + a 1970-01-01T00:00:10 2 13 a/a
              + a 1970-01-01T00:00:20 1 7 a
              watermark 1 end
-             barrier
-             late + c 1970-01-01T00:00:30 8
              barrier",
         );
     }
@@ -353,14 +358,14 @@ fn each_group_is_closed_by_the_one_actor_that_owns_it() {
     let mut four = one.restart_as(4);
     let mut shown = Vec::new();
     for actor in &mut four {
-        let of_actor = actor.run("watermark 1 10\nbarrier");
-        assert!(of_actor.len() < 42, "one actor of four closed all");
+        let of_actor = actor.run("watermark 1 10\nbarrier\ncommit\nbarrier");
+        assert!(of_actor.len() < 43, "one actor of four closed all");
         shown.extend(of_actor);
     }
     let mut one = four.remove(0).restart_as(1).remove(0);
     assert_eq!(
-        one.run("+ k1 1970-01-01T00:00:00 1\nwatermark 1 20\nbarrier"),
-        ["late + k1 1970-01-01T00:00:00 1", "watermark 1 20", "barrier"]
+        one.run("+ k1 1970-01-01T00:00:00 1\nwatermark 1 20\nbarrier\ncommit\nbarrier"),
+        ["late + k1 1970-01-01T00:00:00 1", "barrier", "watermark 1 20", "barrier"]
     );
     shown.retain(|line| line.starts_with('+'));
     shown.sort();
@@ -382,18 +387,21 @@ fn a_window_goes_through_both_phases() {
         let sent = partial.run(script);
         shown.extend(sent.iter().filter(|l| l.starts_with("late")).cloned());
         let sent: Vec<String> = sent.into_iter().filter(|l| !l.starts_with("late")).collect();
-        shown.extend(last.run(&sent.join("\n")));
+        shown.extend(last.run(&format!("{}\ncommit\nbarrier", sent.join("\n"))));
         last.restart();
     }
     assert_eq!(
         shown,
         [
+            "barrier",
             "watermark 1 0",
+            "barrier",
             "barrier",
             "+ a 1970-01-01T00:00:00 2 6",
             "watermark 1 10",
             "barrier",
             "late + a 1970-01-01T00:00:00 7",
+            "barrier",
             "+ c 1970-01-01T00:00:20 1 7",
             "watermark 1 end",
             "barrier"

@@ -1,4 +1,5 @@
-//! An idle server costs next to nothing.
+//! What the server takes is bounded: an idle one costs next to nothing, and a busy one keeps nothing of statements that
+//! are done.
 
 use std::time::Duration;
 
@@ -44,4 +45,42 @@ async fn ten_views_use_less_than_a_hundredth_of_a_core() {
     let share = (cpu(server.pid()) - before) / started.elapsed().as_secs_f64();
     println!("idle: {:.2} % of a core", share * 100.0);
     assert!(share < 0.01, "an idle server used {:.2} % of a core", share * 100.0);
+}
+
+/// Resident memory of a process in bytes.
+fn resident(pid: u32) -> i64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() * 1024
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_and_connections_leave_nothing_behind() {
+    const STATEMENTS: i64 = 2000;
+    const CONNECTIONS: i64 = 200;
+    if !std::path::Path::new("/proc/self/status").exists() {
+        println!("skipped: no /proc here");
+        return;
+    }
+    let folder = Folder::new();
+    let server = Server::start(folder.path(), &Options::default()).unwrap();
+    let client = Client::connect(server.port()).await.unwrap();
+    client.execute("CREATE TABLE t (id INT PRIMARY KEY, v INT)").await;
+    client.execute("CREATE VIEW w AS SELECT sum(v) AS s FROM t").await;
+    let work = async |statements: i64, connections: i64| {
+        for i in 0..statements / 2 {
+            client.execute(&format!("INSERT INTO t VALUES ({}, {i})", i % 10)).await;
+            client.query("SELECT s FROM w").await;
+        }
+        for _ in 0..connections {
+            Client::connect(server.port()).await.unwrap().query("SELECT 1").await;
+        }
+    };
+    // Caches and the allocator's arenas fill first.
+    work(STATEMENTS / 2, CONNECTIONS).await;
+    let before = resident(server.pid());
+    work(STATEMENTS, CONNECTIONS).await;
+    let (grown, each) = (resident(server.pid()) - before, STATEMENTS + CONNECTIONS);
+    println!("{grown} bytes more after {each} statements");
+    assert!(grown < each * 10_000, "{} bytes are kept of each statement", grown / each);
 }
