@@ -108,3 +108,13 @@ fn errors_and_positions() {
     let given = psql(server.port(), &["SELECT * FROM nope"]).unwrap();
     assert!(given.contains("relation \"nope\" does not exist"), "{given}");
 }
+
+/// DataFusion's own would tell the time of the server's start.
+#[test]
+fn now_is_when_the_statement_began() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path(), &Options::default()).unwrap();
+    let Some(given) = psql(server.port(), &["SELECT now() AS a", "SELECT now() AS a"]) else { return };
+    let times: Vec<&str> = given.lines().filter(|line| line.starts_with("20")).collect();
+    assert!(times.len() == 2 && times[0] < times[1] && times.iter().all(|t| t.ends_with("+00")), "{given}");
+}

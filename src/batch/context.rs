@@ -24,11 +24,12 @@ use datafusion::sql::parser::Statement as DfStatement;
 use parking_lot::Mutex;
 
 use super::client::Client;
-use super::pg_catalog::{ClientTypes, Opened, PgCatalog};
+use super::pg_catalog::{ClientTypes, Opened, PgCatalog, clock};
 use super::system::{SystemSchema, SystemTables};
 use super::table::EpochTable;
 use super::zone::{WallClock, Zone};
 use crate::catalog::{Column, Definition, Object, Snapshot, View};
+use crate::common::clock::Clock;
 use crate::common::{Error, ErrorKind, Result};
 use crate::expr::{functions, rules};
 use crate::planner;
@@ -91,12 +92,12 @@ impl BatchEnv {
                 planning
             }
         };
-        *planning.moment.lock() = Moment { epoch, purpose };
+        *planning.moment.lock() = Moment { epoch, purpose, now: Clock::system().now_micros() };
         Ok(BatchContext { env: self.clone(), planning })
     }
 
     fn planning(&self, snapshot: Arc<Snapshot>, zone: Zone, client: Arc<dyn Client>) -> Result<Planning> {
-        let moment = Arc::new(Mutex::new(Moment { epoch: Epoch(0), purpose: Purpose::Read }));
+        let moment = Arc::new(Mutex::new(Moment { epoch: Epoch(0), purpose: Purpose::Read, now: 0 }));
         let list = Arc::new(MemoryCatalogProviderList::new());
         let mut schemas: HashMap<String, Arc<dyn SchemaProvider>> = HashMap::new();
         let public = PublicSchema {
@@ -124,7 +125,8 @@ impl BatchEnv {
                 .with_analyzer_rule(Arc::new(WallClock));
         }
         let mut state = builder.build();
-        for function in functions {
+        let started = moment.clone();
+        for function in functions.into_iter().chain(clock(&zone, move || started.lock().now)) {
             state.register_udf(Arc::new(function))?;
         }
         let state = Arc::new(state);
@@ -150,6 +152,8 @@ struct Planning {
 pub(super) struct Moment {
     pub(super) epoch: Epoch,
     purpose: Purpose,
+    /// When the statement began, in microseconds.
+    now: i64,
 }
 
 /// Where a client keeps what its last statement was planned with.
@@ -317,7 +321,7 @@ impl SchemaProvider for PublicSchema {
         if let Definition::View(view) = &object.definition {
             return Ok(Some(self.view(view).await?));
         }
-        let Moment { epoch, purpose } = *self.moment.lock();
+        let Moment { epoch, purpose, .. } = *self.moment.lock();
         let Some((table, key)) = object.definition.rows() else { return Ok(None) };
         let table = self.store.table(table, object.schema())?;
         let columns: Vec<_> =

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, new_empty_array};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
@@ -19,6 +19,7 @@ use super::oid;
 use super::procs::Function;
 use super::types::TypeNames;
 use crate::batch::client::Client;
+use crate::batch::zone::Zone;
 use crate::catalog::Snapshot;
 use crate::common::{Error, ErrorKind};
 use crate::sql::name::quote;
@@ -278,6 +279,26 @@ pub fn scoped(scope: &Scope) -> Vec<ScalarUDF> {
         text(id(args, 0).and_then(|oid| s.functions.iter().find(|f| f.oid == oid)).map(|f| f.result.as_str()))
     }));
     all
+}
+
+/// `now()` and its kin: `now` tells the statement's time in microseconds. DataFusion's own take the time at which the
+/// server's first session was made.
+pub fn clock(zone: &Zone, now: impl Fn() -> i64 + Clone + Send + Sync + 'static) -> Vec<ScalarUDF> {
+    let zone: Arc<str> = Arc::from(zone.name().unwrap_or("UTC"));
+    let instant = DataType::Timestamp(TimeUnit::Microsecond, Some(zone.clone()));
+    let all = [
+        ("now", "current_timestamp", instant),
+        ("current_date", "today", DataType::Date32),
+        ("current_time", "localtime", DataType::Time64(TimeUnit::Microsecond)),
+    ];
+    all.map(|(name, alias, returns)| {
+        let (zone, now, wanted) = (zone.clone(), now.clone(), returns.clone());
+        let answer = move |_: &[ScalarValue]| {
+            ScalarValue::TimestampMicrosecond(Some(now()), Some(zone.clone())).cast_to(&wanted)
+        };
+        function(name, returns, answer).with_aliases([alias])
+    })
+    .into()
 }
 
 /// Functions on the session's user and variables.

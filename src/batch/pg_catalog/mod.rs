@@ -49,12 +49,21 @@ use crate::common::{Error, Result};
 use crate::sql::ast;
 use crate::state::StateStore;
 
+pub use functions::clock;
 pub use rewrite::known;
 pub use types::ClientTypes;
 
 /// Tables that tell of what Weir has not, so that PostgreSQL's own rows in them would be wrong.
-const EMPTY: &[&str] =
-    &["pg_conversion", "pg_extension", "pg_init_privs", "pg_ts_config", "pg_ts_dict", "pg_ts_parser", "pg_ts_template"];
+const EMPTY: &[&str] = &[
+    "pg_amproc",
+    "pg_conversion",
+    "pg_extension",
+    "pg_init_privs",
+    "pg_ts_config",
+    "pg_ts_dict",
+    "pg_ts_parser",
+    "pg_ts_template",
+];
 
 /// The catalog of one server.
 pub struct PgCatalog {
