@@ -216,7 +216,12 @@ fn affected(statement: &ast::Statement, table: &Table) -> Result<(ast::Query, Ve
                     Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"))
                 })?;
                 assigned.push(column);
-                values.push_str(&format!(", {} AS \"__new_{column}\"", assignment.value));
+                // A text is a time in the session's zone: the query knows it.
+                let value = match table.columns.get(column).map(|c| &c.data_type) {
+                    Some(DataType::Timestamp(_, Some(_))) => format!("CAST({} AS TIMESTAMPTZ)", assignment.value),
+                    _ => assignment.value.to_string(),
+                };
+                values.push_str(&format!(", {value} AS \"__new_{column}\""));
             }
             (update.table.to_string(), &update.selection)
         }
