@@ -1,4 +1,4 @@
-//! The input: the bids among the Nexmark events, in three formats, made once.
+//! The input: the bids among the Nexmark events, in three formats, and all three streams as CSV, made once.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -13,6 +13,8 @@ use datafusion::parquet::arrow::ArrowWriter;
 use weir::connector::nexmark::{self, Kind};
 
 use crate::{Bench, Outcome};
+
+pub const STREAMS: [Kind; 3] = [Kind::Bid, Kind::Auction, Kind::Person];
 
 pub const FORMATS: [&str; 3] = ["csv", "json", "parquet"];
 
@@ -35,6 +37,32 @@ impl Events {
             fs::rename(&aside, &made.dir)?;
         }
         Ok(made)
+    }
+
+    /// The three streams of the first `events` events, each a CSV file.
+    pub fn streams(bench: &Bench, events: u64) -> Outcome<Self> {
+        let made = Self { dir: bench.dir.join(format!("streams-{events}")) };
+        if !made.dir.exists() {
+            let aside = made.dir.with_extension("part");
+            if aside.exists() {
+                fs::remove_dir_all(&aside)?;
+            }
+            fs::create_dir_all(&aside)?;
+            for kind in STREAMS {
+                let schema = kind.schema();
+                let mut csv = csv(File::create(aside.join(format!("{}.csv", kind.name())))?);
+                for start in (0..events).step_by(STEP as usize) {
+                    csv.write(&nexmark::generate(kind, start..(start + STEP).min(events), &schema)?)?;
+                }
+                csv.into_inner().flush()?;
+            }
+            fs::rename(&aside, &made.dir)?;
+        }
+        Ok(made)
+    }
+
+    pub fn stream(&self, kind: Kind) -> PathBuf {
+        self.dir.join(format!("{}.csv", kind.name()))
     }
 
     pub fn path(&self, format: &str) -> PathBuf {
@@ -64,13 +92,19 @@ impl Events {
     }
 }
 
+/// Events that are made at once.
+const STEP: u64 = 100_000;
+
+fn csv(file: File) -> CsvWriter<BufWriter<File>> {
+    let format = CsvWriterBuilder::new().with_header(false).with_timestamp_format("%Y-%m-%d %H:%M:%S%.3f".into());
+    format.build(BufWriter::with_capacity(1 << 20, file))
+}
+
 fn write(dir: &Path, events: u64) -> Outcome<()> {
-    const STEP: u64 = 100_000;
     let file =
         |format: &str| File::create(dir.join(format!("bid.{format}"))).map(|f| BufWriter::with_capacity(1 << 20, f));
     let schema = Events::schema();
-    let csv = CsvWriterBuilder::new().with_header(false).with_timestamp_format("%Y-%m-%d %H:%M:%S%.3f".into());
-    let mut csv: CsvWriter<_> = csv.build(file("csv")?);
+    let mut csv = csv(File::create(dir.join("bid.csv"))?);
     let mut json = LineDelimitedWriter::new(file("json")?);
     let mut parquet = ArrowWriter::try_new(file("parquet")?, schema.clone(), None)?;
     for start in (0..events).step_by(STEP as usize) {

@@ -6,7 +6,7 @@
 //!                                                           +--> one DataFusion batch -------------+--> report
 //! ```
 //!
-//! `WEIR_BENCH_EVENTS` (5000000) sets the size; all else follows from it. Prints a table and writes
+//! `WEIR_BENCH_EVENTS` (5000000) sets the size, `WEIR_BENCH_QUERIES` (all) the Nexmark queries, as in `5,9`; all else follows from it. Prints a table and writes
 //! `bench-data/results.json`. Knows of the engine only what a client can see, but for `state`, which drives the state
 //! store itself.
 
@@ -15,6 +15,7 @@ mod checkpoint;
 mod events;
 mod hot;
 mod insert;
+mod nexmark;
 mod recovery;
 mod report;
 mod server;
@@ -41,7 +42,7 @@ struct Bench {
     parallelism: usize,
 }
 
-const PARTS: &[&str] = &["hot", "checkpoint", "state", "insert", "recovery"];
+const PARTS: &[&str] = &["hot", "checkpoint", "state", "insert", "recovery", "nexmark"];
 
 fn main() -> Outcome<()> {
     let parallelism = std::thread::available_parallelism()?.get();
@@ -80,6 +81,9 @@ async fn run(parallelism: usize) -> Outcome<()> {
     }
     if does("recovery") {
         recovery::measure(&bench, &mut report).await?;
+    }
+    if does("nexmark") {
+        nexmark::measure(&bench, &mut report).await?;
     }
     report.finish(&bench)
 }

@@ -1,6 +1,8 @@
 //! The oracle: random inserts, updates and deletes on tables, with the server stopped and killed between them; after each
 //! step every view must hold what its query gives as a batch over the tables, both read in one statement.
 
+mod rank;
+
 use std::fmt::Write;
 
 use rand::Rng;
@@ -18,6 +20,10 @@ const TABLES: &[&str] = &[
 ];
 
 /// Views: name, query. A view may read those before it.
+fn views() -> Vec<(&'static str, &'static str)> {
+    [VIEWS, rank::VIEWS].concat()
+}
+
 const VIEWS: &[(&str, &str)] = &[
     ("filtered", "SELECT id, v * 2 AS twice, upper(k) AS u FROM t WHERE v > 3 OR k IS NULL"),
     ("all_rows", "SELECT * FROM t"),
@@ -59,6 +65,63 @@ const VIEWS: &[(&str, &str)] = &[
     ("of_views", "SELECT k, sum(v) AS s, count(*) AS n FROM united GROUP BY k"),
     ("of_of_view", "SELECT max(groups) AS most, count(*) AS n FROM of_view"),
     ("in_bag", "SELECT k, v, count(*) AS n FROM bag GROUP BY k, v"),
+    (
+        "hops",
+        "SELECT k, window_start, window_end, count(*) AS n, sum(v) AS s, max(f) AS m
+         FROM HOP(t, ts, INTERVAL '4' SECOND, INTERVAL '10' SECOND, INTERVAL '3' SECOND) GROUP BY k, window_start, window_end",
+    ),
+    (
+        "hop_values",
+        "SELECT window_end, array_agg(v ORDER BY id) AS vs, count(DISTINCT k) AS ks
+         FROM HOP(t, ts, INTERVAL '20' SECOND, INTERVAL '1' MINUTE) GROUP BY window_end",
+    ),
+    ("hop_rows", "SELECT id, k, window_end FROM HOP(t, ts, INTERVAL '20' SECOND, INTERVAL '30' SECOND) WHERE b"),
+    (
+        "growing_hops",
+        "SELECT window_start, min(k) AS lo, avg(v) AS a, count(*) FILTER (WHERE v > 3) AS big
+         FROM HOP(a, ts, INTERVAL '7' SECOND, INTERVAL '14' SECOND) GROUP BY window_start",
+    ),
+    (
+        "sparse_hops",
+        "SELECT window_start, k, count(*) AS n FROM HOP(t, ts, INTERVAL '10' SECOND, INTERVAL '4' SECOND)
+         GROUP BY window_start, k HAVING count(*) > 1",
+    ),
+    (
+        "cumulated",
+        "SELECT k, window_start, window_end, sum(v) AS s, stddev(f) AS sd
+         FROM CUMULATE(t, ts, INTERVAL '10' SECOND, INTERVAL '30' SECOND, INTERVAL '-4' SECOND)
+         GROUP BY k, window_start, window_end",
+    ),
+    ("cumulated_rows", "SELECT k, v, window_end FROM CUMULATE(a, ts, INTERVAL '30' SECOND, INTERVAL '1' MINUTE)"),
+    ("in_session", "SELECT id, k, v, window_start, window_end FROM SESSION(t PARTITION BY k, ts, INTERVAL '6' SECOND)"),
+    (
+        "sessions",
+        "SELECT k, b, window_start, window_end, count(*) AS n, sum(v) AS s, min(f) AS lo
+         FROM SESSION(t PARTITION BY k, b, ts, INTERVAL '20' SECOND) GROUP BY k, b, window_start, window_end",
+    ),
+    (
+        "all_sessions",
+        "SELECT window_start, window_end, count(*) AS n FROM SESSION(a, ts, INTERVAL '2' SECOND)
+         GROUP BY window_start, window_end",
+    ),
+    (
+        "legacy_sessions",
+        "SELECT upper(k) AS u, SESSION_START(ts, INTERVAL '5' SECOND) AS s, max(v) AS m FROM t WHERE v > 0
+         GROUP BY u, SESSION(ts, INTERVAL '5' SECOND)",
+    ),
+    ("sets", "SELECT k, b, grouping(k) AS g, count(*) AS n, sum(v) AS s, max(d) AS top FROM t GROUP BY GROUPING SETS ((k), (b), ())"),
+    ("rolled", "SELECT k, b, v % 3 AS r, avg(f) AS a, count(DISTINCT v) AS dv, min(k) AS mk FROM t GROUP BY ROLLUP(k, b, v % 3)"),
+    ("cubed", "SELECT k, v, count(*) AS n, grouping(k, v) AS g FROM a GROUP BY CUBE(k, v)"),
+    (
+        "rolled_hops",
+        "SELECT window_end, k, count(*) AS n, sum(v) AS s FROM HOP(t, ts, INTERVAL '15' SECOND, INTERVAL '30' SECOND)
+         GROUP BY window_end, ROLLUP(k)",
+    ),
+    (
+        "session_hops",
+        "SELECT window_end, max(n) AS longest FROM HOP((SELECT window_end AS closes, n FROM sessions), closes,
+         INTERVAL '30' SECOND, INTERVAL '1' MINUTE) GROUP BY window_end",
+    ),
 ];
 
 const STEPS: usize = 40;
@@ -80,15 +143,16 @@ async fn run(seed: u64, backend: &'static str) {
     for table in TABLES {
         client.execute(table).await;
     }
+    let views = views();
     // Half of the views begin empty, the others are filled from what is there.
-    let late = random.random_range(1..VIEWS.len());
-    for (name, query) in &VIEWS[..late] {
+    let late = random.random_range(1..views.len());
+    for (name, query) in &views[..late] {
         client.execute(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
     }
     let mut next_id = 0;
     for step in 0..STEPS {
         if step == STEPS / 4 {
-            for (name, query) in &VIEWS[late..] {
+            for (name, query) in &views[late..] {
                 client.execute(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
             }
         }
@@ -107,8 +171,8 @@ async fn run(seed: u64, backend: &'static str) {
             client = Client::connect(server.port()).await.unwrap();
             client.execute("FLUSH").await;
         }
-        let made = if step < STEPS / 4 { late } else { VIEWS.len() };
-        for (name, query) in &VIEWS[..made] {
+        let made = if step < STEPS / 4 { late } else { views.len() };
+        for (name, query) in &views[..made] {
             check(&client, name, query, &format!("{backend}, step {step}, WEIR_SEED={seed}")).await;
         }
     }

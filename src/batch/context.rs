@@ -69,6 +69,9 @@ impl BatchEnv {
         for function in functions::registry().scalars() {
             state.register_udf(function.clone())?;
         }
+        for function in functions::registry().windows() {
+            state.register_udwf(function.clone())?;
+        }
         let (pg, base) = PgCatalog::new(state, store.clone(), &system)?;
         Ok(Self { store, system, pg, base })
     }

@@ -11,6 +11,8 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
 
+use super::session::SessionBound;
+use super::time_windows::WindowEnds;
 use super::tumble::TumbleStart;
 
 /// All functions. One for the process: they are pure and never change.
@@ -52,6 +54,8 @@ impl Registry {
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::new())));
         scalars.extend(super::checked::functions());
         scalars.push(Arc::new(super::bytea::function()));
+        scalars.push(Arc::new(ScalarUDF::from(TumbleStart::of_cumulate())));
+        scalars.extend(WindowEnds::all().map(|f| Arc::new(ScalarUDF::from(f))));
         let scalars = by_name(scalars, |f| (f.name().to_string(), f.aliases().to_vec()));
         let higher_order = by_name(SessionStateDefaults::default_higher_order_functions(), |f| {
             (f.name().to_string(), f.aliases().to_vec())
@@ -59,8 +63,9 @@ impl Registry {
         let aggregates = by_name(SessionStateDefaults::default_aggregate_functions(), |f| {
             (f.name().to_string(), f.aliases().to_vec())
         });
-        let windows =
-            by_name(SessionStateDefaults::default_window_functions(), |f| (f.name().to_string(), f.aliases().to_vec()));
+        let mut windows = SessionStateDefaults::default_window_functions();
+        windows.extend(SessionBound::all().map(|f| Arc::new(WindowUDF::from(f))));
+        let windows = by_name(windows, |f| (f.name().to_string(), f.aliases().to_vec()));
         let context = Arc::new(TaskContext::new(
             None,
             String::new(),
@@ -116,13 +121,13 @@ mod tests {
 
     #[test]
     fn names_and_aliases_resolve() {
-        for name in ["abs", "char_length", "length", "date_trunc", "md5", "regexp_like", "tumble_start"] {
+        for name in ["abs", "char_length", "length", "date_trunc", "md5", "regexp_like", "tumble_start", "hop_ends"] {
             assert!(scalar(name).is_some(), "{name}");
         }
         for name in ["sum", "avg", "mean", "stddev", "array_agg", "bool_and"] {
             assert!(aggregate(name).is_some(), "{name}");
         }
-        assert!(window("row_number").is_some());
+        assert!(window("row_number").is_some() && window("session_window_start").is_some());
         assert!(scalar("no_such_function").is_none());
     }
 

@@ -8,4 +8,6 @@ pub mod eval;
 pub mod functions;
 pub mod proto;
 pub mod rules;
+pub mod session;
+pub mod time_windows;
 mod tumble;

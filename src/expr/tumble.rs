@@ -1,6 +1,9 @@
 //! `tumble_start(ts, size [, offset])`: the start of the tumbling window that holds `ts`, in the type of `ts`.
 //!
 //! What every dialect's TUMBLE becomes. Windows have a fixed length: months, whose length varies, are refused.
+//!
+//! `cumulate_window_start` is the same under the name by which the start of a CUMULATE window is known: as such windows begin
+//! together and end one after the other, it must not pass for what closes them.
 
 use std::sync::{Arc, LazyLock};
 
@@ -29,18 +32,23 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct TumbleStart {
+    name: &'static str,
     signature: Signature,
 }
 
 impl TumbleStart {
     pub(super) fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
+        Self { name: "tumble_start", signature: Signature::user_defined(Volatility::Immutable) }
+    }
+
+    pub(super) fn of_cumulate() -> Self {
+        Self { name: "cumulate_window_start", ..Self::new() }
     }
 }
 
 impl ScalarUDFImpl for TumbleStart {
     fn name(&self) -> &str {
-        "tumble_start"
+        self.name
     }
 
     fn signature(&self) -> &Signature {
@@ -113,7 +121,7 @@ fn null(ts: &ColumnarValue, rows: usize) -> DfResult<ColumnarValue> {
 }
 
 /// A constant interval in microseconds; `None` for NULL.
-fn fixed_micros(value: &ColumnarValue, what: &str) -> Result<Option<i64>> {
+pub(super) fn fixed_micros(value: &ColumnarValue, what: &str) -> Result<Option<i64>> {
     let ColumnarValue::Scalar(scalar) = value else {
         return Err(Error::not_supported(format!("the {what} of a tumbling window must be a constant"))
             .with_hint("write an interval such as INTERVAL '10 seconds'"));

@@ -7,10 +7,12 @@ pub mod agg;
 pub mod expr;
 pub mod fragment;
 pub mod node;
+pub mod over;
 
 pub use expr::Expr;
 pub use fragment::{Edge, Fragment, FragmentGraph};
 pub use node::{
-    AggCall, AggMethod, AggPhase, Distribution, HashAgg, Materialize, Node, Operator, Properties, SinkOp, SourceRead,
-    TableRead, WatermarkStep,
+    AggCall, AggMethod, AggPhase, Distribution, GroupingSet, HashAgg, Materialize, Node, Operator, Properties,
+    SessionWindow, SinkOp, SourceRead, TableRead, WatermarkStep,
 };
+pub use over::{Frame, FrameBound, FrameUnits, OverWindow, Rank, RowOrder, SortColumn, TopN, WindowCall};

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::Expr;
+use super::{Expr, OverWindow, TopN};
 pub use crate::expr::aggregate::AggMethod;
-use crate::types::{Conflict, JobId, OperatorId, TableId};
+use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows};
 
 /// One operator with its inputs. Also the fragment-local tree, where [`Operator::Exchange`] is a leaf.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,6 +66,19 @@ pub enum Operator {
         state: TableId,
     },
     HashAgg(HashAgg),
+    /// Each row once for every window that holds the time in `column`, where the window's end comes to stand. A row
+    /// without a time stays as it is.
+    TimeWindows {
+        column: usize,
+        windows: TimeWindows,
+    },
+    SessionWindow(SessionWindow),
+    /// Each row once for every set, numbered by a last column.
+    GroupingSets {
+        sets: Vec<GroupingSet>,
+    },
+    TopN(TopN),
+    OverWindow(OverWindow),
     Union,
     /// In a plan: rows move between actors. In a fragment: a leaf that receives from another fragment.
     Exchange {
@@ -163,6 +176,40 @@ pub struct HashAgg {
     pub append_only: bool,
     /// One row a group; not for `Partial`.
     pub state: Option<TableId>,
+    /// The numbers, in the last group column, of empty grouping sets: each has one group, which is there without rows.
+    #[serde(default)]
+    pub totals: Vec<u64>,
+    /// How far a row's window may be below the watermark before the row is late, in microseconds: the `Partial` phase
+    /// may group by panes, of windows that end later.
+    #[serde(default)]
+    pub lag_micros: i64,
+}
+
+/// Appends the bounds of each row's session: rows of one partition that are less than a gap apart are in one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionWindow {
+    /// Event time, in microseconds.
+    pub time: usize,
+    pub partition: Vec<usize>,
+    pub gap_micros: i64,
+    /// What identifies a row of the input.
+    pub key: Vec<usize>,
+    /// Send a session's rows once, when the watermark has passed its end, and free their state.
+    pub emit_on_close: bool,
+    /// The rows, by partition and time.
+    pub rows: TableId,
+    /// One row a session, by partition and end.
+    pub sessions: TableId,
+    /// With `emit_on_close`: one row an open session, by end; and how far each actor has closed.
+    pub open: Option<TableId>,
+}
+
+/// One set of GROUPING SETS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupingSet {
+    /// Columns that are not of the set: null.
+    pub nulls: Vec<usize>,
+    pub id: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -204,6 +251,11 @@ impl Node {
                     tables.extend(a.aggs.iter().filter_map(|c| c.values).map(|t| (node.id, t)));
                 }
             }
+            Operator::SessionWindow(s) => {
+                tables.extend([s.rows, s.sessions].into_iter().chain(s.open).map(|t| (node.id, t)));
+            }
+            Operator::TopN(t) => tables.extend(t.state.map(|s| (node.id, s))),
+            Operator::OverWindow(o) => tables.push((node.id, o.state)),
             Operator::Materialize(m) => tables.push((node.id, m.table)),
             _ => {}
         });
@@ -221,6 +273,11 @@ impl Operator {
             Self::Project { .. } => "Project",
             Self::Watermark { .. } => "Watermark",
             Self::HashAgg(_) => "HashAgg",
+            Self::TimeWindows { .. } => "TimeWindows",
+            Self::SessionWindow(_) => "SessionWindow",
+            Self::GroupingSets { .. } => "GroupingSets",
+            Self::TopN(_) => "TopN",
+            Self::OverWindow(_) => "OverWindow",
             Self::Union => "Union",
             Self::Exchange { .. } => "Exchange",
             Self::Materialize(_) => "Materialize",

@@ -20,6 +20,7 @@ use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use super::context::Context;
 use crate::common::{Error, ErrorKind, Result};
 use crate::expr::rules::rules as analyzer_rules;
+use crate::expr::session::Bound;
 use crate::sql::ast;
 
 /// Names and types resolved, nothing else.
@@ -28,7 +29,7 @@ pub(super) fn plan(context: &Context, query: &ast::Query) -> Result<LogicalPlan>
     let statement = ast::Statement::Query(Box::new(query.clone()));
     SqlToRel::new_with_options(context, options).sql_statement_to_plan(statement).map_err(|e| {
         // The window's function is none that the query names: say it in the query's words.
-        match e.strip_backtrace().split_once("tumble_start does not take a first argument of type ") {
+        match e.strip_backtrace().split_once(" does not take a first argument of type ") {
             Some((_, rest)) => no_timestamp(rest.split('.').next().unwrap_or_default()),
             None => Error::from(e),
         }
@@ -42,6 +43,7 @@ pub(super) fn plan(context: &Context, query: &ast::Query) -> Result<LogicalPlan>
 pub(super) fn streaming(plan: LogicalPlan) -> Result<LogicalPlan> {
     check(&plan)?;
     let config = super::config();
+    let plan = super::distinct_on::rewrite(plan)?;
     let mut analyzer = Analyzer::new();
     analyzer.rules.extend(analyzer_rules());
     let plan = analyzer.execute_and_check(plan, &config, |_, _| {})?;
@@ -79,17 +81,16 @@ fn check_expr(node: &LogicalPlan, e: &Expr) -> Result<()> {
             format!("{}() changes from call to call: a streaming job cannot keep it up to date yet", f.func.name()),
         )
         .with_hint("use an event time column, or call it in the SELECT that reads the view")),
-        Expr::ScalarFunction(f) if f.func.name() == "tumble_start" => check_window(node, f.args.first()),
+        Expr::ScalarFunction(f) if ["tumble_start", "hop_ends", "cumulate_ends"].contains(&f.func.name()) => {
+            check_window(node, f.args.first())
+        }
+        Expr::WindowFunction(f) if Bound::of(f.fun.name()).is_some() => check_window(node, f.params.args.first()),
         Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => {
             Err(Error::not_supported("subqueries in expressions are not supported in streaming jobs yet")
                 .with_hint("make the inner query a view of its own and compare in the SELECT that reads both"))
         }
         Expr::OuterReferenceColumn(..) => {
             Err(Error::not_supported("correlated subqueries are not supported in streaming jobs yet"))
-        }
-        Expr::WindowFunction(_) => {
-            Err(Error::not_supported("window functions (OVER) are not supported in streaming jobs yet")
-                .with_hint("aggregate with GROUP BY, or use OVER in the SELECT that reads the view"))
         }
         Expr::Placeholder(p) => Err(Error::new(
             ErrorKind::UndefinedParameter,

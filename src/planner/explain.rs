@@ -13,10 +13,11 @@ use arrow::datatypes::Schema;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use crate::plan::{
-    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, HashAgg, Node, Operator, SourceRead, TableRead,
+    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, Node, Operator, OverWindow,
+    RowOrder, SourceRead, TableRead, TopN,
 };
 use crate::sql;
-use crate::types::Conflict;
+use crate::types::{Conflict, TimeWindows};
 
 /// The plan as text, the fragment of the result first.
 pub fn explain(graph: &FragmentGraph) -> String {
@@ -59,6 +60,26 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
             format!("{name} {} - {} ms", n.schema.field(*column).name(), *delay_micros as f64 / 1000.0)
         }
         Operator::HashAgg(agg) => format!("{name} {}", hash_agg(agg)),
+        Operator::TimeWindows { column, windows } => format!("{name} {}", time_windows(*windows, *column, &n.schema)),
+        Operator::SessionWindow(s) => {
+            let by = match s.partition.as_slice() {
+                [] => String::new(),
+                by => format!(" by {}", columns(by, &n.schema)),
+            };
+            let close = if s.emit_on_close { ", emit on window close" } else { "" };
+            let gap = sql::interval::sql(s.gap_micros);
+            format!("{name} on {}{by}, gap {gap}{close}", columns(&[s.time], &n.schema))
+        }
+        Operator::GroupingSets { sets } => {
+            let groups = sets.iter().flat_map(|s| s.nulls.iter().copied()).max().map_or(0, |last| last + 1);
+            let of = |s: &GroupingSet| {
+                let kept: Vec<usize> = (0..groups).filter(|c| !s.nulls.contains(c)).collect();
+                format!("({})", columns(&kept, &n.schema))
+            };
+            format!("{name} {}", sets.iter().map(of).collect::<Vec<_>>().join(", "))
+        }
+        Operator::TopN(top) => format!("{name} {}", top_n(top, &n.schema)),
+        Operator::OverWindow(over) => format!("{name} {}", over_window(over, &n.schema)),
         Operator::Union => name.to_string(),
         Operator::Exchange { distribution } => {
             let from: Vec<String> = graph.edges.iter().filter(|e| e.leaf == n.id).map(|e| e.from.to_string()).collect();
@@ -78,6 +99,15 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
         }
         Operator::Sink(s) => format!("{name} {} ({})", s.name, columns(&s.columns, &n.schema)),
     }
+}
+
+fn time_windows(windows: TimeWindows, column: usize, schema: &Schema) -> String {
+    let (what, step, size, offset) = match windows {
+        TimeWindows::Hop { slide, size, offset } => ("hop", slide, size, offset),
+        TimeWindows::Cumulate { step, size, offset } => ("cumulate", step, size, offset),
+    };
+    let lengths = [step, size].into_iter().chain(Some(offset).filter(|o| *o != 0)).map(sql::interval::sql);
+    format!("{} by {what}, {}", columns(&[column], schema), lengths.collect::<Vec<_>>().join(", "))
 }
 
 fn properties(n: &Node) -> String {
@@ -131,6 +161,62 @@ fn hash_agg(agg: &HashAgg) -> String {
     }
     if agg.emit_on_close {
         text.push_str(", emit on window close");
+    }
+    text
+}
+
+fn top_n(top: &TopN, schema: &Schema) -> String {
+    let bounds = match top.offset {
+        0 => format!("{} <= {}", top.rank, top.last),
+        offset => format!("{offset} < {} <= {}", top.rank, top.last),
+    };
+    let kept = match (top.keeps_one(), top.append_only) {
+        _ if top.state.is_none() => ", sifts",
+        (true, _) => ", keeps one row a partition",
+        (false, true) => ", keeps only these rows",
+        (false, false) => ", keeps all rows",
+    };
+    let shown: Vec<String> = top.shown.iter().map(|r| r.to_string()).collect();
+    let shown = if shown.is_empty() { String::new() } else { format!(", shows {}", shown.join(", ")) };
+    format!("{bounds}{}{shown}{kept}", row_order(&top.rows, schema))
+}
+
+fn over_window(over: &OverWindow, schema: &Schema) -> String {
+    let calls: Vec<String> = over
+        .calls
+        .iter()
+        .map(|c| {
+            let args: Vec<String> = c.args.iter().map(text_of).collect();
+            format!("{}({}{})", c.function, if c.distinct { "DISTINCT " } else { "" }, args.join(", "))
+        })
+        .collect();
+    let anew = match over.reach() {
+        Some((before, after)) => format!(", anew {before} rows before to {after} after a change"),
+        None => ", anew by partition".into(),
+    };
+    format!("{}{}{anew}", calls.join(", "), row_order(&over.rows, schema))
+}
+
+fn row_order(rows: &RowOrder, schema: &Schema) -> String {
+    let mut text = String::new();
+    if !rows.partition.is_empty() {
+        let _ = write!(text, ", partition by {}", columns(&rows.partition, schema));
+    }
+    let order: Vec<String> = rows
+        .order
+        .iter()
+        .map(|o| {
+            let direction = if o.descending { " DESC" } else { "" };
+            let nulls = match o.nulls_first {
+                first if first == o.descending => "",
+                true => " NULLS FIRST",
+                false => " NULLS LAST",
+            };
+            format!("{}{direction}{nulls}", columns(&[o.column], schema))
+        })
+        .collect();
+    if !order.is_empty() {
+        let _ = write!(text, ", order by {}", order.join(", "));
     }
     text
 }

@@ -9,6 +9,7 @@
 mod bind;
 mod context;
 mod define;
+mod distinct_on;
 mod explain;
 mod fragment;
 mod lower;
@@ -82,10 +83,11 @@ pub struct PlannedQuery {
     pub depends_on: Vec<JobId>,
 }
 
-/// Names the columns of a query and rewrites its windows to plain SQL that DataFusion plans; the batch side needs
-/// nothing more of TUMBLE.
+/// Names the columns of a query and rewrites its windows, and FETCH, to plain SQL that DataFusion plans; the batch side
+/// needs nothing more of them.
 pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot) -> Result<()> {
     name_columns(query);
+    sql::fetch::rewrite(query)?;
     sql::window::rewrite(query, &|table| watermark_column(snapshot, table))
 }
 

@@ -6,6 +6,7 @@
 //!
 //! Knows no catalog and plans nothing: names are only folded and checked for their schema.
 
+pub mod fetch;
 pub mod interval;
 pub mod name;
 pub mod names;

@@ -24,7 +24,7 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
     let mut parsed = Vec::new();
     for tokens in tokens.split(|t| t.token == Token::SemiColon) {
         let Some(text) = text(tokens, sql) else { continue };
-        let mut cursor = Cursor::new(without_table_word(tokens), sql);
+        let mut cursor = Cursor::new(with_plain_windows(tokens), sql);
         let statement = statement(&mut cursor)?;
         cursor.expect_end()?;
         parsed.push(Parsed { text: text.to_string(), statement });
@@ -34,7 +34,7 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
 
 /// Parses one query, as the catalog keeps the text of a view's.
 pub fn parse_query(sql: &str) -> Result<Box<ast::Query>> {
-    Cursor::new(without_table_word(&tokens(sql)?), sql).last_query()
+    Cursor::new(with_plain_windows(&tokens(sql)?), sql).last_query()
 }
 
 /// Parses one expression, as the catalog keeps a column's default.
@@ -122,22 +122,44 @@ fn unknown(c: &mut Cursor) -> Result<Statement> {
     Err(Error::not_supported(format!("{word} is not supported")).with_position(at))
 }
 
-/// Drops the word TABLE where Flink writes it before a window's input: `TUMBLE(TABLE t, …)`, `DATA => TABLE t`.
-fn without_table_word(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+/// Makes Flink's input of a window one that is parsed as arguments: drops TABLE in `TUMBLE(TABLE t, …)` and
+/// `DATA => TABLE t`, and makes `SESSION(t PARTITION BY k, …)` into `SESSION(t, PARTITION => k, …)`.
+fn with_plain_windows(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut kept: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut before: [Token; 2] = [Token::EOF, Token::EOF];
+    // Of each open parenthesis: it holds the arguments of a window.
+    let mut open: Vec<bool> = Vec::new();
+    let mut solid = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_)));
+    solid.next();
+    let mut skip_by = false;
     for t in tokens {
+        if matches!(t.token, Token::Whitespace(_)) {
+            kept.push(t.clone());
+            continue;
+        }
+        let next = solid.next();
+        let of_window = matches!(&before[1], Token::Word(w) if super::window::is_window_name(&w.value));
+        match &t.token {
+            Token::LParen => open.push(of_window),
+            Token::RParen => drop(open.pop()),
+            _ => {}
+        }
         let input = match &before {
             [Token::Word(w), Token::LParen] => super::window::is_window_name(&w.value),
             [Token::Word(w), Token::RArrow] => w.value.eq_ignore_ascii_case("DATA"),
             _ => false,
         };
-        if input && is_word(&t.token, "TABLE") {
+        if input && is_word(&t.token, "TABLE") || std::mem::take(&mut skip_by) {
             continue;
         }
-        if !matches!(t.token, Token::Whitespace(_)) {
-            let [_, last] = before;
-            before = [last, t.token.clone()];
+        let [_, last] = before;
+        before = [last, t.token.clone()];
+        let by = next.is_some_and(|next| is_word(&next.token, "BY"));
+        if by && open.last() == Some(&true) && is_word(&t.token, "PARTITION") {
+            let tokens = [Token::Comma, t.token.clone(), Token::RArrow];
+            kept.extend(tokens.map(|token| TokenWithSpan { token, span: t.span }));
+            skip_by = true;
+            continue;
         }
         kept.push(t.clone());
     }

@@ -354,6 +354,107 @@ fn every_tumble_dialect() {
     }
 }
 
+/// The SQL that a window's columns are made by.
+fn with_columns([start, end]: [&str; 2], from: &str) -> String {
+    format!("(SELECT *, {start} AS window_start, {end} AS window_end FROM {from})")
+}
+
+#[test]
+fn every_dialect_of_the_other_windows() {
+    let end = "unnest(hop_ends(ts, INTERVAL '2 seconds', INTERVAL '10 seconds'))";
+    let hop = [&*format!("({end} - INTERVAL '10 seconds')"), end];
+    let time = format!("({end} - INTERVAL '1000 microseconds') AS window_time");
+    let flink = with_columns(hop, "bid").replace("window_end FROM", &format!("window_end, {time} FROM"));
+    let legacy = hop.map(|c| c.replace("(ts", "(b.ts"));
+    let end = "unnest(cumulate_ends(ts, INTERVAL '60 seconds', INTERVAL '3600 seconds', INTERVAL '5 seconds'))";
+    let start = format!(
+        "cumulate_window_start(({end} - INTERVAL '1 microseconds'), INTERVAL '3600 seconds', INTERVAL '5 seconds')"
+    );
+    let session = |by: &str| {
+        ["start", "end"].map(|bound| format!("session_window_{bound}(ts, INTERVAL '5 seconds') OVER ({by})"))
+    };
+    let sessions = |by: &str, from: &str| {
+        let [start, end] = session(by);
+        with_columns([&start, &end], from)
+    };
+    let cases = [
+        (
+            "SELECT * FROM HOP(bid, ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND)",
+            format!("SELECT * FROM {} AS bid", with_columns(hop, "bid")),
+        ),
+        (
+            "SELECT * FROM TABLE(HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '2' SECOND, INTERVAL '10' SECOND)) x",
+            format!("SELECT * FROM {flink} x"),
+        ),
+        (
+            "SELECT * FROM HOP(DATA => TABLE bid, TIMECOL => DESCRIPTOR(ts), SIZE => INTERVAL '10' SECOND,
+             SLIDE => INTERVAL '2' SECOND, OFFSET => INTERVAL '-4' SECOND)",
+            format!("SELECT * FROM {flink} AS bid"),
+        ),
+        (
+            "SELECT a, HOP_END(b.ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND), count(*) FROM bid AS b WHERE a > 1
+             GROUP BY a, HOP(b.ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND)
+             ORDER BY HOP_START(b.ts, INTERVAL '2' SECOND, INTERVAL '10' SECOND)",
+            format!(
+                "SELECT a, window_end AS window_end, count(*) FROM {} AS b WHERE a > 1 \
+                 GROUP BY a, window_start, window_end ORDER BY window_start",
+                with_columns([&legacy[0], &legacy[1]], "bid AS b")
+            ),
+        ),
+        (
+            "SELECT hop(interval '2 seconds', interval '10 seconds') AS w, count(*) FROM bid b GROUP BY w",
+            format!(
+                "SELECT window_start AS window_start, window_end AS window_end, count(*) FROM {} AS b \
+                 GROUP BY window_start, window_end",
+                with_columns([&legacy[0], &legacy[1]], "bid b")
+            ),
+        ),
+        (
+            "SELECT * FROM CUMULATE(bid, ts, INTERVAL '1' MINUTE, INTERVAL '1' HOUR, INTERVAL '5' SECOND) c",
+            format!("SELECT * FROM {} c", with_columns([&start, end], "bid")),
+        ),
+        (
+            "SELECT * FROM SESSION(bid, ts, INTERVAL '5' SECOND)",
+            format!("SELECT * FROM {} AS bid", sessions("", "bid")),
+        ),
+        (
+            "SELECT * FROM SESSION(bid PARTITION BY a, b, ts, INTERVAL '5' SECOND)",
+            format!("SELECT * FROM {} AS bid", sessions("PARTITION BY a, b", "bid")),
+        ),
+        (
+            "SELECT * FROM SESSION((SELECT * FROM bid) PARTITION BY (a, b), ts, GAP => INTERVAL '5' SECOND) s",
+            format!("SELECT * FROM {} s", sessions("PARTITION BY a, b", "(SELECT * FROM bid) AS session")),
+        ),
+        (
+            "SELECT a AS k, SESSION_START(ts, INTERVAL '5' SECOND) AS s FROM bid WHERE b > 1
+             GROUP BY k, SESSION(ts, INTERVAL '5' SECOND)",
+            format!(
+                "SELECT a AS k, window_start AS s FROM {} AS bid GROUP BY k, window_start, window_end",
+                sessions("PARTITION BY a", "bid WHERE b > 1")
+            ),
+        ),
+        (
+            "SELECT a, session(interval '5 seconds') FROM bid GROUP BY 1, 2",
+            format!(
+                "SELECT a, window_start AS window_start, window_end AS window_end FROM {} AS bid \
+                 GROUP BY a, window_start, window_end",
+                sessions("PARTITION BY a", "bid").replace("(ts", "(bid.ts")
+            ),
+        ),
+    ];
+    for (sql, expected) in cases {
+        assert_eq!(rewritten(sql).unwrap_or_else(|e| panic!("{sql}: {e}")), expected, "{sql}");
+        // A view is kept as it was written, and read again.
+        let kept = parse_query(sql).unwrap().to_string();
+        assert_eq!(rewritten(&kept).unwrap_or_else(|e| panic!("{kept}: {e}")), expected, "{kept}");
+    }
+    let partitioned = rewritten(
+        "SELECT * FROM TABLE(SESSION(DATA => TABLE bid PARTITION BY a, b, TIMECOL => DESCRIPTOR(ts),
+         GAP => INTERVAL '5' SECOND))",
+    );
+    assert!(partitioned.unwrap().contains("OVER (PARTITION BY a, b) AS window_end, (session_window_end(ts"));
+}
+
 #[test]
 fn wrong_windows_say_what_to_write() {
     for (sql, state, part) in [
@@ -367,10 +468,36 @@ fn wrong_windows_say_what_to_write() {
         ("SELECT * FROM TUMBLE(bid, ts, INTERVAL '1' SECOND, INTERVAL '1' SECOND, 1)", "42601", "and no more"),
         ("SELECT * FROM TUMBLE(DATA => bid, ts, WIDTH => INTERVAL '1' SECOND)", "42601", "and no more"),
         ("SELECT * FROM TUMBLE(bid, DESCRIPTOR(a, b), INTERVAL '1' SECOND)", "42601", "one time column"),
-        ("SELECT * FROM HOP(bid, ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND)", "0A000", "HOP windows"),
-        ("SELECT * FROM TABLE(SESSION(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' SECOND))", "0A000", "SESSION windows"),
-        ("SELECT count(*) FROM bid GROUP BY HOP(ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND)", "0A000", "HOP windows"),
-        ("SELECT HOP_START(ts, INTERVAL '1' SECOND) FROM bid", "0A000", "HOP windows"),
+        ("SELECT * FROM HOP(bid, ts, INTERVAL '1' SECOND)", "42601", "a slide and a window length"),
+        ("SELECT * FROM HOP(bid, ts, INTERVAL '0' SECOND, INTERVAL '2' SECOND)", "22023", "slide must be above zero"),
+        ("SELECT * FROM HOP(bid, ts, INTERVAL '1' MICROSECOND, INTERVAL '1' DAY)", "22023", "86400000000 windows"),
+        ("SELECT * FROM HOP(bid PARTITION BY a, ts, INTERVAL '1' SECOND)", "42601", "HOP takes no PARTITION BY"),
+        ("SELECT * FROM CUMULATE(bid, ts, INTERVAL '2' SECOND, INTERVAL '5' SECOND)", "22023", "multiple of its step"),
+        ("SELECT * FROM TABLE(SESSION(TABLE bid, DESCRIPTOR(ts)))", "42601", "its time column and a gap"),
+        (
+            "SELECT * FROM SESSION(bid, ts, INTERVAL '1' SECOND, INTERVAL '1' SECOND)",
+            "42601",
+            "TIMECOL, GAP, and no more",
+        ),
+        ("SELECT count(*) FROM bid GROUP BY HOP(ts)", "42601", "GROUP BY HOP takes a time column and a slide"),
+        ("SELECT HOP_START(ts, INTERVAL '1' SECOND) FROM bid", "42601", "HOP_START takes"),
+        (
+            "SELECT HOP_END(ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND) FROM bid GROUP BY ts",
+            "42601",
+            "HOP_END needs GROUP BY HOP with the same arguments",
+        ),
+        ("SELECT SESSION_PROCTIME(ts, INTERVAL '1' SECOND) FROM bid", "0A000", "SESSION_PROCTIME"),
+        (
+            "SELECT 1 FROM bid, o GROUP BY HOP(ts, INTERVAL '1' SECOND, INTERVAL '2' SECOND)",
+            "42601",
+            "one table or subquery",
+        ),
+        (
+            "SELECT 1 FROM bid GROUP BY SESSION(ts, INTERVAL '1' SECOND), SESSION(ts, INTERVAL '2' SECOND)",
+            "42601",
+            "one window",
+        ),
+        ("SELECT count(*) FROM other GROUP BY session(interval '1 s')", "42P17", "needs a watermark on other"),
         ("SELECT count(*) FROM other GROUP BY tumble(interval '1 s')", "42P17", "needs a watermark on other"),
         ("SELECT count(*) FROM bid, o GROUP BY tumble(interval '1 s')", "42601", "one table in FROM"),
         ("SELECT * FROM bid WHERE tumble(ts, interval '1 s') > x", "42601", "in FROM or in GROUP BY only"),
@@ -395,6 +522,8 @@ fn torn_statements_never_panic() {
         "CREATE SINK s AS SELECT a FROM v WITH (connector = 'file', path = 'ö') FORMAT PLAIN ENCODE JSON",
         "SELECT tumble(interval '1 s') AS window, TUMBLE_END(ts, INTERVAL '1' DAY) FROM bid b GROUP BY window, TUMBLE(ts, \
          INTERVAL '1 mon')",
+        "SELECT SESSION_END(ts, INTERVAL '1' DAY) FROM SESSION(t PARTITION BY a, ts, INTERVAL '1' DAY) GROUP BY SESSION(ts, \
+         INTERVAL '1' DAY), hop(interval '1 s', interval '2 s') ORDER BY SESSION_START(ts, INTERVAL '1' DAY)",
         "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; DROP VIEW IF EXISTS a, b CASCADE; SHOW CREATE TABLE t",
     ];
     let mut parsed = 0;

@@ -4,6 +4,7 @@
 //! keys of later releases. Nulls sort last, as in PostgreSQL's ascending order.
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder};
+use arrow::compute::SortOptions;
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, DurationMicrosecondType, Float32Type,
     Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType,
@@ -38,6 +39,31 @@ pub fn encode(columns: &[ArrayRef], rows: usize) -> Result<Keys> {
         key.clear();
         for encoder in &encoders {
             encoder.append(row, &mut key);
+        }
+        builder.append_value(&key);
+    }
+    Ok(builder.finish())
+}
+
+/// As [`encode`], each column in its own direction: what comes first in that order has the smaller bytes.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_ordered(columns: &[(ArrayRef, SortOptions)], rows: usize) -> Result<Keys> {
+    let encoders = columns.iter().map(|(c, o)| Ok((Encoder::new(c)?, *o))).collect::<Result<Vec<_>>>()?;
+    let mut builder = BinaryBuilder::with_capacity(rows, rows * 10 * columns.len().max(1));
+    let mut key = Vec::with_capacity(64);
+    for row in 0..rows {
+        key.clear();
+        for (encoder, options) in &encoders {
+            let start = key.len();
+            encoder.append(row, &mut key);
+            if let Some([marker, value @ ..]) = key.get_mut(start..) {
+                *marker ^= u8::from(options.nulls_first);
+                if options.descending {
+                    value.iter_mut().for_each(|b| *b = !*b);
+                }
+            }
         }
         builder.append_value(&key);
     }
@@ -280,6 +306,22 @@ mod tests {
         check_sorted(Arc::new(Float64Array::from(vec![f64::NEG_INFINITY, -1.5, 0.0, 1e-9, f64::INFINITY, f64::NAN])));
         check_sorted(Arc::new(StringArray::from(vec!["", "\0", "a", "aaaaaaaa", "aaaaaaaa\0", "aaaaaaaab", "b"])));
         check_sorted(Arc::new(Decimal128Array::from(vec![i128::MIN, -5, 0, 5, i128::MAX])));
+    }
+
+    #[test]
+    fn each_direction_has_its_order() {
+        let column: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), None, Some("a"), Some("ab"), Some("")]));
+        let sorted = |descending, nulls_first| {
+            let options = SortOptions { descending, nulls_first };
+            let keys = encode_ordered(&[(Arc::clone(&column), options)], 5).unwrap();
+            let mut rows = [0, 1, 2, 3, 4];
+            rows.sort_by_key(|r| keys.value(*r));
+            rows
+        };
+        assert_eq!(sorted(false, false), [4, 2, 3, 0, 1]);
+        assert_eq!(sorted(false, true), [1, 4, 2, 3, 0]);
+        assert_eq!(sorted(true, false), [0, 3, 2, 4, 1]);
+        assert_eq!(sorted(true, true), [1, 0, 3, 2, 4]);
     }
 
     #[test]

@@ -7,9 +7,11 @@ pub mod key;
 pub mod pretty;
 mod sql_name;
 pub mod time;
+pub mod time_windows;
 
 pub use chunk::{ROW_ID, StreamChunk};
 pub use conflict::Conflict;
 pub use id::{ActorId, Epoch, FragmentId, JobId, OperatorId, SessionId, TableId};
 pub use key::{Keys, VNODES, vnode};
 pub use sql_name::sql_name;
+pub use time_windows::TimeWindows;

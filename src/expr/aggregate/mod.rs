@@ -176,12 +176,16 @@ impl Aggregate {
         })
     }
 
-    /// Makes `accumulator` know one group that has no rows: an accumulator takes a group it was called for without a
-    /// filter as one that has.
-    pub fn begin(&self, accumulator: &mut Accumulator) -> Result<()> {
-        let args: Vec<ArrayRef> =
-            self.arguments.iter().map(|a| Ok(new_null_array(&a.data_type(&self.rows)?, 1))).collect::<Result<_>>()?;
-        accumulator.update(&args, None, &[0], Some(&BooleanArray::from(vec![false])), 1)
+    /// Makes `accumulator` know groups that have no rows: an accumulator takes a group it was called for without a
+    /// filter as one that has. There are `total` groups with these.
+    pub fn begin(&self, accumulator: &mut Accumulator, groups: &[usize], total: usize) -> Result<()> {
+        let rows = groups.len();
+        let args: Vec<ArrayRef> = self
+            .arguments
+            .iter()
+            .map(|a| Ok(new_null_array(&a.data_type(&self.rows)?, rows)))
+            .collect::<Result<_>>()?;
+        accumulator.update(&args, None, groups, Some(&BooleanArray::from(vec![false; rows])), total)
     }
 
     /// The results of `total` groups from all their values: row *i* belongs to group `groups[i]`, a group's rows come in

@@ -4,22 +4,26 @@
 //! every call's state is small and mergeable:   Partial --exchange by group--> Final
 //! some call keeps its values:                  Project --exchange by group--> Single
 //! rows of a group are together already:        Single
+//! grouping sets:                               Project --> GroupingSets --> one of these
+//! by windows that overlap:                     see `panes`
 //! ```
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, SchemaRef};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
-use datafusion::logical_expr::{Aggregate, Expr as LogicalExpr};
+use datafusion::logical_expr::{Aggregate, Expr as LogicalExpr, LogicalPlan, Projection};
 
+use super::grouping::{Grouping, Sets};
+use super::panes::Paned;
 use super::project::Columns;
 use super::{Lowered, Lowerer, physical, plain, schema_of};
 use crate::common::{Error, ErrorKind, Result};
 use crate::expr::aggregate::is_linear;
 use crate::plan::{AggCall, AggMethod, AggPhase, Distribution, Expr, HashAgg, Node, Operator, Properties};
-use crate::types::key;
+use crate::types::{TimeWindows, key};
 
 /// Functions whose DataFusion state has a fixed size and merges: no values are kept on append-only input.
 const MERGEABLE: &[&str] = &[
@@ -63,55 +67,77 @@ const INDIFFERENT_TO_DUPLICATES: &[&str] =
 const ORDERED_SETS: &[&str] = &["approx_percentile_cont", "approx_percentile_cont_with_weight"];
 
 /// What enters an aggregation: the input, and the logical schema that its visible columns have.
-struct Rows {
-    input: Lowered,
-    schema: Arc<DFSchema>,
-    group: Vec<usize>,
+pub(super) struct Rows {
+    pub input: Lowered,
+    pub schema: Arc<DFSchema>,
+    pub group: Vec<usize>,
+}
+
+/// What is made of the rows.
+pub(super) struct Grouped {
+    /// Columns of the input.
+    pub group: Vec<usize>,
+    pub calls: Vec<AggCall>,
+    /// Numbers of the empty grouping sets.
+    pub totals: Vec<u64>,
+    /// The first group column is the start of a pane of these windows: its groups become the windows' own, by their ends.
+    pub windows: Option<TimeWindows>,
 }
 
 impl Lowerer<'_> {
     pub(super) fn distinct(&mut self, input: Lowered) -> Result<Lowered> {
         let group = (0..input.visible).collect();
         let output = schema_of(input.schema().fields().iter().take(input.visible).cloned());
-        self.hash_agg(input, group, Vec::new(), &output)
+        let grouped = Grouped { group, calls: Vec::new(), totals: Vec::new(), windows: None };
+        let result = self.hash_agg(input, grouped)?;
+        check_output(result, &output)
     }
 
     pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Lowered> {
-        let input = self.lower(&aggregate.input)?;
-        let Rows { input, schema, group } = self.rows(input, aggregate)?;
+        let grouping = Grouping::of(aggregate)?;
         let output: SchemaRef = schema_of(aggregate.schema.fields().iter().map(|f| plain(f)));
-        let names = output.fields().iter().skip(group.len());
-        let mut calls = Vec::with_capacity(aggregate.aggr_expr.len());
-        for (expr, field) in aggregate.aggr_expr.iter().zip(names) {
-            calls.push(self.call(expr, field, &schema, &input)?);
+        if let Some(paned) = Paned::of(aggregate, &grouping)? {
+            let result = self.paned(aggregate, &grouping, &paned)?;
+            return check_output(result, &output);
         }
-        self.hash_agg(input, group, calls, &output)
+        let input = self.lower(&aggregate.input)?;
+        let rows = self.rows(input, &aggregate.input, &grouping.exprs, grouping.sets.as_ref(), &aggregate.aggr_expr)?;
+        let calls = self.calls(&aggregate.aggr_expr, output.fields().iter().skip(rows.group.len()), &rows)?;
+        let grouped = Grouped { group: rows.group, calls, totals: grouping.totals(), windows: None };
+        let result = self.hash_agg(rows.input, grouped)?;
+        check_output(result, &output)
     }
 
-    /// Makes every grouping expression a column; the calls' columns follow.
-    fn rows(&mut self, input: Lowered, aggregate: &Aggregate) -> Result<Rows> {
-        let schema = aggregate.input.schema();
+    /// Makes every grouping expression over `below` a column, once a row and grouping set; the calls' columns follow.
+    pub(super) fn rows(
+        &mut self,
+        input: Lowered,
+        below: &Arc<LogicalPlan>,
+        group: &[LogicalExpr],
+        sets: Option<&Sets>,
+        calls: &[LogicalExpr],
+    ) -> Result<Rows> {
+        let schema = below.schema();
         let column = |e: &LogicalExpr| match e {
             LogicalExpr::Column(c) => schema.index_of_column(c).ok(),
             _ => None,
         };
-        if aggregate.group_expr.iter().any(|e| matches!(e, LogicalExpr::GroupingSet(_))) {
-            return Err(Error::not_supported("GROUPING SETS, ROLLUP and CUBE are not supported in streaming jobs yet")
-                .with_hint("make a view for each grouping and join them with UNION ALL"));
-        }
-        if let Some(group) = aggregate.group_expr.iter().map(column).collect() {
+        if sets.is_none()
+            && let Some(group) = group.iter().map(column).collect()
+        {
             return Ok(Rows { input, schema: Arc::clone(schema), group });
         }
         let mut exprs = Vec::new();
-        for (i, expr) in aggregate.group_expr.iter().enumerate() {
+        for (i, expr) in group.iter().enumerate() {
             exprs.push(match expr {
-                LogicalExpr::Column(_) => expr.clone(),
+                // What a set makes null, a call may still read.
+                LogicalExpr::Column(_) if sets.is_none() => expr.clone(),
                 expr => expr.clone().alias(group_name(expr, i, schema)),
             });
         }
-        let group = (0..exprs.len()).collect();
+        let group: Vec<usize> = (0..exprs.len()).collect();
         let mut needed: BTreeSet<Column> = BTreeSet::new();
-        for call in &aggregate.aggr_expr {
+        for call in calls {
             needed.extend(call.column_refs().into_iter().cloned());
         }
         for expr in &exprs {
@@ -120,9 +146,47 @@ impl Lowerer<'_> {
             }
         }
         exprs.extend(needed.into_iter().map(LogicalExpr::Column));
-        let below = datafusion::logical_expr::Projection::try_new(exprs, Arc::clone(&aggregate.input))?;
-        let input = self.projection(input, &below.expr, schema, below.schema.as_arrow())?;
-        Ok(Rows { input, schema: below.schema, group })
+        let projection = Projection::try_new(exprs, Arc::clone(below))?;
+        let input = self.projection(input, &projection.expr, schema, projection.schema.as_arrow())?;
+        let rows = Rows { input, schema: projection.schema, group };
+        match sets {
+            Some(sets) => self.grouping_sets(rows, sets),
+            None => Ok(rows),
+        }
+    }
+
+    /// Each row once for every set; the sets' number is the last group column.
+    fn grouping_sets(&mut self, rows: Rows, sets: &Sets) -> Result<Rows> {
+        let Rows { input: Lowered { node: input, visible }, schema, mut group } = rows;
+        let number = input.schema.fields().len();
+        let fields = input.schema.fields().iter().enumerate().map(|(i, f)| match sets.nulls(i) {
+            true => Arc::new(f.as_ref().clone().with_nullable(true)),
+            false => Arc::clone(f),
+        });
+        let id = Arc::new(Field::new(Aggregate::INTERNAL_GROUPING_ID, sets.id_type.clone(), false));
+        let output = schema_of(fields.chain([id]));
+        group.push(number);
+        let properties = Properties {
+            stream_key: Vec::new(),
+            distribution: match input.properties.distribution {
+                Distribution::Single => Distribution::Single,
+                _ => Distribution::Any,
+            },
+            append_only: input.properties.append_only,
+            watermark_columns: input.properties.watermark_columns.iter().copied().filter(|c| !sets.nulls(*c)).collect(),
+        };
+        let node = self.node(Operator::GroupingSets { sets: sets.sets.clone() }, vec![input], output, properties);
+        Ok(Rows { input: Lowered { node, visible }, schema, group })
+    }
+
+    /// The calls, under the names of `fields`.
+    pub(super) fn calls<'f>(
+        &mut self,
+        calls: &[LogicalExpr],
+        fields: impl Iterator<Item = &'f FieldRef>,
+        rows: &Rows,
+    ) -> Result<Vec<AggCall>> {
+        calls.iter().zip(fields).map(|(call, field)| self.call(call, field, &rows.schema, &rows.input)).collect()
     }
 
     fn call(&mut self, expr: &LogicalExpr, field: &FieldRef, schema: &DFSchema, input: &Lowered) -> Result<AggCall> {
@@ -159,13 +223,14 @@ impl Lowerer<'_> {
         Ok(call)
     }
 
-    fn hash_agg(
-        &mut self,
-        input: Lowered,
-        group: Vec<usize>,
-        aggs: Vec<AggCall>,
-        output: &SchemaRef,
-    ) -> Result<Lowered> {
+    /// Group columns, then results.
+    pub(super) fn hash_agg(&mut self, mut input: Lowered, grouped: Grouped) -> Result<Lowered> {
+        let Grouped { group, calls: aggs, totals, mut windows } = grouped;
+        let mergeable = aggs.iter().all(|c| c.method != AggMethod::Values && !c.distinct);
+        if let (Some(of_pane), Some(column), false) = (windows, group.first(), mergeable) {
+            input = self.expanded(input, *column, of_pane);
+            windows = None;
+        }
         let carries = |column: &usize| input.properties().watermark_columns.contains(column);
         let window = group.iter().position(carries);
         for column in &group {
@@ -196,6 +261,8 @@ impl Lowerer<'_> {
             emit_on_close: self.emit_on_window_close,
             append_only: input.properties().append_only,
             state: None,
+            totals,
+            lag_micros: 0,
         };
         let properties = Properties {
             stream_key: (0..groups).collect(),
@@ -207,26 +274,54 @@ impl Lowerer<'_> {
             append_only: self.emit_on_window_close,
             watermark_columns,
         };
-        let mergeable = agg.aggs.iter().all(|c| c.method != AggMethod::Values && !c.distinct);
-        let node = if is_together(&input.node, &agg.group) {
+        let node = if windows.is_none() && is_together(&input.node, &agg.group) {
             self.last_phase(input.node, agg, properties)?
         } else if mergeable {
-            self.two_phases(input.node, agg, properties)?
+            self.two_phases(input.node, agg, properties, windows)?
         } else {
             self.one_phase(input, agg, properties)?
         };
-        check_output(&node, output)?;
-        Ok(Lowered { node, visible: output.fields().len() })
+        let visible = node.schema.fields().len();
+        Ok(Lowered { node, visible })
     }
 
-    fn two_phases(&mut self, input: Node, agg: HashAgg, properties: Properties) -> Result<Node> {
-        let partial = HashAgg { phase: AggPhase::Partial, ..agg.clone() };
+    fn two_phases(
+        &mut self,
+        input: Node,
+        mut agg: HashAgg,
+        properties: Properties,
+        windows: Option<TimeWindows>,
+    ) -> Result<Node> {
+        // A row is late when the last window that may hold its pane is closed.
+        let lag_micros = windows.map_or(0, |w| w.size() - w.panes().0);
+        let partial = HashAgg { phase: AggPhase::Partial, lag_micros, totals: Vec::new(), ..agg.clone() };
         let schema = partial.partial_schema()?;
         // Partial states are sums over an epoch: each is new, even where the input retracts.
         let before = Properties { distribution: Distribution::Any, append_only: true, ..properties.clone() };
-        let partial = self.node(Operator::HashAgg(partial), vec![input], schema, before);
+        let mut partial = self.node(Operator::HashAgg(partial), vec![input], schema, before);
+        if let Some(windows) = windows {
+            agg.rows = with_end(&agg.rows, agg.group.first());
+            let (schema, properties) = (agg.partial_schema()?, partial.properties.clone());
+            partial = self.node(Operator::TimeWindows { column: 0, windows }, vec![partial], schema, properties);
+        }
         let together = self.exchange(partial, properties.distribution.clone());
         self.last_phase(together, HashAgg { phase: AggPhase::Final, ..agg }, properties)
+    }
+
+    /// Rows by window instead of by pane.
+    fn expanded(&mut self, input: Lowered, column: usize, windows: TimeWindows) -> Lowered {
+        let Lowered { node: input, visible } = input;
+        let schema = with_end(&input.schema, Some(&column));
+        let properties = Properties {
+            // What was placed by pane is not placed by window.
+            distribution: match input.properties.distribution {
+                Distribution::Single => Distribution::Single,
+                _ => Distribution::Any,
+            },
+            ..input.properties.clone()
+        };
+        let node = self.node(Operator::TimeWindows { column, windows }, vec![input], schema, properties);
+        Lowered { node, visible }
     }
 
     /// Ships only the columns that the aggregation reads.
@@ -273,10 +368,23 @@ impl Lowerer<'_> {
     }
 }
 
+/// The column of the pane under the name of the window's end.
+fn with_end(schema: &SchemaRef, column: Option<&usize>) -> SchemaRef {
+    let mut name = "window_end".to_string();
+    while schema.fields().iter().any(|f| *f.name() == name) {
+        name.insert(0, '_');
+    }
+    schema_of(schema.fields().iter().enumerate().map(|(i, f)| match Some(&i) == column {
+        true => Arc::new(f.as_ref().clone().with_name(&name)),
+        false => Arc::clone(f),
+    }))
+}
+
 /// A short name for the column of grouping expression number `i`, which no column of `schema` has.
 fn group_name(expr: &LogicalExpr, i: usize, schema: &DFSchema) -> String {
     let mut name = match expr {
         LogicalExpr::ScalarFunction(f) => format!("_{}_{i}", f.func.name()),
+        LogicalExpr::Column(c) => format!("_{}", c.name),
         _ => format!("_group_{i}"),
     };
     while schema.fields().iter().any(|f| *f.name() == name) {
@@ -346,17 +454,17 @@ fn check_keys<'e>(call: &str, exprs: impl Iterator<Item = &'e Expr>) -> Result<(
 }
 
 /// The types that the operators make are those that the query was planned with.
-fn check_output(node: &Node, output: &SchemaRef) -> Result<()> {
-    let made = node.schema.fields();
-    let same = made.len() == output.fields().len()
+fn check_output(result: Lowered, output: &SchemaRef) -> Result<Lowered> {
+    let made = result.schema().fields();
+    let same = result.visible == output.fields().len()
         && made.iter().zip(output.fields()).all(|(a, b)| a.data_type() == b.data_type());
     match same {
-        true => Ok(()),
-        false => Err(Error::internal(format!("an aggregation makes {:?}, planned was {output:?}", node.schema))),
+        true => Ok(result),
+        false => Err(Error::internal(format!("an aggregation makes {:?}, planned was {output:?}", result.schema()))),
     }
 }
 
-fn no_window(no_watermark: bool) -> Error {
+pub(super) fn no_window(no_watermark: bool) -> Error {
     let error = |message: &str| Error::new(ErrorKind::InvalidDefinition, message.to_string());
     let example = "GROUP BY window_start, as in SELECT window_start, count(*) FROM TUMBLE(bid, date_time, \
                    INTERVAL '10' SECOND) GROUP BY window_start EMIT ON WINDOW CLOSE";

@@ -4,11 +4,16 @@
 //! stream key needs. Exchanges stand where rows of one group must meet.
 
 mod agg;
+mod grouping;
 mod output;
+mod panes;
+mod over;
 mod project;
 mod scan;
+mod top_n;
 mod union;
 mod watermark;
+mod windows;
 
 use std::sync::Arc;
 
@@ -24,6 +29,7 @@ use datafusion::scalar::ScalarValue;
 
 pub(super) use output::{TablePlan, TableSpec};
 
+use self::windows::{Session, Windowed};
 use crate::common::{Error, ErrorKind, Result};
 use crate::plan::{Distribution, Expr, Node, Operator, Properties};
 use crate::types::{OperatorId, TableId, time};
@@ -81,10 +87,18 @@ impl<'a> Lowerer<'a> {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
             LogicalPlan::Filter(filter) => {
+                if let Some(top) = self.top_n_filter(filter, None)? {
+                    return Ok(top);
+                }
                 let input = self.lower(&filter.input)?;
                 self.filter(input, &filter.predicate, filter.input.schema())
             }
             LogicalPlan::Projection(projection) => {
+                if let LogicalPlan::Filter(filter) = projection.input.as_ref()
+                    && let Some(top) = self.top_n_filter(filter, Some(projection))?
+                {
+                    return Ok(top);
+                }
                 let input = self.lower(&projection.input)?;
                 self.projection(input, &projection.expr, projection.input.schema(), projection.schema.as_arrow())
             }
@@ -94,6 +108,15 @@ impl<'a> Lowerer<'a> {
                 self.distinct(input)
             }
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Unnest(unnest) => match Windowed::of(unnest)? {
+                Some(windowed) => self.time_windows(unnest, &windowed),
+                None => Err(unsupported(plan)),
+            },
+            LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Window(window) => match Session::of(window)? {
+                Some(session) => self.session_window(window, &session),
+                None => self.window(window),
+            },
             // Without LIMIT the order of rows inside a query means nothing.
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.lower(&sort.input),
             other => Err(unsupported(other)),
@@ -149,6 +172,16 @@ fn plain(field: &Field) -> FieldRef {
     Arc::new(Field::new(field.name(), field.data_type().clone(), field.is_nullable()))
 }
 
+/// As [`plain`], under the function's name where DataFusion names a column after a whole OVER clause.
+fn short(field: &Field) -> FieldRef {
+    const CLAUSES: &[&str] =
+        &[" FILTER (WHERE ", " PARTITION BY [", " ORDER BY [", " ROWS BETWEEN ", " RANGE BETWEEN ", " GROUPS BETWEEN "];
+    let name = field.name();
+    let end = CLAUSES.iter().filter_map(|clause| name.find(clause)).min().unwrap_or(name.len());
+    let name = name.get(..end).unwrap_or(name);
+    Arc::new(Field::new(name, field.data_type().clone(), field.is_nullable()))
+}
+
 fn schema_of(fields: impl IntoIterator<Item = FieldRef>) -> SchemaRef {
     Arc::new(Schema::new(fields.into_iter().collect::<Fields>()))
 }
@@ -163,18 +196,6 @@ fn unsupported(plan: &LogicalPlan) -> Error {
         LogicalPlan::Join(_) => (
             "joins are not supported in streaming jobs yet",
             "make a view of each side and join them in the SELECT that reads them",
-        ),
-        LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => (
-            "LIMIT and OFFSET are not supported in streaming jobs yet",
-            "put LIMIT into the SELECT that reads the view",
-        ),
-        LogicalPlan::Distinct(_) => (
-            "DISTINCT ON is not supported in streaming jobs yet",
-            "write SELECT DISTINCT, or GROUP BY with first_value",
-        ),
-        LogicalPlan::Window(_) => (
-            "window functions (OVER) are not supported in streaming jobs yet",
-            "aggregate with GROUP BY, or use OVER in the SELECT that reads the view",
         ),
         LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => (
             "a streaming job must read a source, a table or a view",

@@ -5,7 +5,7 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr as LogicalExpr;
 use std::sync::Arc;
 
-use super::{Lowered, Lowerer, is_event_time, physical, plain, schema_of, watermark};
+use super::{Lowered, Lowerer, is_event_time, physical, schema_of, short, watermark};
 use crate::common::Result;
 use crate::plan::{Distribution, Expr, Operator, Properties, WatermarkStep};
 
@@ -37,19 +37,42 @@ impl Columns {
     /// Column `index` of the input as it is, under a name that no other column has.
     pub fn push_column(&mut self, input: &Lowered, index: usize) -> usize {
         let field = input.schema().field(index);
-        let mut name = field.name().clone();
-        while self.fields.iter().any(|f| *f.name() == name) {
-            name.insert(0, '_');
-        }
+        let name = self.unused(field.name());
         let watermark = input.properties().watermark_columns.contains(&index).then_some(index);
         let field = Arc::new(Field::new(name, field.data_type().clone(), field.is_nullable()));
         self.push(Expr::column(index, Arc::clone(input.schema())), field, watermark);
         self.len() - 1
     }
 
+    /// Column `index` of the input as it is, under its own name.
+    pub fn push_same(&mut self, input: &Lowered, index: usize) {
+        let watermark = input.properties().watermark_columns.contains(&index).then_some(index);
+        let field = Arc::clone(&input.schema().fields()[index]);
+        self.push(Expr::column(index, Arc::clone(input.schema())), field, watermark);
+    }
+
+    /// Whether a column has this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|f| f.name() == name)
+    }
+
     /// Where the input's column `index` comes out unchanged.
     pub fn position(&self, index: usize) -> Option<usize> {
         self.exprs.iter().position(|e| e.as_column() == Some(index))
+    }
+
+    /// As [`Self::position`], but not at `besides`.
+    pub fn position_besides(&self, index: usize, besides: usize) -> Option<usize> {
+        (0..self.len()).find(|at| *at != besides && self.exprs.get(*at).and_then(Expr::as_column) == Some(index))
+    }
+
+    /// The name, changed where another column has it.
+    pub fn unused(&self, name: &str) -> String {
+        let mut name = name.to_string();
+        while self.fields.iter().any(|f| *f.name() == name) {
+            name.insert(0, '_');
+        }
+        name
     }
 
     /// Adds the input's key columns that are missing.
@@ -75,7 +98,7 @@ impl Lowerer<'_> {
         for (expr, field) in exprs.iter().zip(output.fields()) {
             let from = watermark::carried(expr, input_schema)
                 .filter(|i| is_event_time(field.data_type()) && input.properties().watermark_columns.contains(i));
-            columns.push(physical(expr, input_schema, input.schema())?, plain(field), from);
+            columns.push(physical(expr, input_schema, input.schema())?, short(field), from);
         }
         let visible = columns.len();
         columns.keep_key(&input);

@@ -1,50 +1,69 @@
 //! Windows as grouping functions: Flink's legacy `GROUP BY TUMBLE(ts, size)` and Arroyo's `GROUP BY tumble(size)`.
+//!
+//! TUMBLE becomes an expression where it stands. The others make rows or look at other rows: FROM becomes a subquery that
+//! adds their columns, and the grouping names these.
 
-use super::super::ast::{Expr, GroupByExpr, Ident, Select, SelectItem, Value};
+use std::ops::ControlFlow;
+
+use super::super::ast::{
+    Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
+};
 use super::super::name;
-use super::table::plain;
-use super::{HINT, Tumble, WatermarkOf, call, expr, not_yet, unnamed};
+use super::kind::{Kind, Window};
+use super::table::{derived, plain};
+use super::{END, START, WatermarkOf, broken, call, expr, unnamed};
 use crate::common::{Error, ErrorKind, Result};
-
-const START: &str = "window_start";
-const END: &str = "window_end";
 
 /// Rewrites the windows of one SELECT's list and GROUP BY. True when Arroyo's form was among them.
 pub(super) fn rewrite(select: &mut Select, watermark_of: WatermarkOf<'_>) -> Result<bool> {
     name_columns(select);
     let GroupByExpr::Expressions(group, _) = &select.group_by else { return Ok(false) };
-    // A call with one argument is Arroyo's wherever it stands; GROUP BY may name it by alias or position.
+    // A call without a time is Arroyo's wherever it stands; GROUP BY may name it by alias or position.
     let listed = select.projection.iter().filter_map(item_expr);
-    let arroyo = listed.chain(group).find_map(|e| window_args(e).filter(|args| args.len() == 1));
+    let arroyo = listed.chain(group).find_map(arroyo_call);
     let arroyo = match arroyo {
-        Some(args) => Some(arroyo_window(select, args.first().copied(), watermark_of)?),
+        Some((kind, lengths)) => Some(arroyo_window(select, kind, &lengths, watermark_of)?),
         None => None,
     };
+    // The window whose columns FROM must make.
+    let mut made: Option<Window> = arroyo.clone().filter(|w| w.kind != Kind::Tumble);
     let mut grouped = Vec::with_capacity(group.len() + 1);
     for e in group {
-        if let Some((window, _)) = call(e)
-            && ["hop", "session", "cumulate"].contains(&window.as_str())
-        {
-            return Err(not_yet(&window));
-        }
-        match (window_args(e), &arroyo) {
-            (Some(args), Some(tumble)) if args.len() == 1 => push_both(tumble, &mut grouped)?,
-            (Some(args), _) => match args.as_slice() {
-                [ts, size] => grouped.push(expr(&Tumble::new(ts, size, None)?.start())?),
-                [ts, size, offset] => grouped.push(expr(&Tumble::new(ts, size, Some(offset))?.start())?),
-                _ => return Err(wrong("GROUP BY TUMBLE takes a time column and a window length")),
-            },
-            (None, Some(tumble)) => match listed_item(e, &select.projection) {
-                Some(item) if item_expr(item).and_then(window_args).is_some() => push_both(tumble, &mut grouped)?,
+        match (window_call(e), &arroyo) {
+            (Some(_), Some(window)) if arroyo_call(e).is_some() => grouped.extend(bounds(window)?),
+            (Some((kind, args)), _) => {
+                let window = Window::of_call(kind, &format!("GROUP BY {kind}"), &args)?;
+                match kind {
+                    Kind::Tumble => grouped.push(expr(&window.columns(&[]).start)?),
+                    _ if made.as_ref().is_some_and(|m| *m != window) => {
+                        return Err(kind.wrong("GROUP BY takes one window that is not TUMBLE"));
+                    }
+                    _ => {
+                        grouped.extend(bounds(&window)?);
+                        made = Some(window);
+                    }
+                }
+            }
+            (None, _) => match (listed_item(e, &select.projection), &arroyo) {
+                (Some(item), Some(window)) if item_expr(item).and_then(window_call).is_some() => {
+                    grouped.extend(bounds(window)?);
+                }
                 // Positions shift when the window becomes two columns: name the expression itself.
-                Some(item) => grouped.push(item_expr(item).unwrap_or(e).clone()),
-                None => grouped.push(e.clone()),
+                (Some(item), Some(_)) => grouped.push(item_expr(item).unwrap_or(e).clone()),
+                _ => grouped.push(e.clone()),
             },
-            (None, None) => grouped.push(e.clone()),
         }
     }
-    if let Some(tumble) = &arroyo {
-        expand_items(&mut select.projection, tumble)?;
+    if let Some(window) = &made {
+        let partition = match window.kind {
+            Kind::Session => partition(group, &select.projection),
+            _ => Vec::new(),
+        };
+        make(select, window, &partition)?;
+        replace_bounds(select, window)?;
+    }
+    if let Some(window) = &arroyo {
+        expand_items(&mut select.projection, window)?;
     }
     if let GroupByExpr::Expressions(group, _) = &mut select.group_by {
         *group = grouped;
@@ -52,55 +71,84 @@ pub(super) fn rewrite(select: &mut Select, watermark_of: WatermarkOf<'_>) -> Res
     Ok(arroyo.is_some())
 }
 
+/// ORDER BY may name the bounds of its SELECT's window too.
+pub(super) fn rewrite_order(query: &mut Query) -> Result<()> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return Ok(()) };
+    let GroupByExpr::Expressions(group, _) = &select.group_by else { return Ok(()) };
+    let made = group.iter().filter_map(window_call).find(|(kind, _)| *kind != Kind::Tumble);
+    let Some((kind, args)) = made.filter(|(kind, args)| args.len() > kind.lengths().len()) else { return Ok(()) };
+    let window = Window::of_call(kind, "GROUP BY", &args)?;
+    match &mut query.order_by {
+        Some(order) => replace_bounds(order, &window),
+        None => Ok(()),
+    }
+}
+
 /// `TUMBLE_START/_END/_ROWTIME(ts, size[, offset])` anywhere to `tumble_start`, with the lengths in one form.
 pub(super) fn rewrite_expr(e: &mut Expr) -> Result<()> {
     let Some((function, args)) = call(e) else { return Ok(()) };
-    if let Some((window, "start" | "end" | "rowtime" | "proctime")) = function.rsplit_once('_')
-        && ["hop", "session", "cumulate"].contains(&window)
-    {
-        return Err(not_yet(window));
-    }
-    if function == "tumble_proctime" {
-        return Err(Error::not_supported("TUMBLE_PROCTIME is not supported: windows are over event time")
-            .with_hint("write TUMBLE_ROWTIME"));
-    }
-    if !["tumble_start", "tumble_end", "tumble_rowtime"].contains(&function.as_str()) {
-        return Ok(());
+    let Some((kind, bound)) = bound(&function) else { return Ok(()) };
+    if bound == Bound::Proctime {
+        return Err(Error::not_supported(format!("{kind}_PROCTIME is not supported: windows are over event time"))
+            .with_hint(format!("write {kind}_ROWTIME")));
     }
     let args = unnamed(args).unwrap_or_default();
-    let tumble = match args.as_slice() {
-        [ts, size] => Tumble::new(ts, size, None)?,
-        [ts, size, offset] => Tumble::new(ts, size, Some(offset))?,
-        _ => return Err(wrong(&format!("{} takes a time column and a window length", function.to_uppercase()))),
-    };
-    *e = expr(&match function.as_str() {
-        "tumble_start" => tumble.start(),
-        "tumble_end" => tumble.end(),
-        _ => tumble.time(),
-    })?;
+    let window = Window::of_call(kind, &function, &args)?;
+    if kind == Kind::Tumble {
+        let columns = window.columns(&[]);
+        *e = expr(match bound {
+            Bound::Start => &columns.start,
+            Bound::End => &columns.end,
+            _ => &columns.time,
+        })?;
+    }
     Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    Start,
+    End,
+    Rowtime,
+    Proctime,
+}
+
+/// What `HOP_START` and its kin ask for.
+pub(super) fn bound(function: &str) -> Option<(Kind, Bound)> {
+    let (kind, bound) = function.rsplit_once('_')?;
+    let bound = match bound {
+        "start" => Bound::Start,
+        "end" => Bound::End,
+        "rowtime" => Bound::Rowtime,
+        "proctime" => Bound::Proctime,
+        _ => return None,
+    };
+    Some((Kind::of(kind)?, bound))
 }
 
 /// Columns of `TUMBLE_START(…)` and its kin without an alias get the names that the table forms give.
 fn name_columns(select: &mut Select) {
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(e) = item else { continue };
-        let alias = match call(e).map(|(f, _)| f).as_deref() {
-            Some("tumble_start") => START,
-            Some("tumble_end") => END,
-            Some("tumble_rowtime") => "window_time",
+        let alias = match call(e).and_then(|(f, _)| bound(&f)) {
+            Some((_, Bound::Start)) => START,
+            Some((_, Bound::End)) => END,
+            Some((_, Bound::Rowtime)) => "window_time",
             _ => continue,
         };
         *item = SelectItem::ExprWithAlias { expr: e.clone(), alias: Ident::new(alias) };
     }
 }
 
-/// The arguments of a call of TUMBLE.
-fn window_args(e: &Expr) -> Option<Vec<&Expr>> {
-    match call(e) {
-        Some((f, args)) if f == "tumble" => unnamed(args),
-        _ => None,
-    }
+/// A call of a window and its arguments.
+fn window_call(e: &Expr) -> Option<(Kind, Vec<&Expr>)> {
+    let (function, args) = call(e)?;
+    Some((Kind::of(&function)?, unnamed(args)?))
+}
+
+/// A window call that has lengths only.
+fn arroyo_call(e: &Expr) -> Option<(Kind, Vec<&Expr>)> {
+    window_call(e).filter(|(kind, args)| args.len() == kind.lengths().len())
 }
 
 fn item_expr(item: &SelectItem) -> Option<&Expr> {
@@ -110,67 +158,148 @@ fn item_expr(item: &SelectItem) -> Option<&Expr> {
     }
 }
 
-/// The item of the select list that a grouping expression means by position or by alias.
+/// The item of the select list that a grouping expression means by position, or by the alias of a window.
 fn listed_item<'a>(e: &Expr, items: &'a [SelectItem]) -> Option<&'a SelectItem> {
     match e {
         Expr::Value(v) => match &v.value {
             Value::Number(n, _) => items.get(n.parse::<usize>().ok()?.checked_sub(1)?),
             _ => None,
         },
-        Expr::Identifier(ident) => items.iter().find(|item| match item {
-            SelectItem::ExprWithAlias { expr, alias } => {
-                name::fold(alias) == name::fold(ident) && window_args(expr).is_some()
-            }
-            _ => false,
-        }),
+        Expr::Identifier(ident) => aliased(ident, items).filter(|i| item_expr(i).and_then(window_call).is_some()),
         _ => None,
     }
 }
 
+fn aliased<'a>(ident: &Ident, items: &'a [SelectItem]) -> Option<&'a SelectItem> {
+    items.iter().find(|item| match item {
+        SelectItem::ExprWithAlias { alias, .. } => name::fold(alias) == name::fold(ident),
+        _ => false,
+    })
+}
+
+/// What the sessions are apart by: all else that is grouped by.
+fn partition(group: &[Expr], items: &[SelectItem]) -> Vec<String> {
+    let of_input = |e: &Expr| {
+        let item = match e {
+            Expr::Identifier(ident) => aliased(ident, items),
+            e => listed_item(e, items),
+        };
+        item.and_then(item_expr).unwrap_or(e).clone()
+    };
+    let group = group.iter().map(of_input).filter(|e| window_call(e).is_none());
+    group.map(|e| e.to_string()).collect()
+}
+
 /// The window over the watermark column of the one table in FROM.
-fn arroyo_window(select: &Select, size: Option<&Expr>, watermark_of: WatermarkOf<'_>) -> Result<Tumble> {
-    let size = size.ok_or_else(|| wrong("tumble needs a window length"))?;
-    let [from] = select.from.as_slice() else {
-        return Err(wrong("tumble(length) needs one table in FROM to take the time column from"));
-    };
+fn arroyo_window(select: &Select, kind: Kind, lengths: &[&Expr], watermark_of: WatermarkOf<'_>) -> Result<Window> {
+    let name = kind.to_string().to_lowercase();
+    let one_table = || kind.wrong(format!("{name}(…) needs one table in FROM to take the time column from"));
+    let [from] = select.from.as_slice() else { return Err(one_table()) };
     let table = plain(&from.relation).filter(|_| from.joins.is_empty());
-    let Some((table, qualifier)) = table else {
-        return Err(wrong("tumble(length) needs one table in FROM to take the time column from"));
-    };
+    let (table, qualifier) = table.ok_or_else(one_table)?;
     let Some(column) = watermark_of(table) else {
-        return Err(Error::new(ErrorKind::InvalidDefinition, format!("tumble(length) needs a watermark on {table}"))
+        let lengths: Vec<String> = lengths.iter().map(|l| l.to_string()).collect();
+        return Err(Error::new(ErrorKind::InvalidDefinition, format!("{name}(…) needs a watermark on {table}"))
             .with_hint(format!(
-                "define it with WATERMARK FOR its time column, or name the column: FROM TUMBLE({table}, ts, {size})"
+                "define it with WATERMARK FOR its time column, or name the column: FROM {kind}({table}, ts, {})",
+                lengths.join(", ")
             )));
     };
     let ts = expr(&format!("{qualifier}.{}", name::quote(&column)))?;
-    Tumble::new(&ts, size, None)
+    Window::new(kind, &ts, lengths, None)
 }
 
-fn push_both(tumble: &Tumble, to: &mut Vec<Expr>) -> Result<()> {
-    to.push(expr(&tumble.start())?);
-    to.push(expr(&tumble.end())?);
+/// The window's bounds as expressions of the SELECT.
+fn bounds(window: &Window) -> Result<[Expr; 2]> {
+    match window.kind {
+        Kind::Tumble => {
+            let columns = window.columns(&[]);
+            Ok([expr(&columns.start)?, expr(&columns.end)?])
+        }
+        _ => Ok([Expr::Identifier(Ident::new(START)), Expr::Identifier(Ident::new(END))]),
+    }
+}
+
+/// Has FROM make the window's columns.
+fn make(select: &mut Select, window: &Window, partition: &[String]) -> Result<()> {
+    let kind = window.kind;
+    let one = || kind.wrong(format!("GROUP BY {kind} needs one table or subquery with an alias in FROM"));
+    let [from] = select.from.as_mut_slice() else { return Err(one()) };
+    if !from.joins.is_empty() {
+        return Err(one());
+    }
+    let alias = match &from.relation {
+        TableFactor::Table { name: object, alias: None, args: None, .. } => {
+            Ident::new(name::parts(object)?.pop().ok_or_else(one)?)
+        }
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            alias.name.clone()
+        }
+        _ => return Err(one()),
+    };
+    // Rows that WHERE takes out are in no session.
+    let filter = match kind {
+        Kind::Session => select.selection.take().map(|s| format!(" WHERE {s}")),
+        _ => None,
+    };
+    let columns = window.columns(partition);
+    let sql = format!(
+        "SELECT *, {} AS {START}, {} AS {END} FROM {from}{}",
+        columns.start,
+        columns.end,
+        filter.unwrap_or_default()
+    );
+    let alias = TableAlias { explicit: true, name: alias, columns: Vec::new(), at: None };
+    from.relation = derived(&sql, alias)?;
     Ok(())
 }
 
-fn expand_items(items: &mut Vec<SelectItem>, tumble: &Tumble) -> Result<()> {
+/// Replaces `HOP_START(…)` and its kin that have the window's arguments.
+fn replace_bounds(part: &mut impl VisitMut, window: &Window) -> Result<()> {
+    broken(VisitMut::visit(part, &mut Bounds { window }))
+}
+
+struct Bounds<'a> {
+    window: &'a Window,
+}
+
+impl VisitorMut for Bounds<'_> {
+    type Break = Error;
+
+    fn pre_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<Error> {
+        let Some((function, args)) = call(e) else { return ControlFlow::Continue(()) };
+        let (Some((kind, bound)), Some(args)) = (bound(&function), unnamed(args)) else {
+            return ControlFlow::Continue(());
+        };
+        // Others are left to be found where they are not expected.
+        if kind == self.window.kind && Window::of_call(kind, &function, &args).is_ok_and(|w| w == *self.window) {
+            let column = match bound {
+                Bound::Start => Expr::Identifier(Ident::new(START)),
+                Bound::End => Expr::Identifier(Ident::new(END)),
+                Bound::Rowtime => match expr(&format!("({END} - INTERVAL '1000 microseconds')")) {
+                    Ok(time) => time,
+                    Err(e) => return ControlFlow::Break(e),
+                },
+                Bound::Proctime => return ControlFlow::Continue(()),
+            };
+            *e = column;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn expand_items(items: &mut Vec<SelectItem>, window: &Window) -> Result<()> {
     let mut expanded = Vec::with_capacity(items.len() + 1);
     for item in items.drain(..) {
-        match item_expr(&item).and_then(window_args) {
+        match item_expr(&item).and_then(window_call) {
             Some(_) => {
-                let column = |sql: String, alias: &str| {
-                    Ok::<_, Error>(SelectItem::ExprWithAlias { expr: expr(&sql)?, alias: Ident::new(alias) })
-                };
-                expanded.push(column(tumble.start(), START)?);
-                expanded.push(column(tumble.end(), END)?);
+                for (expr, alias) in bounds(window)?.into_iter().zip([START, END]) {
+                    expanded.push(SelectItem::ExprWithAlias { expr, alias: Ident::new(alias) });
+                }
             }
             None => expanded.push(item),
         }
     }
     *items = expanded;
     Ok(())
-}
-
-fn wrong(message: &str) -> Error {
-    Error::new(ErrorKind::Syntax, message).with_hint(HINT)
 }

@@ -1,38 +1,48 @@
-//! TUMBLE in every dialect, rewritten to plain SQL over the scalar function `tumble_start(ts, size[, offset])`.
+//! Windows over event time in every dialect, rewritten to plain SQL over functions of `expr`.
 //!
 //! ```text
-//! FROM TUMBLE(t, ts, size)                                   RisingWave       \
-//! FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), size))          Flink            | table.rs
-//! FROM TUMBLE(DATA => TABLE t, TIMECOL => …, SIZE => …)      Flink, named     /
-//! GROUP BY TUMBLE(ts, size), SELECT TUMBLE_START(ts, size)   Flink, legacy    \ group.rs
-//! GROUP BY tumble(size)                                      Arroyo           /
+//! FROM HOP(t, ts, slide, size)                               RisingWave       \
+//! FROM TABLE(HOP(TABLE t, DESCRIPTOR(ts), slide, size))      Flink            | table.rs
+//! FROM HOP(DATA => TABLE t, TIMECOL => …, SIZE => …)         Flink, named     /
+//! GROUP BY HOP(ts, slide, size), SELECT HOP_START(ts, …)     Flink, legacy    \ group.rs
+//! GROUP BY hop(slide, size)                                  Arroyo           /
 //! ```
+//!
+//! | window | its end |
+//! |---|---|
+//! | TUMBLE | `tumble_start(ts, size) + size` |
+//! | HOP | `unnest(hop_ends(ts, slide, size))`: a row for each window |
+//! | CUMULATE | `unnest(cumulate_ends(ts, step, size))` |
+//! | SESSION | `session_window_end(ts, gap) OVER (PARTITION BY …)` |
 //!
 //! The two columns are `window_start` and `window_end`; Flink's table forms add `window_time`, the window's last
 //! millisecond. What the time column is of is unknown here: the planner checks its type.
 
 mod group;
+mod kind;
 mod table;
 
 use std::ops::ControlFlow;
 
+use self::kind::Kind;
 use super::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, Query, Select,
     TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
-use super::{interval, name, parse_expr};
+use super::{name, parse_expr};
 use crate::common::{Error, ErrorKind, Result};
 
 /// The watermark column of a source or table, for the dialect that does not name it.
 pub type WatermarkOf<'a> = &'a dyn Fn(&ObjectName) -> Option<String>;
 
-const HINT: &str = "write FROM TUMBLE(bid, date_time, INTERVAL '10' SECOND) and GROUP BY window_start, window_end";
+/// The columns that every window makes.
+const START: &str = "window_start";
+const END: &str = "window_end";
 
 /// Rewrites every window of the query.
 ///
 /// # Errors
-/// `Syntax` and `InvalidParameterValue` for a wrong use, `NotSupported` for the windows that are not there yet; each
-/// says what to write instead.
+/// `Syntax` and `InvalidParameterValue` for a wrong use; each says what to write instead.
 pub fn rewrite(query: &mut Query, watermark_of: WatermarkOf<'_>) -> Result<()> {
     let mut rewriter = Rewriter { watermark_of, window_struct: false };
     broken(VisitMut::visit(query, &mut rewriter))?;
@@ -58,61 +68,7 @@ fn flow(result: Result<()>) -> ControlFlow<Error> {
 
 /// Whether a function of this name takes a table and makes windows.
 pub(super) fn is_window_name(name: &str) -> bool {
-    ["tumble", "hop", "cumulate", "session"].iter().any(|w| name.eq_ignore_ascii_case(w))
-}
-
-/// A tumbling window over a time expression; lengths in microseconds.
-#[derive(Debug, Clone, PartialEq)]
-struct Tumble {
-    ts: String,
-    size: i64,
-    offset: i64,
-}
-
-impl Tumble {
-    fn new(ts: &Expr, size: &Expr, offset: Option<&Expr>) -> Result<Self> {
-        if let Some(columns) = names_no_column(ts) {
-            return Err(
-                Error::new(ErrorKind::Syntax, format!("TUMBLE needs a time column, not {columns}")).with_hint(HINT)
-            );
-        }
-        let micros = interval::fixed_micros(size).map_err(|e| e.context("the window's length"))?;
-        if micros <= 0 {
-            return Err(Error::new(ErrorKind::InvalidParameterValue, "a window's length must be above zero")
-                .with_hint("write a fixed length such as INTERVAL '10' SECOND"));
-        }
-        let offset = match offset {
-            Some(offset) => interval::fixed_micros(offset).map_err(|e| e.context("the window's offset"))?,
-            None => 0,
-        };
-        // Offsets a whole window apart are the same windows.
-        Ok(Self { ts: ts.to_string(), size: micros, offset: offset.rem_euclid(micros) })
-    }
-
-    fn start(&self) -> String {
-        let Self { ts, size, offset } = self;
-        match offset {
-            0 => format!("tumble_start({ts}, {})", interval::sql(*size)),
-            _ => format!("tumble_start({ts}, {}, {})", interval::sql(*size), interval::sql(*offset)),
-        }
-    }
-
-    fn end(&self) -> String {
-        format!("({} + {})", self.start(), interval::sql(self.size))
-    }
-
-    /// The window's last millisecond, as Flink has it.
-    fn time(&self) -> String {
-        format!("({} + {})", self.start(), interval::sql(self.size - 1000))
-    }
-}
-
-/// The text of a time argument that can be none: a literal.
-fn names_no_column(ts: &Expr) -> Option<String> {
-    match ts {
-        Expr::Value(_) | Expr::Interval(_) | Expr::Subquery(_) => Some(ts.to_string()),
-        _ => None,
-    }
+    Kind::of(&name.to_ascii_lowercase()).is_some()
 }
 
 /// A call of an unqualified function: its name in lower case and its arguments.
@@ -142,11 +98,6 @@ fn unnamed(args: &[FunctionArg]) -> Option<Vec<&Expr>> {
         .collect()
 }
 
-fn not_yet(window: &str) -> Error {
-    Error::not_supported(format!("{} windows are not supported yet", window.to_uppercase()))
-        .with_hint(format!("only TUMBLE windows are: {HINT}"))
-}
-
 struct Rewriter<'a> {
     watermark_of: WatermarkOf<'a>,
     /// An Arroyo window was rewritten.
@@ -155,6 +106,10 @@ struct Rewriter<'a> {
 
 impl VisitorMut for Rewriter<'_> {
     type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        flow(group::rewrite_order(query))
+    }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         flow(table::rewrite(factor))
@@ -198,13 +153,17 @@ impl Visitor for Leftovers {
     type Break = Error;
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
-        match call(expr) {
-            Some((name, _)) if name == "tumble" => ControlFlow::Break(
-                Error::new(ErrorKind::Syntax, "TUMBLE stands in FROM or in GROUP BY only").with_hint(HINT),
+        let Some((name, _)) = call(expr) else { return ControlFlow::Continue(()) };
+        let wrong = |message: String, kind: Kind| {
+            ControlFlow::Break(Error::new(ErrorKind::Syntax, message).with_hint(kind.hint()))
+        };
+        match (Kind::of(&name), group::bound(&name)) {
+            (Some(kind), _) => wrong(format!("{kind} stands in FROM or in GROUP BY only"), kind),
+            (_, Some((kind, _))) if kind != Kind::Tumble => wrong(
+                format!("{} needs GROUP BY {kind} with the same arguments in the same SELECT", name.to_uppercase()),
+                kind,
             ),
-            Some((name, _)) if name == "descriptor" => {
-                ControlFlow::Break(Error::new(ErrorKind::Syntax, "DESCRIPTOR stands in TUMBLE only").with_hint(HINT))
-            }
+            _ if name == "descriptor" => wrong("DESCRIPTOR stands in windows only".into(), Kind::Tumble),
             _ => ControlFlow::Continue(()),
         }
     }

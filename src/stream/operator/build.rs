@@ -3,9 +3,14 @@
 use std::sync::Arc;
 
 use super::filter::Filter;
+use super::grouping_sets::GroupingSets;
 use super::hash_agg::HashAgg;
 use super::materialize::Materialize;
+use super::over_window::OverWindow;
 use super::project::Project;
+use super::session_window::SessionWindow;
+use super::time_windows::TimeWindows;
+use super::top_n;
 use super::union::Union;
 use super::watermark::Watermark;
 use super::{BuildContext, StreamOperator};
@@ -31,6 +36,13 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
             Box::new(Watermark::new(name, *column, *delay_micros, *state, context)?)
         }
         Operator::HashAgg(agg) => Box::new(HashAgg::new(name, agg, node, context)?),
+        Operator::TimeWindows { column, windows } => {
+            Box::new(TimeWindows { name, column: *column, windows: *windows, output: Arc::clone(&node.schema) })
+        }
+        Operator::SessionWindow(op) => Box::new(SessionWindow::new(op, &node.schema, context)?),
+        Operator::GroupingSets { sets } => Box::new(GroupingSets::new(sets, &node.schema)?),
+        Operator::TopN(plan) => top_n::new(name, plan, node, context)?,
+        Operator::OverWindow(plan) => Box::new(OverWindow::new(name, plan, node, context)?),
         Operator::Union => Box::new(Union::new(node.inputs.len())),
         Operator::Materialize(op) => Box::new(Materialize::new(name, op, &node.schema, context)?),
         Operator::Source(_) | Operator::TableScan(_) | Operator::Exchange { .. } | Operator::Sink(_) => {

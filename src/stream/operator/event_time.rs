@@ -22,6 +22,16 @@ pub fn micros(column: &ArrayRef) -> Result<Int64Array> {
     Ok(column.as_primitive::<TimestampMicrosecondType>().reinterpret_cast::<Int64Type>())
 }
 
+/// The reverse of [`micros`]: a column of a timestamp type.
+pub fn column(micros: Int64Array, data_type: &DataType) -> Result<ArrayRef> {
+    let zone = match data_type {
+        DataType::Timestamp(_, zone) => zone.clone(),
+        other => return Err(Error::internal(format!("event time in a column of type {other}"))),
+    };
+    let column = micros.reinterpret_cast::<TimestampMicrosecondType>();
+    Ok(cast(&column.with_data_type(DataType::Timestamp(TimeUnit::Microsecond, zone)), data_type)?)
+}
+
 /// One row of the column's type that holds the last of its instants not after `micros`.
 pub fn instant(micros: i64, data_type: &DataType) -> Result<ArrayRef> {
     let in_units = |size: i64| Int64Array::from(vec![micros.div_euclid(size)]);

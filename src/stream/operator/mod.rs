@@ -6,11 +6,17 @@
 pub mod build;
 mod event_time;
 mod filter;
+mod grouping_sets;
 mod hash_agg;
 mod letter;
 mod materialize;
+mod over_window;
 mod project;
+mod row_order;
+mod session_window;
 pub mod sink;
+mod time_windows;
+mod top_n;
 mod union;
 mod watermark;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::Output;
 use super::check::{Bench, check, expr, node};
 use crate::plan::{self, Operator, WatermarkStep};
-use crate::types::{Conflict, TableId, pretty};
+use crate::types::{Conflict, TableId, TimeWindows, pretty};
 
 #[test]
 fn a_filter_keeps_weights_and_takes_out_bad_rows() {
@@ -204,5 +204,52 @@ fn a_view_passes_its_changes_on() {
          + 1 11 y
          watermark 1 4
          barrier",
+    );
+}
+
+#[test]
+fn a_row_comes_once_for_each_window_that_holds_it() {
+    let input = pretty::schema("a:bigint t:timestamp z:timestamptz").unwrap();
+    let windows = TimeWindows::Hop { slide: 5_000_000, size: 10_000_000, offset: 0 };
+    check(
+        node(Operator::TimeWindows { column: 1, windows }, std::slice::from_ref(&input), input.clone()),
+        "+ 1 1970-01-01T00:00:07 1970-01-01T00:00:01Z
+         - 2 1969-12-31T23:59:59 .
+         + 3 . .
+         watermark 1 7
+         watermark 1 10
+         watermark 2 3
+         watermark 1 end",
+        "+ 1 1970-01-01T00:00:10 1970-01-01T00:00:01Z
+         + 1 1970-01-01T00:00:15 1970-01-01T00:00:01Z
+         - 2 1970-01-01T00:00:00 .
+         - 2 1970-01-01T00:00:05 .
+         + 3 . .
+         watermark 1 10
+         watermark 1 15
+         watermark 2 3
+         watermark 1 end",
+    );
+}
+
+#[test]
+fn a_row_comes_once_for_each_grouping_set() {
+    let input = pretty::schema("a:bigint b:varchar v:bigint").unwrap();
+    let set = |nulls: &[usize], id| plan::GroupingSet { nulls: nulls.to_vec(), id };
+    let sets = vec![set(&[], 0), set(&[1], 1), set(&[0, 1], 3)];
+    check(
+        node(
+            Operator::GroupingSets { sets },
+            &[input],
+            pretty::schema("a:bigint b:varchar v:bigint g:bigint").unwrap(),
+        ),
+        "+ 1 x 5\n- 2 y 6\nwatermark 2 4",
+        "+ 1 x 5 0
+         - 2 y 6 0
+         + 1 . 5 1
+         - 2 . 6 1
+         + . . 5 3
+         - . . 6 3
+         watermark 2 4",
     );
 }

@@ -52,14 +52,15 @@ impl Delta {
         Ok(())
     }
 
-    /// Touches the one group there is without GROUP BY.
-    pub(super) fn begin(&mut self, calls: &Calls) -> Result<()> {
-        if self.total == 0 {
-            self.total = 1;
-            for (call, accumulator) in calls.calls.iter().zip(&mut self.accumulators) {
-                if let Some(accumulator) = accumulator {
-                    call.aggregate.begin(accumulator)?;
-                }
+    /// Touches groups as ones that are there without rows; without GROUP BY that is the one group there is.
+    pub(super) fn begin(&mut self, calls: &Calls, groups: &[ArrayRef], rows: usize) -> Result<()> {
+        if rows == 0 {
+            return Ok(());
+        }
+        self.intern(groups, rows)?;
+        for (call, accumulator) in calls.calls.iter().zip(&mut self.accumulators) {
+            if let Some(accumulator) = accumulator {
+                call.aggregate.begin(accumulator, &self.groups, self.total)?;
             }
         }
         Ok(())

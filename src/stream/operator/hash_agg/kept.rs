@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array, new_null_array};
-use arrow::compute::{filter, filter_record_batch, take_record_batch};
-use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use arrow::compute::{cast, filter, filter_record_batch, take_record_batch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt64Type};
 
 use super::calls::{Call, Calls, columns};
 use super::change::{Before, Target};
@@ -29,6 +29,8 @@ pub(super) struct Kept {
     groups: usize,
     /// A group is there as long as it has rows: the first call counts them.
     counts_rows: bool,
+    /// Numbers of empty grouping sets, whose group is always there.
+    totals: Vec<u64>,
     /// Emit a group's row once, when its window closes.
     on_close: bool,
     actor: usize,
@@ -50,6 +52,7 @@ impl Kept {
             layout,
             groups: agg.group.len(),
             counts_rows: !agg.append_only,
+            totals: agg.totals.clone(),
             on_close: agg.emit_on_close,
             actor: context.actor,
             closed: None,
@@ -139,8 +142,32 @@ impl Kept {
             .ok_or_else(|| Error::internal("a group without a count of rows"))?;
         match counts.values().iter().find(|c| **c < 0) {
             Some(count) => Err(Error::internal(format!("a group has {count} rows: more retracted than inserted"))),
-            None => Ok(counts.values().iter().map(|c| *c > 0).collect()),
+            None => {
+                let mut present: Vec<bool> = counts.values().iter().map(|c| *c > 0).collect();
+                if let Some(ids) = states.get(self.groups.saturating_sub(1)).filter(|_| !self.totals.is_empty()) {
+                    let ids = cast(ids, &DataType::UInt64)?;
+                    for (present, id) in present.iter_mut().zip(ids.as_primitive::<UInt64Type>().values()) {
+                        *present |= self.totals.contains(id);
+                    }
+                }
+                Ok(present)
+            }
         }
+    }
+
+    /// The groups of the empty grouping sets that are this actor's, and how many.
+    pub(super) fn totals(&self, totals: &[u64]) -> Result<(Vec<ArrayRef>, usize)> {
+        let ids: ArrayRef = Arc::new(UInt64Array::from(totals.to_vec()));
+        let columns =
+            self.schema.fields().iter().take(self.groups).enumerate().map(|(i, field)| match i + 1 == self.groups {
+                true => Ok(cast(&ids, field.data_type())?),
+                false => Ok(new_null_array(field.data_type(), totals.len())),
+            });
+        let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
+        let keys = self.layout.encode(&columns, totals.len())?;
+        let mine: BooleanArray = keys.iter().map(|key| Some(self.layout.owns(key.unwrap_or_default(), 0))).collect();
+        let columns = columns.iter().map(|c| Ok(filter(c, &mine)?)).collect::<Result<_>>()?;
+        Ok((columns, mine.true_count()))
     }
 
     /// The last result of a call that keeps its values; only at the close when it is shown only then.

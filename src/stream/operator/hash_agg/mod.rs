@@ -66,6 +66,8 @@ pub struct HashAgg {
     /// The input's column that holds the window.
     window: Option<usize>,
     on_close: bool,
+    /// How far below the watermark a row's window may be.
+    lag: i64,
     calls: Calls,
     delta: Delta,
     /// Not for the partial phase.
@@ -77,7 +79,9 @@ pub struct HashAgg {
     held: BTreeMap<usize, i64>,
     /// Closed windows that wait for their epoch to be on disk, oldest first.
     closing: VecDeque<Closing>,
-    /// An aggregation without groups has a row before its first input.
+    /// Numbers of empty grouping sets.
+    totals: Vec<u64>,
+    /// An aggregation without groups has a row before its first input, and so has an empty grouping set.
     begun: bool,
     chunks: usize,
     measured: usize,
@@ -128,6 +132,7 @@ impl HashAgg {
             window: agg.window.and_then(|w| group.get(w)).copied(),
             group,
             on_close: agg.emit_on_close,
+            lag: agg.lag_micros,
             calls,
             delta,
             kept,
@@ -135,7 +140,8 @@ impl HashAgg {
             watermarks: BTreeMap::new(),
             held: BTreeMap::new(),
             closing: closing.into_iter().collect(),
-            begun: agg.phase == AggPhase::Partial || !agg.group.is_empty(),
+            begun: agg.phase == AggPhase::Partial || !agg.group.is_empty() && agg.totals.is_empty(),
+            totals: agg.totals.clone(),
             chunks: 0,
             measured: 0,
         })
@@ -160,10 +166,11 @@ impl HashAgg {
         let Some(watermark) = closed.max(heard) else { return Ok(chunk) };
         let times = event_time::micros(chunk.column(window))?;
         let ended = watermark == END_OF_TIME;
-        if !ended && times.iter().all(|t| t.is_none_or(|t| t >= watermark)) {
+        let is_late = |t: i64| t.saturating_add(self.lag) < watermark;
+        if !ended && !times.iter().flatten().any(is_late) {
             return Ok(chunk);
         }
-        let late: BooleanArray = times.iter().map(|t| Some(ended || t.is_some_and(|t| t < watermark))).collect();
+        let late: BooleanArray = times.iter().map(|t| Some(ended || t.is_some_and(is_late))).collect();
         out.late_rows.push(LateRows { rows: chunk.filter(&late)?, watermark });
         chunk.filter(&not(&late)?)
     }
@@ -249,7 +256,13 @@ impl StreamOperator for HashAgg {
     fn on_barrier(&mut self, barrier: &Barrier, out: &mut Output) -> Result<()> {
         if !self.begun {
             self.begun = true;
-            self.delta.begin(&self.calls)?;
+            match &self.kept {
+                Some(kept) if !self.totals.is_empty() => {
+                    let (totals, rows) = kept.totals(&self.totals)?;
+                    self.delta.begin(&self.calls, &totals, rows)?;
+                }
+                _ => self.delta.begin(&self.calls, &[], 1)?,
+            }
         }
         self.flush(out)?;
         if self.on_close {

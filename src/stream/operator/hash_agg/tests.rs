@@ -110,6 +110,8 @@ async fn plan(sql: &str, rows: &SchemaRef, append_only: bool) -> HashAgg {
         emit_on_close: false,
         append_only,
         state: Some(TableId(1)),
+        totals: Vec::new(),
+        lag_micros: 0,
     }
 }
 
