@@ -27,6 +27,7 @@ use datafusion::sql::planner::{ParserOptions, SqlToRel};
 
 use super::context::Context;
 use crate::common::{Error, ErrorKind, Result};
+use crate::expr::rules::rules as analyzer_rules;
 use crate::expr::session::Bound;
 use crate::sql::ast;
 
@@ -53,7 +54,9 @@ pub(super) fn streaming(plan: LogicalPlan) -> Result<LogicalPlan> {
     // A join follows its subquery; the alternative runs it once, before the query.
     config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let plan = super::distinct_on::rewrite(plan)?;
-    let plan = Analyzer::new().execute_and_check(plan, &config, |_, _| {})?;
+    let mut analyzer = Analyzer::new();
+    analyzer.rules.extend(analyzer_rules());
+    let plan = analyzer.execute_and_check(plan, &config, |_, _| {})?;
     let config = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
     let plan = Optimizer::with_rules(rules()).optimize(plan, &config, |_, _| {})?;
     check_joined(&plan)?;
