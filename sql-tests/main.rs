@@ -3,11 +3,13 @@
 
 mod bounded;
 mod client;
+mod compare;
 mod crash;
 mod examples;
 mod failure;
 mod faults;
 mod layers;
+mod nexmark;
 mod oracle;
 mod psql;
 mod seed;

@@ -3,12 +3,11 @@
 
 mod rank;
 
-use std::fmt::Write;
-
 use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::client::{Client, Rows};
+use crate::compare;
 use crate::seed;
 use crate::server::{Folder, Options, Server};
 
@@ -215,46 +214,8 @@ async fn check(client: &Client, name: &str, query: &str, at: &str) {
         let side = row.remove(0);
         if side.as_deref() == Some("view") { &mut view } else { &mut batch }.push(row);
     }
-    sort(&mut view);
-    sort(&mut batch);
-    let same = view.len() == batch.len()
-        && view.iter().zip(&batch).all(|(a, b)| a.iter().zip(b).all(|(a, b)| equal(a.as_deref(), b.as_deref())));
-    if !same {
-        let mut shown = String::new();
-        for (title, rows, other) in [("only in the view", &view, &batch), ("only in the query", &batch, &view)] {
-            let _ = writeln!(shown, "{title}:");
-            for row in rows.iter().filter(|r| !other.contains(r)) {
-                let _ = writeln!(shown, "  {row:?}");
-            }
-        }
-        panic!("{name} ({at}) differs\n{query}\n{shown}");
-    }
-}
-
-/// By the cells that are no fractions, then by those that are: so equal rows meet though a sum was added up in another
-/// order.
-fn sort(rows: &mut Rows) {
-    let key = |row: &[Option<String>]| -> (Vec<Option<String>>, Vec<f64>) {
-        let whole = row.iter().filter(|c| fraction(c.as_deref()).is_none()).cloned().collect();
-        (whole, row.iter().filter_map(|c| fraction(c.as_deref())).collect())
-    };
-    rows.sort_by(|a, b| {
-        let (a, b) = (key(a), key(b));
-        a.0.cmp(&b.0).then_with(|| a.1.partial_cmp(&b.1).unwrap_or(std::cmp::Ordering::Equal))
-    });
-}
-
-fn fraction(cell: Option<&str>) -> Option<f64> {
-    cell.filter(|c| c.contains(['.', 'e'])).and_then(|c| c.parse().ok())
-}
-
-fn equal(a: Option<&str>, b: Option<&str>) -> bool {
-    if a == b {
-        return true;
-    }
-    match (a.and_then(|a| a.parse::<f64>().ok()), b.and_then(|b| b.parse::<f64>().ok())) {
-        (Some(a), Some(b)) => (a - b).abs() <= 1e-6 * a.abs().max(b.abs()).max(1e-3),
-        _ => false,
+    if let Some(difference) = compare::difference(view, batch) {
+        panic!("{name} ({at}) differs\n{query}\n{difference}");
     }
 }
 

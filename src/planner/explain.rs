@@ -13,8 +13,8 @@ use arrow::datatypes::Schema;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use crate::plan::{
-    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, HashJoin, JoinKind, JoinSide,
-    Node, Operator, OverWindow, RowOrder, SourceRead, TableRead, TopN,
+    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, HashJoin, JoinKind,
+    JoinSide, Node, Operator, OverWindow, RowOrder, SourceRead, TableRead, TopN,
 };
 use crate::sql;
 use crate::types::{Conflict, TimeWindows};

@@ -57,12 +57,9 @@ fn touched(directory: &Directory, overlay: &Overlay<'_>) -> (usize, u64) {
     (pages, rows)
 }
 
-pub(super) fn build(
-    codec: &PageCodec,
-    epoch: Epoch,
-    overlay: &Overlay<'_>,
-    encoder: &mut PageEncoder,
-) -> Result<NewDelta> {
+/// Not compressed: it is read once, soon.
+pub(super) fn build(codec: &PageCodec, epoch: Epoch, overlay: &Overlay<'_>) -> Result<NewDelta> {
+    let mut encoder = PageEncoder::new(false)?;
     let (puts, removed): (Vec<Position>, Vec<Position>) = overlay.sorted().iter().partition(|p| overlay.is_put(**p));
     let sources = Sources::new(codec.schema().clone(), &[], overlay);
     let rows = (TARGET_BYTES / overlay.bytes_per_change()).max(1);

@@ -110,7 +110,7 @@ pub(super) fn fold(tables: &[Arc<Table>], options: &Options) -> Result<Vec<Folde
         let (job, plan) = jobs.get(*at).zip(plans.get(*at)).ok_or_else(|| Error::internal("a lost plan"))?;
         match work {
             Work::Pages(group) => Ok(Built::Pages(group.pages.clone(), build(job, &plan.overlay, group, encoder)?)),
-            Work::Delta => Ok(Built::Delta(delta::build(job.table.codec(), options.epoch, &plan.overlay, encoder)?)),
+            Work::Delta => Ok(Built::Delta(delta::build(job.table.codec(), options.epoch, &plan.overlay)?)),
         }
     })?;
 
