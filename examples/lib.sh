@@ -41,8 +41,8 @@ stop_server() {
     SERVER=
 }
 
-# psql, or `weir sql` where there is none.
-if command -v psql > /dev/null; then
+# psql, or `weir sql` where there is none; WEIR_CLIENT=psql or WEIR_CLIENT=weir chooses.
+if [ "${WEIR_CLIENT:-psql}" = psql ] && command -v psql > /dev/null; then
     CLIENT=psql
     sql() { psql -X -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$PORT" -U root -d dev "$@"; }
 else

@@ -4,6 +4,7 @@
 mod bounded;
 mod client;
 mod crash;
+mod examples;
 mod failure;
 mod faults;
 mod layers;
@@ -12,3 +13,4 @@ mod psql;
 mod seed;
 mod server;
 mod slt;
+mod tcp;

@@ -69,6 +69,24 @@ fn meta_commands() {
         ("\\df+ tumble*", &["public|tumble_start|"]),
         ("\\du", &["root|Superuser"]),
         ("\\du+", &["root|Superuser"]),
+        ("\\db", &["pg_default|root"]),
+        ("\\db+", &["pg_default|root"]),
+        ("\\drds", &[]),
+        ("\\dp t", &["public|t|table|"]),
+        ("\\dTS int*", &["pg_catalog|integer|"]),
+        ("\\sv+ v", &["SELECT id FROM t"]),
+        ("\\da sum", &["pg_catalog|sum|"]),
+        ("\\det", &["public|s|datagen"]),
+        ("\\des+", &["datagen|root|"]),
+        ("\\dX", &[]),
+        ("\\dAc", &[]),
+        ("\\dAf", &[]),
+        ("\\dAo", &[]),
+        ("\\dAp", &[]),
+        ("\\dconfig", &[]),
+        ("\\dconfig+ timez*", &["TimeZone|UTC"]),
+        ("\\d information_schema.columns", &["udt_name|text|"]),
+        ("\\dv information_schema.*", &["information_schema|tables|view|root"]),
         ("\\dconfig timez*", &["TimeZone|UTC"]),
         ("\\conninfo", &["\"dev\"", "\"root\""]),
     ] {
@@ -89,4 +107,14 @@ fn errors_and_positions() {
     assert!(given.contains("ERROR:  syntax error") && given.contains("LINE 1: SELECT 1 FRM x y"), "{given}");
     let given = psql(server.port(), &["SELECT * FROM nope"]).unwrap();
     assert!(given.contains("relation \"nope\" does not exist"), "{given}");
+}
+
+/// DataFusion's own would tell the time of the server's start.
+#[test]
+fn now_is_when_the_statement_began() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path(), &Options::default()).unwrap();
+    let Some(given) = psql(server.port(), &["SELECT now() AS a", "SELECT now() AS a"]) else { return };
+    let times: Vec<&str> = given.lines().filter(|line| line.starts_with("20")).collect();
+    assert!(times.len() == 2 && times[0] < times[1] && times.iter().all(|t| t.ends_with("+00")), "{given}");
 }

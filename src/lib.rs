@@ -43,6 +43,9 @@
 //! state a group; the upper merges it into what it keeps and sends the old row -1, the new row +1. State is read and
 //! written once a group and epoch, not once a row.
 //!
+//! A join meets each chunk at once with what the other side holds, and keeps the rows of both, by join key: those of the
+//! keys used last in memory, all in state. Subqueries are joins by the time they are lowered.
+//!
 //! A `SELECT` pins the last complete epoch, plans with DataFusion over tables whose scans read [`state`] at it, and
 //! releases the pin when the scans are done.
 //!

@@ -24,12 +24,14 @@ use datafusion::sql::parser::Statement as DfStatement;
 use parking_lot::Mutex;
 
 use super::client::Client;
-use super::pg_catalog::PgCatalog;
+use super::pg_catalog::{ClientTypes, Opened, PgCatalog, clock};
 use super::system::{SystemSchema, SystemTables};
 use super::table::EpochTable;
+use super::zone::{WallClock, Zone};
 use crate::catalog::{Column, Definition, Object, Snapshot, View};
+use crate::common::clock::Clock;
 use crate::common::{Error, ErrorKind, Result};
-use crate::expr::functions;
+use crate::expr::{functions, rules};
 use crate::planner;
 use crate::sql::{ast, parse_query};
 use crate::state::StateStore;
@@ -52,15 +54,18 @@ impl BatchEnv {
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(DATABASE, crate::catalog::def::PUBLIC)
             .with_create_default_catalog_and_schema(false)
-            .with_information_schema(true)
             .with_target_partitions(parallelism);
         let options = config.options_mut();
         options.sql_parser.map_string_types_to_utf8view = false;
         options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
         let pool = Arc::new(FairSpillPool::new(memory_limit as usize));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
-        let mut state =
-            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+        let mut builder =
+            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
+        for rule in rules::rules() {
+            builder = builder.with_analyzer_rule(rule);
+        }
+        let mut state = builder.build();
         for function in functions::registry().scalars() {
             state.register_udf(function.clone())?;
         }
@@ -80,51 +85,66 @@ impl BatchEnv {
         purpose: Purpose,
         client: Arc<dyn Client>,
     ) -> Result<BatchContext> {
-        let kept = client.planning().kept(&snapshot);
+        let zone = Zone::new(client.setting("TimeZone"));
+        let kept = client.planning().kept(&snapshot, &zone);
         let planning = match kept {
             Some(planning) => planning,
             None => {
-                let planning = Arc::new(self.planning(snapshot, client.clone())?);
+                let planning = Arc::new(self.planning(snapshot, zone, client.clone())?);
                 client.planning().keep(planning.clone());
                 planning
             }
         };
-        *planning.moment.lock() = Moment { epoch, purpose };
+        *planning.moment.lock() = Moment { epoch, purpose, now: Clock::system().now_micros() };
         Ok(BatchContext { env: self.clone(), planning })
     }
 
-    fn planning(&self, snapshot: Arc<Snapshot>, client: Arc<dyn Client>) -> Result<Planning> {
-        let moment = Arc::new(Mutex::new(Moment { epoch: Epoch(0), purpose: Purpose::Read }));
+    fn planning(&self, snapshot: Arc<Snapshot>, zone: Zone, client: Arc<dyn Client>) -> Result<Planning> {
+        let moment = Arc::new(Mutex::new(Moment { epoch: Epoch(0), purpose: Purpose::Read, now: 0 }));
         let list = Arc::new(MemoryCatalogProviderList::new());
         let mut schemas: HashMap<String, Arc<dyn SchemaProvider>> = HashMap::new();
         let public = PublicSchema {
             snapshot: snapshot.clone(),
             moment: moment.clone(),
+            zone: zone.clone(),
             store: self.store.clone(),
             state: OnceLock::new(),
         };
         let public = Arc::new(public);
         schemas.insert(crate::catalog::def::PUBLIC.into(), public.clone());
-        schemas.insert("weir".into(), Arc::new(SystemSchema { tables: self.system.clone(), moment: moment.clone() }));
-        let (pg_catalog, functions) = self.pg.open(snapshot.clone(), client);
+        let weir = SystemSchema { tables: self.system.clone(), moment: moment.clone(), zone: zone.clone() };
+        schemas.insert("weir".into(), Arc::new(weir));
+        let Opened { pg_catalog, information_schema, functions } = self.pg.open(snapshot.clone(), client);
         schemas.insert("pg_catalog".into(), pg_catalog);
+        schemas.insert("information_schema".into(), information_schema);
         list.register_catalog(DATABASE.into(), Arc::new(Schemas(schemas)));
-        let mut state = SessionStateBuilder::new_from_existing(self.base.clone()).with_catalog_list(list).build();
-        for function in functions {
+        let mut builder = SessionStateBuilder::new_from_existing(self.base.clone()).with_catalog_list(list);
+        if let Some(name) = zone.name() {
+            let mut config = self.base.config().clone();
+            config.options_mut().execution.time_zone = Some(name.to_string());
+            builder = builder
+                .with_config(config)
+                .with_type_planner(Arc::new(ClientTypes { zone: zone.clone() }))
+                .with_analyzer_rule(Arc::new(WallClock));
+        }
+        let mut state = builder.build();
+        let started = moment.clone();
+        for function in functions.into_iter().chain(clock(&zone, move || started.lock().now)) {
             state.register_udf(Arc::new(function))?;
         }
         let state = Arc::new(state);
         // Views plan their query in the same session.
         let _ = public.state.set(Arc::downgrade(&state));
         let tasks = state.task_ctx();
-        Ok(Planning { snapshot, state, tasks, moment })
+        Ok(Planning { snapshot, zone, state, tasks, moment })
     }
 }
 
-/// A client's DataFusion session over one snapshot of the catalog: hundreds of functions, so it is kept from statement to
+/// A client's DataFusion session over one snapshot of the catalog, in one time zone: hundreds of functions, so it is kept from statement to
 /// statement.
 struct Planning {
     snapshot: Arc<Snapshot>,
+    zone: Zone,
     state: Arc<SessionState>,
     tasks: Arc<TaskContext>,
     moment: Arc<Mutex<Moment>>,
@@ -135,6 +155,8 @@ struct Planning {
 pub(super) struct Moment {
     pub(super) epoch: Epoch,
     purpose: Purpose,
+    /// When the statement began, in microseconds.
+    now: i64,
 }
 
 /// Where a client keeps what its last statement was planned with.
@@ -142,8 +164,8 @@ pub(super) struct Moment {
 pub struct PlanningCache(Mutex<Option<Arc<Planning>>>);
 
 impl PlanningCache {
-    fn kept(&self, snapshot: &Arc<Snapshot>) -> Option<Arc<Planning>> {
-        self.0.lock().clone().filter(|planning| Arc::ptr_eq(&planning.snapshot, snapshot))
+    fn kept(&self, snapshot: &Arc<Snapshot>, zone: &Zone) -> Option<Arc<Planning>> {
+        self.0.lock().clone().filter(|kept| Arc::ptr_eq(&kept.snapshot, snapshot) && kept.zone == *zone)
     }
 
     fn keep(&self, planning: Arc<Planning>) {
@@ -279,6 +301,7 @@ impl CatalogProvider for Schemas {
 struct PublicSchema {
     snapshot: Arc<Snapshot>,
     moment: Arc<Mutex<Moment>>,
+    zone: Zone,
     store: Arc<StateStore>,
     /// The session that this is part of.
     state: OnceLock<Weak<SessionState>>,
@@ -301,12 +324,12 @@ impl SchemaProvider for PublicSchema {
         if let Definition::View(view) = &object.definition {
             return Ok(Some(self.view(view).await?));
         }
-        let Moment { epoch, purpose } = *self.moment.lock();
+        let Moment { epoch, purpose, .. } = *self.moment.lock();
         let Some((table, key)) = object.definition.rows() else { return Ok(None) };
         let table = self.store.table(table, object.schema())?;
         let columns: Vec<_> =
             object.definition.columns().iter().filter(|c| purpose == Purpose::Change || !c.hidden).cloned().collect();
-        let mut schema = crate::catalog::def::schema(&columns);
+        let mut schema = self.zone.schema(&crate::catalog::def::schema(&columns));
         if purpose == Purpose::Insert {
             let nullable = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
             schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));

@@ -9,6 +9,7 @@ pub mod context;
 pub mod pg_catalog;
 pub mod system;
 pub mod table;
+pub mod zone;
 
 pub use client::Client;
 pub use context::{BatchContext, BatchEnv, PlanningCache, Purpose};

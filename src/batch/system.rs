@@ -16,6 +16,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
 
 use super::context::Moment;
+use super::zone::{Zone, retype};
 use crate::common::Result;
 use crate::types::Epoch;
 
@@ -44,6 +45,7 @@ impl fmt::Debug for SystemTables {
 pub(super) struct SystemSchema {
     pub tables: SystemTables,
     pub(super) moment: Arc<Mutex<Moment>>,
+    pub zone: Zone,
 }
 
 #[async_trait]
@@ -53,8 +55,9 @@ impl SchemaProvider for SystemSchema {
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let table = self.tables.0.get(name).cloned();
-        Ok(table.map(|table| Arc::new(Provider { table, epoch: self.moment.lock().epoch }) as Arc<dyn TableProvider>))
+        let Some(table) = self.tables.0.get(name).cloned() else { return Ok(None) };
+        let schema = self.zone.schema(&table.schema);
+        Ok(Some(Arc::new(Provider { schema, rows: table.rows, epoch: self.moment.lock().epoch })))
     }
 
     fn table_exist(&self, name: &str) -> bool {
@@ -63,7 +66,8 @@ impl SchemaProvider for SystemSchema {
 }
 
 struct Provider {
-    table: SystemTable,
+    schema: SchemaRef,
+    rows: Rows,
     epoch: Epoch,
 }
 
@@ -76,7 +80,7 @@ impl fmt::Debug for Provider {
 #[async_trait]
 impl TableProvider for Provider {
     fn schema(&self) -> SchemaRef {
-        self.table.schema.clone()
+        self.schema.clone()
     }
 
     fn table_type(&self) -> TableType {
@@ -90,10 +94,11 @@ impl TableProvider for Provider {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let (rows, epoch) = (self.table.rows.clone(), self.epoch);
+        let (rows, epoch) = (self.rows.clone(), self.epoch);
         let batches = tokio::task::spawn_blocking(move || rows(epoch))
             .await
             .map_err(|e| DataFusionError::Execution(e.to_string()))??;
-        Ok(MemorySourceConfig::try_new_exec(&[batches], self.table.schema.clone(), projection.cloned())?)
+        let batches = batches.iter().map(|b| retype(b, &self.schema)).collect::<Result<Vec<_>, _>>()?;
+        Ok(MemorySourceConfig::try_new_exec(&[batches], self.schema.clone(), projection.cloned())?)
     }
 }

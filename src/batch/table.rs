@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::ArrayRef;
 use arrow::compute::cast;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPu
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
+use super::zone::retype;
 use crate::common::Result;
 use crate::state::{KeyRange, Table};
 use crate::types::{Epoch, key};
@@ -24,7 +25,8 @@ use crate::types::{Epoch, key};
 pub struct EpochTable {
     pub table: Arc<Table>,
     pub epoch: Epoch,
-    /// The first columns of the table: without the hidden ones at its end, unless DML asks for them.
+    /// The first columns of the table, times in the session's zone: without the hidden ones at its end, unless DML asks
+    /// for them.
     pub schema: SchemaRef,
     /// Key columns, in key order.
     pub key: Vec<usize>,
@@ -77,7 +79,8 @@ impl TableProvider for EpochTable {
         let mut partitions = vec![Vec::new(); state.config().target_partitions().max(1)];
         let count = partitions.len();
         for (index, (_, batch)) in batches.into_iter().enumerate() {
-            partitions[index % count].push(narrow(&batch, &self.schema)?);
+            // Hidden columns come last and are cut off.
+            partitions[index % count].push(retype(&batch, &self.schema)?);
         }
         partitions.retain(|p| !p.is_empty());
         if partitions.is_empty() {
@@ -120,11 +123,4 @@ fn equality(filter: &Expr) -> Option<(&str, &ScalarValue)> {
         (Expr::Column(c), Expr::Literal(v, _)) | (Expr::Literal(v, _), Expr::Column(c)) => Some((c.name(), v)),
         _ => None,
     }
-}
-
-/// Cuts off the hidden columns, which come last.
-fn narrow(batch: &RecordBatch, schema: &SchemaRef) -> DfResult<RecordBatch> {
-    let columns = batch.columns()[..schema.fields().len()].to_vec();
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
 }

@@ -14,6 +14,7 @@ mod file;
 pub mod format;
 mod log_split;
 pub mod nexmark;
+mod numbered;
 mod options;
 mod output;
 mod pace;
@@ -32,6 +33,7 @@ use tokio::sync::Notify;
 use self::options::Given;
 use crate::common::clock::Clock;
 use crate::common::{Error, Result};
+use crate::log::Retention;
 use crate::types::{Epoch, JobId, StreamChunk};
 
 /// Options as written in `WITH (…)` and `FORMAT … ENCODE …( … )`; keys in lower case. `format` and `encode` hold the
@@ -63,6 +65,11 @@ pub trait Source: Send + Sync {
 
     /// A source that cannot replay is ingested into its log by this task, once, for as long as it exists.
     fn ingest(&self) -> Option<Box<dyn Ingest>> {
+        None
+    }
+
+    /// What that log keeps although its readers have passed it, where the options say so.
+    fn retention(&self) -> Option<Retention> {
         None
     }
 }

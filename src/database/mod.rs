@@ -14,6 +14,7 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
@@ -29,15 +30,21 @@ use crate::common::config::Config;
 use crate::common::{Error, ErrorKind, Result, failpoint};
 use crate::connector::{self, Context};
 use crate::job::ingest::Ingests;
-use crate::job::{JobEnv, JobManager, JobSpec, Jobs};
+use crate::job::{JobEnv, JobManager, JobSpec, JobState, Jobs};
+use crate::log::Log;
 use crate::log::logs::Logs;
 use crate::plan::FragmentGraph;
-use crate::session::Session;
-use crate::session::services::Services;
+use crate::session::services::{Services, log_retention};
 use crate::session::settings::Settings;
+use crate::session::{Session, logs_visible};
 use crate::state::{StateConfig, StateStore};
 use crate::stream::pulse::Pulse;
-use crate::types::SessionId;
+use crate::types::{Epoch, JobId, SessionId};
+
+/// How long a start waits for what was written before it.
+const CATCH_UP: Duration = Duration::from_secs(10);
+/// How often logs are looked at while nothing is committed.
+const TRUNCATE_EVERY: Duration = Duration::from_secs(10);
 
 /// A running database.
 pub struct Database {
@@ -144,6 +151,7 @@ impl Database {
             _lock: lock,
         });
         database.recover().await?;
+        database.catch_up().await;
         failpoint::hit("recovery.end")?;
         Ok(database)
     }
@@ -151,7 +159,9 @@ impl Database {
     /// Starts what the catalog holds.
     async fn recover(&self) -> Result<()> {
         let snapshot = self.services.catalog.snapshot();
-        self.services.logs.retain(|id| snapshot.by_id(id).is_some())?;
+        let (logs, known) = (self.services.logs.clone(), snapshot.clone());
+        let retained = tokio::task::spawn_blocking(move || logs.retain(|id| known.by_id(id).is_some())).await;
+        retained.map_err(|e| Error::internal(e.to_string()))??;
         let connectors = &self.services.jobs.env().connectors;
         let mut specs = Vec::new();
         for object in snapshot.objects() {
@@ -160,14 +170,26 @@ impl Database {
                 Definition::Table(table) => &table.options,
                 _ => &Default::default(),
             };
-            if !options.is_empty() {
-                match connector::source(object.id, &object.name, options, connectors) {
-                    Ok(source) if source.ingest().is_some() => {
-                        let log = self.services.logs.get(object.id)?;
-                        self.services.ingests.start(object.id, &object.name, source, log);
+            let source = match options.is_empty() {
+                true => None,
+                false => match connector::source(object.id, &object.name, options, connectors) {
+                    Ok(source) => Some(source),
+                    Err(e) => {
+                        tracing::error!(source = %object.name, error = %e, "the source cannot be opened");
+                        None
                     }
-                    Ok(_) => {}
-                    Err(e) => tracing::error!(source = %object.name, error = %e, "the source cannot be opened"),
+                },
+            };
+            if let Some(retention) = log_retention(&object.definition, source.as_deref()) {
+                // Whoever reads it fails with the same error; the others run.
+                match self.services.open_log(object.id, retention).await {
+                    Ok(()) => {
+                        if let Some(source) = source {
+                            let log = self.services.logs.get(object.id)?;
+                            self.services.ingests.start(object.id, &object.name, source, log);
+                        }
+                    }
+                    Err(e) => tracing::error!(object = %object.name, error = %e, "its log cannot be opened"),
                 }
             }
             if let Some(graph) = object.definition.graph() {
@@ -178,6 +200,15 @@ impl Database {
             }
         }
         self.services.jobs.recover(specs).await
+    }
+
+    /// Who asks first must see what was acknowledged before the stop: waits for the ends of the tables' logs.
+    async fn catch_up(&self) {
+        match tokio::time::timeout(CATCH_UP, logs_visible(&self.services)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!(error = %e, "a table has not taken over all that is in its log"),
+            Err(_) => tracing::warn!("rows in the logs are still being taken over: FLUSH waits for them"),
+        }
     }
 
     /// A session for a user who has been let in.
@@ -244,21 +275,51 @@ fn lock(dir: &Path) -> Result<File> {
     }
 }
 
-/// What a table has taken over from its log is deleted from it, once that is on disk.
+/// What all readers of a log have passed is deleted from it, as its retention allows, once their positions are on disk.
 async fn truncate_logs(services: Arc<Services>) {
     let mut progress = services.driver.watch();
-    while progress.changed().await.is_ok() {
+    let mut seen = Epoch::default();
+    loop {
+        // Without checkpoints time goes on.
+        let due = match tokio::time::timeout(TRUNCATE_EVERY, progress.changed()).await {
+            Ok(Ok(())) => false,
+            Ok(Err(_)) => return,
+            Err(_) => true,
+        };
         let committed = progress.borrow_and_update().committed;
-        for job in services.jobs.status() {
-            let Some(source) = job.handles.sources.first().filter(|s| s.source == job.spec.id) else { continue };
-            let Some(offset) = source.reader.position_at(committed).and_then(|p| p.parse::<u64>().ok()) else {
-                continue;
-            };
-            let (id, logs) = (job.spec.id, services.logs.clone());
-            let truncated = tokio::task::spawn_blocking(move || logs.get(id)?.truncate(offset)).await;
-            if let Ok(Err(e)) = truncated {
-                tracing::warn!(job = %job.spec.name, error = %e, "old log segments could not be deleted");
+        if committed == seen && !due {
+            continue;
+        }
+        seen = committed;
+        // Nobody may begin to read at a log's start meanwhile.
+        let _guard = services.ddl.lock().await;
+        for (id, log) in services.logs.all() {
+            let Some(offset) = passed(&services, id, &log, committed) else { continue };
+            if let Ok(Err(e)) = tokio::task::spawn_blocking(move || log.truncate(offset)).await {
+                tracing::warn!(log = id.0, error = %e, "old log segments could not be deleted");
             }
         }
     }
+}
+
+/// The offset that every reader of the log has behind it at `committed`; `None` while one of them is not known.
+fn passed(services: &Services, id: JobId, log: &Log, committed: Epoch) -> Option<u64> {
+    let snapshot = services.catalog.snapshot();
+    let is_source = matches!(snapshot.by_id(id)?.definition, Definition::Source(_));
+    let mut passed = log.end();
+    for object in snapshot.objects() {
+        // A table reads its own log; what depends on a table reads its rows.
+        let reads = object.id == id || (is_source && object.depends_on.contains(&id));
+        if !reads || object.definition.graph().is_none() {
+            continue;
+        }
+        let job = services.jobs.status_of(object.id)?;
+        if let JobState::Failed(_) = job.state {
+            return None;
+        }
+        for source in job.handles.sources.iter().filter(|s| s.source == id) {
+            passed = passed.min(source.reader.position_at(committed)?.parse().ok()?);
+        }
+    }
+    Some(passed)
 }

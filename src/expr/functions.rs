@@ -52,6 +52,8 @@ impl Registry {
     fn new() -> Self {
         let mut scalars = SessionStateDefaults::default_scalar_functions();
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::new())));
+        scalars.extend(super::checked::functions());
+        scalars.push(Arc::new(super::bytea::function()));
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::of_cumulate())));
         scalars.extend(WindowEnds::all().map(|f| Arc::new(ScalarUDF::from(f))));
         let scalars = by_name(scalars, |f| (f.name().to_string(), f.aliases().to_vec()));

@@ -2,9 +2,12 @@
 //! physical expressions and arrays.
 
 pub mod aggregate;
+pub mod bytea;
+pub mod checked;
 pub mod eval;
 pub mod functions;
 pub mod proto;
+pub mod rules;
 pub mod session;
 pub mod time_windows;
 mod tumble;

@@ -72,6 +72,18 @@ struct Job {
     last_error: Option<Error>,
 }
 
+impl Job {
+    fn status(&self) -> JobStatus {
+        JobStatus {
+            spec: self.spec.clone(),
+            state: self.state.clone(),
+            handles: self.handles.clone(),
+            failures: self.failures,
+            last_error: self.last_error.clone(),
+        }
+    }
+}
+
 type MetaWrites = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// The jobs as the manager and the checkpoint driver share them.
@@ -196,19 +208,13 @@ impl JobManager {
     }
 
     pub fn status(&self) -> Vec<JobStatus> {
-        let jobs = self.jobs.0.lock();
-        let mut all: Vec<JobStatus> = jobs
-            .values()
-            .map(|j| JobStatus {
-                spec: j.spec.clone(),
-                state: j.state.clone(),
-                handles: j.handles.clone(),
-                failures: j.failures,
-                last_error: j.last_error.clone(),
-            })
-            .collect();
+        let mut all: Vec<JobStatus> = self.jobs.0.lock().values().map(Job::status).collect();
         all.sort_by_key(|j| j.spec.id);
         all
+    }
+
+    pub fn status_of(&self, id: JobId) -> Option<JobStatus> {
+        self.jobs.0.lock().get(&id).map(Job::status)
     }
 
     /// The watch handles of one job.

@@ -1,4 +1,5 @@
-//! The logs of one data folder, by the object whose records they hold; opened when first asked for.
+//! The logs of one data folder, by the object whose records they hold: opened when the object is made or recovered, which
+//! is file work; whoever asks for one later gets it at once.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -6,13 +7,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Log, LogConfig};
-use crate::common::Result;
+use super::{Log, LogConfig, Retention};
+use crate::common::{Error, Result};
 use crate::types::JobId;
 
 pub struct Logs {
     dir: PathBuf,
-    open: Mutex<HashMap<JobId, Arc<Log>>>,
+    /// With the error of each that could not be opened.
+    open: Mutex<HashMap<JobId, Result<Arc<Log>>>>,
 }
 
 impl Logs {
@@ -21,14 +23,29 @@ impl Logs {
         Arc::new(Self { dir, open: Mutex::default() })
     }
 
+    /// Opens or creates the log of an object. Blocking file reads.
+    ///
+    /// # Errors
+    /// As [`Log::open`]; from then on [`Logs::get`] gives the same error.
+    pub fn open(&self, id: JobId, retention: Retention) -> Result<Arc<Log>> {
+        let config = LogConfig::new(self.dir.join(id.to_string())).with_retention(retention);
+        let log = Log::open(config);
+        self.open.lock().insert(id, log.clone());
+        log
+    }
+
+    /// An object's log, which was opened with it.
     pub fn get(&self, id: JobId) -> Result<Arc<Log>> {
-        let mut open = self.open.lock();
-        if let Some(log) = open.get(&id) {
-            return Ok(log.clone());
+        match self.open.lock().get(&id) {
+            Some(log) => log.clone(),
+            None => Err(Error::internal(format!("object {id} has no log"))),
         }
-        let log = Log::open(LogConfig::new(self.dir.join(id.to_string())))?;
-        open.insert(id, log.clone());
-        Ok(log)
+    }
+
+    /// Every log that could be opened.
+    pub fn all(&self) -> Vec<(JobId, Arc<Log>)> {
+        let open = self.open.lock();
+        open.iter().filter_map(|(id, log)| Some((*id, log.as_ref().ok()?.clone()))).collect()
     }
 
     /// Deletes the logs of objects that are no longer there: their DROP, or their CREATE, was cut off by a crash.
@@ -49,10 +66,11 @@ impl Logs {
         Ok(())
     }
 
-    /// Deletes a dropped object's log.
+    /// Deletes a dropped object's log. Blocking file work.
     pub fn remove(&self, id: JobId) -> Result<()> {
-        let mut open = self.open.lock();
-        open.remove(&id);
+        // Closing waits for the write under way: not under the lock.
+        let closed = self.open.lock().remove(&id);
+        drop(closed);
         match std::fs::remove_dir_all(self.dir.join(id.to_string())) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
             _ => Ok(()),
@@ -69,10 +87,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let logs = Logs::new(dir.path().join("log"));
         logs.retain(|_| false).unwrap();
-        drop(logs.get(JobId(3)).unwrap());
-        drop(logs.get(JobId(4)).unwrap());
+        assert!(logs.get(JobId(3)).is_err());
+        for id in [3, 4] {
+            logs.open(JobId(id), Retention::NONE).unwrap();
+            assert!(logs.get(JobId(id)).is_ok());
+        }
         logs.retain(|id| id == JobId(4)).unwrap();
         assert!(!dir.path().join("log/3").exists());
         assert!(dir.path().join("log/4").exists());
+        assert_eq!(logs.all().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [JobId(4)]);
     }
 }

@@ -38,6 +38,25 @@ pub use reader::LogReader;
 
 /// Appends that may wait in the queue; more wait for room in it.
 const QUEUE: usize = 1024;
+const SEGMENT_BYTES: u64 = 64 << 20;
+const LEAST_SEGMENT_BYTES: u64 = 64 << 10;
+/// How many segments a log of limited size has.
+const SEGMENTS: u64 = 8;
+
+/// What a log keeps although all its readers have passed it: closed segments are deleted once the log is larger than
+/// `bytes` or they are older than `time`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub bytes: u64,
+    pub time: Duration,
+}
+
+impl Retention {
+    /// Nothing: there is one reader, and it keeps the rows.
+    pub const NONE: Self = Self { bytes: 0, time: Duration::ZERO };
+    /// Everything: there may be readers to come.
+    pub const ALL: Self = Self { bytes: u64::MAX, time: Duration::MAX };
+}
 
 /// How one log is kept.
 #[derive(Debug, Clone)]
@@ -45,15 +64,22 @@ pub struct LogConfig {
     pub dir: PathBuf,
     /// A segment is closed at about this size.
     pub segment_bytes: u64,
-    /// Closed segments that every reader has passed are deleted once the log is larger or they are older than this.
-    pub retention_bytes: u64,
-    pub retention: Duration,
+    pub retention: Retention,
 }
 
 impl LogConfig {
     /// Keeps what readers still need, and no more.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), segment_bytes: 64 << 20, retention_bytes: 0, retention: Duration::ZERO }
+        Self { dir: dir.into(), segment_bytes: SEGMENT_BYTES, retention: Retention::NONE }
+    }
+
+    /// Segments are deleted as a whole: a small log has small ones.
+    pub fn with_retention(mut self, retention: Retention) -> Self {
+        if retention.bytes > 0 {
+            self.segment_bytes = (retention.bytes / SEGMENTS).clamp(LEAST_SEGMENT_BYTES, SEGMENT_BYTES);
+        }
+        self.retention = retention;
+        self
     }
 }
 
@@ -160,7 +186,8 @@ impl Log {
         let _one = self.truncating.lock();
         while let Some((oldest, bytes)) = self.index.oldest_below(offset) {
             let path = segment::path(&self.config.dir, oldest.first_offset);
-            if bytes <= self.config.retention_bytes && self.age(&path)? < self.config.retention {
+            let keep = &self.config.retention;
+            if bytes <= keep.bytes && (keep.time == Duration::MAX || self.age(&path)? < keep.time) {
                 break;
             }
             // Readers must not find it while it goes.

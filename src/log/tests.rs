@@ -314,9 +314,9 @@ async fn truncation_deletes_passed_segments_as_retention_allows() {
         (u64::MAX, hour, 2 * hour, 7),
         (0, hour, Duration::ZERO, 7),
     ];
-    for (case, (retention_bytes, retention, age, start)) in cases.into_iter().enumerate() {
+    for (case, (bytes, time, age, start)) in cases.into_iter().enumerate() {
         let dir = TempDir::new().unwrap();
-        let config = LogConfig { segment_bytes: 1, retention_bytes, retention, dir: dir.path().into() };
+        let config = LogConfig { segment_bytes: 1, retention: Retention { bytes, time }, dir: dir.path().into() };
         let log = open_when_free(config.clone());
         fill(&log, 0..10).await;
         for file in files(dir.path()) {
@@ -344,7 +344,7 @@ async fn truncation_deletes_passed_segments_as_retention_allows() {
 async fn retention_by_size_keeps_about_that_size() {
     let dir = TempDir::new().unwrap();
     let mut config = LogConfig::new(dir.path());
-    (config.segment_bytes, config.retention_bytes, config.retention) = (1, 500, Duration::MAX);
+    (config.segment_bytes, config.retention) = (1, Retention { bytes: 500, ..Retention::ALL });
     let log = open_when_free(config);
     fill(&log, 0..20).await;
     log.truncate(20).unwrap();

@@ -6,11 +6,13 @@
 pub mod agg;
 pub mod expr;
 pub mod fragment;
+pub mod join;
 pub mod node;
 pub mod over;
 
 pub use expr::Expr;
 pub use fragment::{Edge, Fragment, FragmentGraph};
+pub use join::{Expiry, HashJoin, JoinKind, JoinSide, JoinWatermark};
 pub use node::{
     AggCall, AggMethod, AggPhase, Distribution, GroupingSet, HashAgg, Materialize, Node, Operator, Properties,
     SessionWindow, SinkOp, SourceRead, TableRead, WatermarkStep,

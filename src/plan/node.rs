@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{Expr, OverWindow, TopN};
+use super::{Expr, HashJoin, OverWindow, TopN};
 pub use crate::expr::aggregate::AggMethod;
 use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows};
 
@@ -66,6 +66,7 @@ pub enum Operator {
         state: TableId,
     },
     HashAgg(HashAgg),
+    HashJoin(HashJoin),
     /// Each row once for every window that holds the time in `column`, where the window's end comes to stand. A row
     /// without a time stays as it is.
     TimeWindows {
@@ -251,6 +252,10 @@ impl Node {
                     tables.extend(a.aggs.iter().filter_map(|c| c.values).map(|t| (node.id, t)));
                 }
             }
+            Operator::HashJoin(j) => {
+                let tables_of = [j.left.state, j.right.state].into_iter().chain(j.counts).chain(j.bounds);
+                tables.extend(tables_of.map(|t| (node.id, t)));
+            }
             Operator::SessionWindow(s) => {
                 tables.extend([s.rows, s.sessions].into_iter().chain(s.open).map(|t| (node.id, t)));
             }
@@ -273,6 +278,7 @@ impl Operator {
             Self::Project { .. } => "Project",
             Self::Watermark { .. } => "Watermark",
             Self::HashAgg(_) => "HashAgg",
+            Self::HashJoin(_) => "HashJoin",
             Self::TimeWindows { .. } => "TimeWindows",
             Self::SessionWindow(_) => "SessionWindow",
             Self::GroupingSets { .. } => "GroupingSets",

@@ -1,24 +1,33 @@
 //! A query's AST to a typed, optimised logical plan that may run forever.
 //!
 //! Only those of DataFusion's rules run that hold on changing input and need no statistics. Constant folding and the
-//! pushing of filters and projections stay; whatever bounds, sorts or decorrelates is refused later, when lowered.
+//! pushing of filters and projections stay, and what makes joins of subqueries; what bounds or sorts is refused later,
+//! when lowered.
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::{Expr, FetchType, LogicalPlan, Volatility};
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
+use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
+use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
+use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
+use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::optimize_unions::OptimizeUnions;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
+use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 
 use super::context::Context;
 use crate::common::{Error, ErrorKind, Result};
+use crate::expr::rules::rules as analyzer_rules;
 use crate::expr::session::Bound;
 use crate::sql::ast;
 
@@ -41,18 +50,31 @@ pub(super) fn plan(context: &Context, query: &ast::Query) -> Result<LogicalPlan>
 /// What the query has wrong, and `NotSupported` for what cannot be kept up to date.
 pub(super) fn streaming(plan: LogicalPlan) -> Result<LogicalPlan> {
     check(&plan)?;
-    let config = super::config();
+    let mut config = super::config();
+    // A join follows its subquery; the alternative runs it once, before the query.
+    config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let plan = super::distinct_on::rewrite(plan)?;
-    let plan = Analyzer::new().execute_and_check(plan, &config, |_, _| {})?;
+    let mut analyzer = Analyzer::new();
+    analyzer.rules.extend(analyzer_rules());
+    let plan = analyzer.execute_and_check(plan, &config, |_, _| {})?;
     let config = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
-    Ok(Optimizer::with_rules(rules()).optimize(plan, &config, |_, _| {})?)
+    let plan = Optimizer::with_rules(rules()).optimize(plan, &config, |_, _| {})?;
+    check_joined(&plan)?;
+    Ok(plan)
 }
 
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     vec![
+        Arc::new(RewriteSetComparison::new()),
         Arc::new(OptimizeUnions::new()),
         Arc::new(SimplifyExpressions::new()),
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ScalarSubqueryToJoin::new()),
+        Arc::new(DecorrelateLateralJoin::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
+        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
@@ -61,7 +83,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 
 /// Refuses expressions that a streaming job cannot keep up to date.
 fn check(plan: &LogicalPlan) -> Result<()> {
-    plan.apply(|node| {
+    plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|e| {
                 check_expr(node, e).map_err(DataFusionError::from)?;
@@ -82,13 +104,11 @@ fn check_expr(node: &LogicalPlan, e: &Expr) -> Result<()> {
             check_window(node, f.args.first())
         }
         Expr::WindowFunction(f) if Bound::of(f.fun.name()).is_some() => check_window(node, f.params.args.first()),
-        Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => {
-            Err(Error::not_supported("subqueries in expressions are not supported in streaming jobs yet")
-                .with_hint("make the inner query a view of its own and compare in the SELECT that reads both"))
-        }
-        Expr::OuterReferenceColumn(..) => {
-            Err(Error::not_supported("correlated subqueries are not supported in streaming jobs yet"))
-        }
+        Expr::ScalarSubquery(subquery) if !gives_one_row(&subquery.subquery) => Err(Error::not_supported(
+            "a subquery that is used as a value must be known to give one row: in a streaming job there is no later \
+             moment at which to fail",
+        )
+        .with_hint("aggregate in it, as in (SELECT max(price) FROM …), or end it with LIMIT 1")),
         Expr::Placeholder(p) => Err(Error::new(
             ErrorKind::UndefinedParameter,
             format!("the parameter {} has no value in a streaming job", p.id),
@@ -96,6 +116,44 @@ fn check_expr(node: &LogicalPlan, e: &Expr) -> Result<()> {
         .with_hint("write the value itself")),
         Expr::Unnest(_) => Err(Error::not_supported("unnest is not supported in streaming jobs yet")),
         _ => Ok(()),
+    }
+}
+
+/// Every subquery has become a join.
+fn check_joined(plan: &LogicalPlan) -> Result<()> {
+    plan.apply(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|e| match e {
+                Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => {
+                    let error =
+                        Error::not_supported("this subquery cannot be kept up to date: it cannot be made a join")
+                            .with_hint("put it into WHERE, or join with it in FROM");
+                    Err(DataFusionError::from(error))
+                }
+                Expr::OuterReferenceColumn(_, column) => Err(DataFusionError::from(
+                    Error::not_supported(format!("the reference to {column} of an outer query is not supported here"))
+                        .with_hint("join with the subquery in FROM instead"),
+                )),
+                _ => Ok(TreeNodeRecursion::Continue),
+            })
+        })
+    })?;
+    Ok(())
+}
+
+/// Whether the plan can give no more than one row (for each row of the outer query).
+fn gives_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Projection(p) => gives_one_row(&p.input),
+        LogicalPlan::Filter(f) => gives_one_row(&f.input),
+        LogicalPlan::SubqueryAlias(a) => gives_one_row(&a.input),
+        LogicalPlan::Sort(s) => gives_one_row(&s.input),
+        LogicalPlan::Limit(l) => {
+            matches!(l.get_fetch_type(), Ok(FetchType::Literal(Some(0 | 1)))) || gives_one_row(&l.input)
+        }
+        LogicalPlan::EmptyRelation(e) => e.produce_one_row,
+        _ => false,
     }
 }
 

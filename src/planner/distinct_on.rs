@@ -2,7 +2,7 @@
 //!
 //! Before the optimiser, which takes a filter over DISTINCT ON for one under it.
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{
@@ -16,7 +16,7 @@ use crate::expr::functions;
 const NUMBER: &str = "_distinct_on";
 
 pub(super) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let rewritten = plan.transform_up(|node| match node {
+    let rewritten = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Distinct(Distinct::On(distinct)) => Ok(Transformed::yes(first_rows(distinct)?)),
         node => Ok(Transformed::no(node)),
     })?;

@@ -13,8 +13,8 @@ use arrow::datatypes::Schema;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use crate::plan::{
-    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, Node, Operator, OverWindow,
-    RowOrder, SourceRead, TableRead, TopN,
+    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, HashJoin, JoinKind, JoinSide,
+    Node, Operator, OverWindow, RowOrder, SourceRead, TableRead, TopN,
 };
 use crate::sql;
 use crate::types::{Conflict, TimeWindows};
@@ -60,6 +60,7 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
             format!("{name} {} - {} ms", n.schema.field(*column).name(), *delay_micros as f64 / 1000.0)
         }
         Operator::HashAgg(agg) => format!("{name} {}", hash_agg(agg)),
+        Operator::HashJoin(join) => format!("{name} {}", hash_join(join, n)),
         Operator::TimeWindows { column, windows } => format!("{name} {}", time_windows(*windows, *column, &n.schema)),
         Operator::SessionWindow(s) => {
             let by = match s.partition.as_slice() {
@@ -163,6 +164,35 @@ fn hash_agg(agg: &HashAgg) -> String {
         text.push_str(", emit on window close");
     }
     text
+}
+
+fn hash_join(join: &HashJoin, n: &Node) -> String {
+    let kind = match join.kind {
+        JoinKind::Inner => "inner",
+        JoinKind::Left => "left",
+        JoinKind::Right => "right",
+        JoinKind::Full => "full",
+        JoinKind::Semi => "semi",
+        JoinKind::Anti => "anti",
+        JoinKind::NotIn => "not in",
+        JoinKind::Mark => "mark",
+    };
+    let name = |side: usize, column: &usize| n.inputs[side].schema.field(*column).name().clone();
+    let equal = if join.null_equal { "IS NOT DISTINCT FROM" } else { "=" };
+    let pairs = join.left.on.iter().zip(&join.right.on);
+    let mut on: Vec<String> = pairs.map(|(l, r)| format!("{} {equal} {}", name(0, l), name(1, r))).collect();
+    on.extend(join.condition.as_ref().map(text_of));
+    let on = match on.is_empty() {
+        true => ", every pair".into(),
+        false => format!(" on {}", on.join(" AND ")),
+    };
+    let kept = |index: usize, side: &JoinSide| match side.expiry {
+        Some(e) => format!("watermark on {}", name(1 - index, &e.watermark)),
+        None if side.append_only => "nothing".into(),
+        None => "retraction".into(),
+    };
+    let (left, right) = (kept(0, &join.left), kept(1, &join.right));
+    format!("{kind}{on}, state: left rows freed by {left}, right rows freed by {right}")
 }
 
 fn top_n(top: &TopN, schema: &Schema) -> String {

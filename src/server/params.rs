@@ -109,6 +109,7 @@ fn from_text(text: &str, ty: &Type, expected: &DataType) -> Result<ScalarValue> 
             "infinity" => ScalarValue::TimestampMicrosecond(Some(i64::MAX), None),
             "-infinity" => ScalarValue::TimestampMicrosecond(Some(i64::MIN), None),
             _ if *ty == Type::TIMESTAMP => parsed(&time::timestamp())?,
+            _ if matches!(expected, DataType::Timestamp(_, Some(_))) => parsed(expected)?,
             _ => parsed(&time::timestamptz())?,
         },
         Type::INT2

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::services::Services;
+use super::services::{Services, log_retention};
 use crate::catalog::{Catalog, Column, Definition, MaterializedView, Object, Sink, Snapshot, View};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector;
 use crate::job::JobSpec;
+use crate::log::Retention;
 use crate::plan::FragmentGraph;
 use crate::planner::{self, QuerySpec};
 use crate::sql::Statement;
@@ -65,18 +66,27 @@ impl Ddl<'_> {
 
     /// Makes an object durable, starting its job if it has one, then visible. Runs to its end even if the client goes
     /// away: the catalog never knows less than what runs.
-    async fn finish(&self, object: Object, graph: Option<FragmentGraph>) -> Result<()> {
+    async fn finish(&self, object: Object, graph: Option<FragmentGraph>, log: Option<Retention>) -> Result<()> {
         let services = self.services.clone();
         let task = tokio::spawn(async move {
             let change = services.catalog.create(object.clone())?;
+            let id = object.id;
+            if let Some(retention) = log {
+                services.open_log(id, retention).await?;
+            }
             let created = match graph {
                 Some(graph) => {
                     let kind = object.definition.kind();
-                    let spec = JobSpec { id: object.id, name: object.name.clone(), kind, graph };
+                    let spec = JobSpec { id, name: object.name.clone(), kind, graph };
                     services.jobs.create(spec, change.writes).await
                 }
                 None => services.jobs.write_meta(change.writes, Vec::new()).await,
             };
+            if let (Err(_), Some(_)) = (&created, log)
+                && let Err(e) = services.remove_log(id).await
+            {
+                tracing::warn!(error = %e, "the log of what was not made stays until the next start");
+            }
             created?;
             services.catalog.publish(change.snapshot);
             Ok(())
@@ -95,7 +105,9 @@ impl Ddl<'_> {
         let columns = source.default_schema()?;
         let definition = planner::define_source(create, columns.as_deref())?;
         check_readable(source.as_ref(), &definition.columns)?;
-        self.finish(self.object(id, &create.name, Vec::new(), Definition::Source(definition)), None).await?;
+        let definition = Definition::Source(definition);
+        let log = log_retention(&definition, Some(source.as_ref()));
+        self.finish(self.object(id, &create.name, Vec::new(), definition), None, log).await?;
         self.start_ingest(id, &create.name, source)?;
         Ok("CREATE_SOURCE")
     }
@@ -131,7 +143,9 @@ impl Ddl<'_> {
         }
         let graph = serde_json::from_str(&definition.graph)
             .map_err(|e| Error::internal(format!("a plan cannot be stored: {e}")))?;
-        self.finish(self.object(id, &create.name, Vec::new(), Definition::Table(definition)), Some(graph)).await?;
+        let definition = Definition::Table(definition);
+        let log = log_retention(&definition, source.as_deref());
+        self.finish(self.object(id, &create.name, Vec::new(), definition), Some(graph), log).await?;
         if let Some(source) = source {
             self.start_ingest(id, &create.name, source)?;
         }
@@ -161,7 +175,7 @@ impl Ddl<'_> {
             };
             let definition = Definition::MaterializedView(definition);
             let object = self.object(id, &create.name, planned.depends_on, definition);
-            self.finish(object, Some(planned.graph)).await?;
+            self.finish(object, Some(planned.graph), None).await?;
             id
         };
         let mut undo = DropOnCancel { services: self.services, id: Some(id) };
@@ -184,7 +198,7 @@ impl Ddl<'_> {
         let Some(old) = old else {
             let id = self.services.catalog.next_job_id();
             let object = self.object(id, &create.name, planned.depends_on, Definition::View(definition));
-            self.finish(object, None).await?;
+            self.finish(object, None, None).await?;
             return Ok("CREATE_VIEW");
         };
         let Definition::View(before) = &old.definition else {
@@ -227,7 +241,7 @@ impl Ddl<'_> {
         let graph = encode(&planned.graph)?;
         let sink = Sink { options: create.options.clone(), columns: planned.columns, graph };
         let object = self.object(id, &create.name, planned.depends_on, Definition::Sink(sink));
-        self.finish(object, Some(planned.graph)).await?;
+        self.finish(object, Some(planned.graph), None).await?;
         Ok("CREATE_SINK")
     }
 
@@ -280,7 +294,7 @@ async fn drop_objects(services: &Arc<Services>, ids: Vec<JobId>) -> Result<()> {
         for id in ids {
             services.ingests.stop(id);
             services.tables.lock().remove(&id);
-            services.logs.remove(id)?;
+            services.remove_log(id).await?;
         }
         Ok(())
     });

@@ -18,6 +18,7 @@ use crate::catalog::def::schema;
 use crate::catalog::{Definition, Object, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::table_log;
+use crate::expr::bytea;
 use crate::sql::{self, ast};
 use crate::types::JobId;
 
@@ -215,7 +216,12 @@ fn affected(statement: &ast::Statement, table: &Table) -> Result<(ast::Query, Ve
                     Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"))
                 })?;
                 assigned.push(column);
-                values.push_str(&format!(", {} AS \"__new_{column}\"", assignment.value));
+                // A text is a time in the session's zone: the query knows it.
+                let value = match table.columns.get(column).map(|c| &c.data_type) {
+                    Some(DataType::Timestamp(_, Some(_))) => format!("CAST({} AS TIMESTAMPTZ)", assignment.value),
+                    _ => assignment.value.to_string(),
+                };
+                values.push_str(&format!(", {value} AS \"__new_{column}\""));
             }
             (update.table.to_string(), &update.selection)
         }
@@ -297,8 +303,11 @@ fn convert(columns: &[ArrayRef], wanted: &Schema) -> Result<Vec<ArrayRef>> {
 
 fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let options = CastOptions { safe: false, ..Default::default() };
-    cast_with_options(column, field.data_type(), &options)
-        .map_err(|e| Error::from(e).context(format!("column \"{}\"", field.name())))
+    let cast = match (column.data_type(), field.data_type()) {
+        (DataType::Utf8 | DataType::Utf8View, DataType::Binary) => bytea::read(column),
+        (_, data_type) => cast_with_options(column, data_type, &options).map_err(Error::from),
+    };
+    cast.map_err(|e| e.context(format!("column \"{}\"", field.name())))
 }
 
 fn nullable(schema: &Schema) -> Arc<Schema> {

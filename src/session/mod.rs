@@ -342,13 +342,8 @@ impl Session {
     /// Whoever wrote it, and before which restart: what is in the tables' logs is visible when this returns,
     /// closed windows too.
     async fn flush(&mut self) -> Result<()> {
-        for object in self.services.catalog.snapshot().objects() {
-            if dml::writable(object).is_ok() {
-                let end = self.services.logs.get(object.id)?.end();
-                dml::wait_visible(&self.services, Written { table: object.id, end }).await?;
-                self.written.remove(&object.id);
-            }
-        }
+        logs_visible(&self.services).await?;
+        self.written.clear();
         self.services.driver.settle().await
     }
 
@@ -412,6 +407,20 @@ impl Session {
         }
         cancel.clone()
     }
+}
+
+/// Waits until all that is in the tables' logs now can be seen.
+///
+/// # Errors
+/// Of the first table that has failed.
+pub async fn logs_visible(services: &Arc<Services>) -> Result<()> {
+    for object in services.catalog.snapshot().objects() {
+        if dml::writable(object).is_ok() {
+            let end = services.logs.get(object.id)?.end();
+            dml::wait_visible(services, Written { table: object.id, end }).await?;
+        }
+    }
+    Ok(())
 }
 
 /// One batch as a response.

@@ -7,11 +7,13 @@ use parking_lot::Mutex;
 
 use super::settings::Settings;
 use crate::batch::BatchEnv;
-use crate::catalog::{Catalog, Snapshot};
+use crate::catalog::{Catalog, Definition, Snapshot};
 use crate::checkpoint::DriverHandle;
-use crate::common::{ErrorKind, Result};
+use crate::common::{Error, ErrorKind, Result};
+use crate::connector::Source;
 use crate::job::JobManager;
 use crate::job::ingest::Ingests;
+use crate::log::Retention;
 use crate::log::logs::Logs;
 use crate::state::{EpochPin, StateStore};
 use crate::types::{Epoch, JobId};
@@ -50,5 +52,33 @@ impl Services {
 
     pub fn table_lock(&self, id: JobId) -> Arc<tokio::sync::RwLock<()>> {
         self.tables.lock().entry(id).or_default().clone()
+    }
+
+    /// Opens the log of an object that needs one, off the wire's threads.
+    pub async fn open_log(&self, id: JobId, retention: Retention) -> Result<()> {
+        let logs = self.logs.clone();
+        let opened = tokio::task::spawn_blocking(move || logs.open(id, retention)).await;
+        opened.map_err(|e| Error::internal(format!("opening a log ended: {e}")))?.map(|_| ())
+    }
+
+    /// Deletes the log of an object, if it has one.
+    pub async fn remove_log(&self, id: JobId) -> Result<()> {
+        let logs = self.logs.clone();
+        let removed = tokio::task::spawn_blocking(move || logs.remove(id)).await;
+        removed.map_err(|e| Error::internal(format!("deleting a log ended: {e}")))?
+    }
+}
+
+/// How the object's log is kept, for those that have one: tables that take DML, and what cannot replay. `source` is the
+/// object's connector.
+pub fn log_retention(definition: &Definition, source: Option<&dyn Source>) -> Option<Retention> {
+    let ingested = source.filter(|s| s.ingest().is_some());
+    match (definition, source, ingested) {
+        (Definition::Table(_), None, _) => Some(Retention::NONE),
+        // The table keeps the rows.
+        (Definition::Table(_), _, Some(source)) => Some(source.retention().unwrap_or(Retention::NONE)),
+        // A new view sees the same history as an old one.
+        (Definition::Source(_), _, Some(source)) => Some(source.retention().unwrap_or(Retention::ALL)),
+        _ => None,
     }
 }

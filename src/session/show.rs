@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::services::Services;
-use super::variables::{Variables, canonical};
+use super::variables::{Variables, canonical, description};
 use crate::batch::context::DATABASE;
 use crate::catalog::Object;
 use crate::catalog::def::PUBLIC;
@@ -41,7 +41,13 @@ pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statemen
                 Show::Databases => vec![vec![DATABASE.into()]],
                 Show::Schemas => ["information_schema", "pg_catalog", PUBLIC, "weir"].map(|s| vec![s.into()]).into(),
                 Show::Columns(name) => columns(snapshot.find(name)?),
-                Show::AllVariables => variables.all().into_iter().map(|(name, value)| vec![name, value]).collect(),
+                Show::AllVariables => {
+                    let row = |(name, value): (String, String)| {
+                        let description = description(&name).to_string();
+                        vec![name, value, description]
+                    };
+                    variables.all().into_iter().map(row).collect()
+                }
             };
             if let Some(pattern) = like {
                 rows.retain(|row| row.first().is_some_and(|name| matches(name, pattern)));
@@ -72,7 +78,7 @@ fn header(kind: &Show) -> &'static [&'static str] {
     match kind {
         Show::Jobs => &["Id", "Name", "Type", "State", "Error"],
         Show::Columns(_) => &["Name", "Type", "Is Hidden", "Is Key"],
-        Show::AllVariables => &["Name", "Setting"],
+        Show::AllVariables => &["name", "setting", "description"],
         _ => &["Name"],
     }
 }

@@ -7,32 +7,33 @@ use super::settings::duration;
 use crate::common::{Error, ErrorKind, Result};
 
 /// Variables that the client is told of when they change.
-const REPORTED: &[&str] = &["application_name", "client_encoding", "DateStyle", "IntervalStyle", "TimeZone"];
+const REPORTED: &[&str] = &["application_name", "client_encoding", "DateStyle", "IntervalStyle", TIME_ZONE];
 
-/// Name and default of every variable that has one; others may be set and are kept.
-const DEFAULTS: &[(&str, &str)] = &[
-    ("application_name", ""),
-    ("bytea_output", "hex"),
-    ("client_encoding", "UTF8"),
-    ("client_min_messages", "notice"),
-    ("DateStyle", "ISO, MDY"),
-    ("default_transaction_isolation", "serializable"),
-    ("default_transaction_read_only", "off"),
-    ("extra_float_digits", "1"),
-    ("implicit_flush", "on"),
-    ("integer_datetimes", "on"),
-    ("IntervalStyle", "postgres"),
-    ("lock_timeout", "0"),
-    ("search_path", "public"),
-    ("server_encoding", "UTF8"),
-    ("server_version", SERVER_VERSION),
-    ("server_version_num", "150000"),
-    ("standard_conforming_strings", "on"),
-    (STATEMENT_TIMEOUT, "0"),
-    ("TimeZone", "UTC"),
-    ("transaction_isolation", "serializable"),
+/// Every variable that has a default: its name, that, and what it is for. Others may be set and are kept.
+const DEFAULTS: &[(&str, &str, &str)] = &[
+    ("application_name", "", "The client's name, for the log."),
+    ("bytea_output", "hex", "How BYTEA is written."),
+    ("client_encoding", "UTF8", "The encoding of what clients send and get."),
+    ("client_min_messages", "notice", "Which messages are sent to the client."),
+    ("DateStyle", "ISO, MDY", "How dates are written."),
+    ("default_transaction_isolation", "serializable", "The isolation of new transactions."),
+    ("default_transaction_read_only", "off", "Whether new transactions only read."),
+    ("extra_float_digits", "1", "How many digits floating point numbers are written with."),
+    ("implicit_flush", "on", "Whether a SELECT waits until it sees the session's own writes."),
+    ("integer_datetimes", "on", "Times are whole microseconds."),
+    ("IntervalStyle", "postgres", "How intervals are written."),
+    ("lock_timeout", "0", "How long a statement waits for a lock."),
+    ("search_path", "public", "Where names without a schema are looked up."),
+    ("server_encoding", "UTF8", "The encoding of what is stored."),
+    ("server_version", SERVER_VERSION, "The PostgreSQL version that is spoken."),
+    ("server_version_num", "150000", "The PostgreSQL version that is spoken, as a number."),
+    ("standard_conforming_strings", "on", "A backslash in a string is a backslash."),
+    (STATEMENT_TIMEOUT, "0", "How long a statement may take; 0 is without end."),
+    (TIME_ZONE, "UTC", "The zone in which times are written and read."),
+    ("transaction_isolation", "serializable", "The isolation of this transaction."),
 ];
 
+const TIME_ZONE: &str = "TimeZone";
 const STATEMENT_TIMEOUT: &str = "statement_timeout";
 
 /// Begins with the PostgreSQL version whose protocol and catalogs are spoken.
@@ -65,8 +66,8 @@ impl Variables {
         }
         match value {
             Some(value) => {
-                check(&name, value)?;
-                self.set.insert(name.clone(), value.to_string());
+                let value = check(&name, value)?;
+                self.set.insert(name.clone(), value);
             }
             None => {
                 self.set.remove(&name);
@@ -109,7 +110,7 @@ impl Variables {
     /// Every variable with its value, by name.
     pub fn all(&self) -> Vec<(String, String)> {
         let mut all: BTreeMap<String, String> =
-            DEFAULTS.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+            DEFAULTS.iter().map(|(name, value, _)| (name.to_string(), value.to_string())).collect();
         all.extend(self.set.clone());
         all.into_iter().collect()
     }
@@ -137,39 +138,55 @@ fn is_on(value: &str) -> bool {
     matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "1" | "yes")
 }
 
-fn check(name: &str, value: &str) -> Result<()> {
+/// The value as it is kept.
+fn check(name: &str, value: &str) -> Result<String> {
     let bad = |hint: &str| {
         let message = format!("invalid value for parameter {name:?}: {value:?}");
         Err(Error::new(ErrorKind::InvalidParameterValue, message).with_hint(hint))
     };
     match name {
         "implicit_flush" if !is_on(value) && !matches!(&*value.to_ascii_lowercase(), "off" | "false" | "0" | "no") => {
-            bad("write on or off")
+            return bad("write on or off");
         }
-        STATEMENT_TIMEOUT => timeout(name, value).map(|_| ()),
+        STATEMENT_TIMEOUT => drop(timeout(name, value)?),
         "client_encoding" if !matches!(&*value.to_ascii_uppercase().replace('-', ""), "UTF8" | "UNICODE") => {
-            bad("Weir speaks UTF8 only")
+            return bad("Weir speaks UTF8 only");
         }
-        "TimeZone" if !matches!(&*value.to_ascii_uppercase(), "UTC" | "GMT" | "ETC/UTC" | "DEFAULT") => {
-            bad("Weir prints times in UTC only for now")
-        }
-        _ => Ok(()),
+        TIME_ZONE => match zone(value) {
+            Some(zone) => return Ok(zone.to_string()),
+            None => return bad("write a zone of the IANA database, such as 'Europe/Berlin' or 'UTC'"),
+        },
+        _ => {}
     }
+    Ok(value.to_string())
+}
+
+/// A zone's own spelling.
+fn zone(name: &str) -> Option<&'static str> {
+    if ["default", "local"].iter().any(|word| name.eq_ignore_ascii_case(word)) {
+        return default(TIME_ZONE);
+    }
+    chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()).find(|known| known.eq_ignore_ascii_case(name.trim()))
+}
+
+/// What a variable is for; empty for one that only clients know.
+pub fn description(name: &str) -> &'static str {
+    DEFAULTS.iter().find(|(known, ..)| *known == name).map_or("", |(.., description)| description)
 }
 
 fn default(name: &str) -> Option<&'static str> {
-    DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    DEFAULTS.iter().find(|(known, ..)| *known == name).map(|(_, value, _)| *value)
 }
 
 /// The spelling under which a variable is kept: names are compared without case.
 pub fn canonical(name: &str) -> String {
-    let aliases = [("rw_implicit_flush", "implicit_flush"), ("names", "client_encoding"), ("time zone", "TimeZone")];
+    let aliases = [("rw_implicit_flush", "implicit_flush"), ("names", "client_encoding"), ("time zone", TIME_ZONE)];
     let lower = name.to_ascii_lowercase();
     if let Some((_, known)) = aliases.iter().find(|(alias, _)| *alias == lower) {
         return known.to_string();
     }
-    let known = DEFAULTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    known.map_or(lower, |(known, _)| known.to_string())
+    let known = DEFAULTS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name));
+    known.map_or(lower, |(known, ..)| known.to_string())
 }
 
 #[cfg(test)]
@@ -179,11 +196,11 @@ mod tests {
     #[test]
     fn names_have_no_case_and_changes_are_reported() {
         let mut v = Variables::default();
-        v.set("TIMEZONE", Some("utc")).unwrap();
+        v.set("TIMEZONE", Some("europe/berlin")).unwrap();
         v.set("rw_implicit_flush", Some("false")).unwrap();
-        assert_eq!(v.get("timezone"), Some("utc"));
+        assert_eq!(v.get("timezone"), Some("Europe/Berlin"));
         assert!(!v.implicit_flush());
-        assert_eq!(v.take_changes(), [("TimeZone".to_string(), "utc".to_string())]);
+        assert_eq!(v.take_changes(), [("TimeZone".to_string(), "Europe/Berlin".to_string())]);
         v.reset_all();
         assert!(v.implicit_flush());
         assert_eq!(v.get("no_such"), None);
@@ -220,7 +237,7 @@ mod tests {
         for (name, value) in [
             ("implicit_flush", "perhaps"),
             ("client_encoding", "LATIN1"),
-            ("TimeZone", "Europe/Paris"),
+            ("TimeZone", "Europe/Nowhere"),
             ("server_version", "1"),
         ] {
             assert!(v.set(name, Some(value)).is_err(), "{name} = {value}");

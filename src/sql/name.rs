@@ -6,6 +6,8 @@ use crate::common::{Error, ErrorKind, Result};
 /// The one database and the one schema of users' objects.
 const DATABASE: &str = "dev";
 const SCHEMA: &str = "public";
+/// Schemas of the server's own tables.
+const SERVERS: [&str; 3] = ["weir", "pg_catalog", "information_schema"];
 
 /// An identifier as the catalog keeps it.
 pub fn fold(ident: &Ident) -> String {
@@ -25,6 +27,11 @@ pub fn object_name(name: &ObjectName) -> Result<String> {
         [object] => Ok(object.clone()),
         [schema, object] if schema == SCHEMA => Ok(object.clone()),
         [database, schema, object] if database == DATABASE && schema == SCHEMA => Ok(object.clone()),
+        [schema, _] | [_, schema, _] if SERVERS.contains(&schema.as_str()) => Err(Error::new(
+            ErrorKind::WrongObjectType,
+            format!("\"{}\" belongs to the server: it can only be read", shown(&parts)),
+        )
+        .with_hint("SELECT from it; objects of your own live in schema public")),
         [schema, _] | [_, schema, _] if schema != SCHEMA => {
             Err(Error::new(ErrorKind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))
                 .with_hint("all objects live in schema public: leave the schema out"))
@@ -32,6 +39,12 @@ pub fn object_name(name: &ObjectName) -> Result<String> {
         _ => Err(Error::not_supported(format!("cross-database references are not implemented: {name}"))
             .with_hint("the one database is dev: leave the database out")),
     }
+}
+
+/// As a user writes it: without the one database.
+fn shown(parts: &[String]) -> String {
+    let parts = if parts.len() == 3 { parts.get(1..).unwrap_or(parts) } else { parts };
+    parts.join(".")
 }
 
 /// Every part of a dotted name, folded.

@@ -17,6 +17,7 @@ mod delta;
 mod directory;
 mod fold;
 mod format;
+mod hot;
 mod layout;
 mod lookup;
 mod memory;
@@ -33,6 +34,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use hot::{HotBytes, HotShare};
 pub use pins::EpochPin;
 pub use scan::Batches;
 pub use store::StateStore;

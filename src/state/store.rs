@@ -23,6 +23,7 @@ use super::backend::{Backend, Change};
 use super::cache::PageCache;
 use super::directory::Directory;
 use super::fold::{self, Folded, Numbered};
+use super::hot::HotBytes;
 use super::memory::MemoryBackend;
 use super::page::PageCodec;
 use super::pins::{EpochPin, Pins};
@@ -42,6 +43,7 @@ pub struct StateStore {
     committed: AtomicU64,
     /// Bytes that deltas may hold in memory.
     delta_bytes: usize,
+    hot: Arc<HotBytes>,
     tables: Mutex<HashMap<TableId, Arc<Table>>>,
     /// Tables that the next commit removes.
     dropped: Mutex<Vec<TableId>>,
@@ -88,12 +90,19 @@ impl StateStore {
             backend,
             cache: Arc::new(PageCache::new(config.cache_bytes / 8 * 5)),
             delta_bytes: usize::try_from(config.cache_bytes / 4).unwrap_or(usize::MAX),
+            // Beside the caches: as much again as half of them.
+            hot: HotBytes::new(config.cache_bytes / 2),
             pins: Arc::new(Pins::at(Epoch(committed))),
             committed: AtomicU64::new(committed),
             tables: Mutex::default(),
             dropped: Mutex::default(),
             committing: Mutex::default(),
         }))
+    }
+
+    /// What operators may keep of their rows beside the tables.
+    pub fn hot_bytes(&self) -> &Arc<HotBytes> {
+        &self.hot
     }
 
     /// The last epoch whose commit is on disk; 0 for an empty folder.

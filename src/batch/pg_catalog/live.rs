@@ -27,24 +27,30 @@ pub struct SystemRelation {
     pub columns: SchemaRef,
 }
 
-struct Relation<'a> {
+pub struct Relation<'a> {
     oid: i32,
-    schema: i32,
-    name: String,
+    pub schema: i32,
+    pub name: String,
     /// As in `pg_class.relkind`.
-    kind: &'static str,
+    pub kind: &'static str,
     owner: i32,
-    columns: Vec<Column<'a>>,
+    pub columns: Vec<Column<'a>>,
     /// Numbers of the key's columns, from 1.
-    key: Vec<i16>,
+    pub key: Vec<i16>,
 }
 
-struct Column<'a> {
-    number: i16,
-    name: &'a str,
-    data_type: &'a DataType,
-    nullable: bool,
-    default: Option<&'a str>,
+pub struct Column<'a> {
+    pub number: i16,
+    pub name: &'a str,
+    pub data_type: &'a DataType,
+    pub nullable: bool,
+    pub default: Option<&'a str>,
+}
+
+impl Relation<'_> {
+    pub fn key_name(&self) -> String {
+        key_name(&self.name)
+    }
 }
 
 /// Whether a table's rows are made here rather than taken from the crate.
@@ -82,7 +88,7 @@ impl Live<'_> {
         ROWS.iter().find(|(name, _)| *name == table).map(|(_, make)| make(self)).unwrap_or_default()
     }
 
-    fn relations(&self) -> Vec<Relation<'_>> {
+    pub fn relations(&self) -> Vec<Relation<'_>> {
         let objects = self.snapshot.objects().filter_map(|o| self.object(o));
         let system = self.system.iter().map(|table| Relation {
             oid: table.oid,
@@ -331,6 +337,10 @@ impl Live<'_> {
         SCHEMAS
             .map(|(oid, name)| vec![("oid", oid.into()), ("nspname", name.into()), ("nspowner", oid::ROOT.into())])
             .into()
+    }
+
+    pub fn schema_names(&self) -> impl Iterator<Item = &'static str> {
+        SCHEMAS.iter().map(|(_, name)| *name)
     }
 
     pub fn schema_name(&self, schema: i32) -> Option<&'static str> {

@@ -1,4 +1,4 @@
-//! `pg_catalog` and PostgreSQL's functions on it, so that psql's `\d` family and other tools see what exists.
+//! `pg_catalog`, `information_schema` and PostgreSQL's functions on them, so that psql's `\d` family and other tools see what exists.
 //!
 //! ```text
 //! datafusion-pg-catalog: PostgreSQL's own rows, shapes --reshape--> fixed tables --+
@@ -8,6 +8,7 @@
 //! Rows that tell of what exists are made anew for each statement; the rest is PostgreSQL's and never changes.
 
 mod functions;
+mod information_schema;
 mod live;
 mod oid;
 mod procs;
@@ -36,9 +37,10 @@ use datafusion_pg_catalog::pg_catalog::{
 use datafusion_pg_catalog::setup_pg_catalog;
 
 use self::functions::Scope;
+use self::information_schema::InformationSchema;
 use self::live::SystemRelation;
 use self::procs::Function;
-use self::types::{ClientTypes, TypeNames};
+use self::types::TypeNames;
 use super::client::Client;
 use super::context::DATABASE;
 use super::system::SystemTables;
@@ -47,18 +49,36 @@ use crate::common::{Error, Result};
 use crate::sql::ast;
 use crate::state::StateStore;
 
+pub use functions::clock;
 pub use rewrite::known;
+pub use types::ClientTypes;
 
 /// Tables that tell of what Weir has not, so that PostgreSQL's own rows in them would be wrong.
-const EMPTY: &[&str] =
-    &["pg_conversion", "pg_extension", "pg_init_privs", "pg_ts_config", "pg_ts_dict", "pg_ts_parser", "pg_ts_template"];
+const EMPTY: &[&str] = &[
+    "pg_amproc",
+    "pg_conversion",
+    "pg_extension",
+    "pg_init_privs",
+    "pg_ts_config",
+    "pg_ts_dict",
+    "pg_ts_parser",
+    "pg_ts_template",
+];
 
 /// The catalog of one server.
 pub struct PgCatalog {
     fixed: Arc<BTreeMap<String, Fixed>>,
     system: Arc<Vec<SystemRelation>>,
     functions: Arc<Vec<Function>>,
+    types: Arc<TypeNames>,
     store: Arc<StateStore>,
+}
+
+/// The schemas of PostgreSQL's that one statement sees, and the functions on them.
+pub struct Opened {
+    pub pg_catalog: Arc<dyn SchemaProvider>,
+    pub information_schema: Arc<dyn SchemaProvider>,
+    pub functions: Vec<ScalarUDF>,
 }
 
 struct Fixed {
@@ -85,19 +105,23 @@ impl PgCatalog {
         }
         let standard = rows("pg_proc").and_then(|b| b.column_by_name("proname")?.as_string_opt::<i32>());
         let standard: HashSet<&str> = standard.into_iter().flatten().flatten().collect();
-        let state =
-            SessionStateBuilder::new_from_existing(session.state()).with_type_planner(Arc::new(ClientTypes)).build();
+        let state = SessionStateBuilder::new_from_existing(session.state())
+            .with_type_planner(Arc::new(ClientTypes::default()))
+            .build();
         let functions = Arc::new(procs::list(&state, &types, &|name| standard.contains(name)));
         let system = Arc::new(system(&fixed, tables));
-        Ok((Self { fixed: Arc::new(fixed), system, functions, store }, state))
+        Ok((Self { fixed: Arc::new(fixed), system, functions, types, store }, state))
     }
 
-    /// The schema and the functions as `client` sees them on `snapshot`.
-    pub fn open(&self, snapshot: Arc<Snapshot>, client: Arc<dyn Client>) -> (Arc<dyn SchemaProvider>, Vec<ScalarUDF>) {
+    /// The schemas and the functions as `client` sees them on `snapshot`.
+    pub fn open(&self, snapshot: Arc<Snapshot>, client: Arc<dyn Client>) -> Opened {
         let (system, functions) = (self.system.clone(), self.functions.clone());
         let scope = Scope { snapshot, system, client, store: self.store.clone(), functions };
-        let functions = functions::scoped(&scope);
-        (Arc::new(Schema { fixed: self.fixed.clone(), scope }), functions)
+        Opened {
+            functions: functions::scoped(&scope),
+            information_schema: Arc::new(InformationSchema { scope: scope.clone(), types: self.types.clone() }),
+            pg_catalog: Arc::new(Schema { fixed: self.fixed.clone(), scope }),
+        }
     }
 
     /// Makes a query of a PostgreSQL client one that DataFusion can plan.
@@ -144,7 +168,13 @@ fn system(fixed: &BTreeMap<String, Fixed>, tables: &SystemTables) -> Vec<SystemR
         oid: table.oid,
         columns: table.shape.clone(),
     });
-    weir.chain(catalog).collect()
+    let information = information_schema::shapes().enumerate().map(|(index, (name, columns))| SystemRelation {
+        schema: oid::INFORMATION_SCHEMA,
+        name: name.to_string(),
+        oid: oid::information_table(index),
+        columns,
+    });
+    weir.chain(information).chain(catalog).collect()
 }
 
 /// `pg_catalog` for one statement.

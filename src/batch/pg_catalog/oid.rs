@@ -20,6 +20,7 @@ pub const CONNECTORS: i32 = 12_002;
 /// Below are PostgreSQL's own objects and what the server itself has, in ranges of a thousand.
 const FIRST_USER: i32 = 16_384;
 const SYSTEM_TABLES: i32 = 12_100;
+const INFORMATION_TABLES: i32 = 12_200;
 const CATALOG_TABLES: i32 = 13_000;
 const FUNCTIONS: i32 = 14_000;
 const ROLES: i32 = 13_500;
@@ -62,6 +63,11 @@ pub fn default(relation: i32, number: i16) -> i32 {
 /// The `index`th table of schema `weir`.
 pub fn system_table(index: usize) -> i32 {
     SYSTEM_TABLES + index as i32
+}
+
+/// The `index`th table of `information_schema`.
+pub fn information_table(index: usize) -> i32 {
+    INFORMATION_TABLES + index as i32
 }
 
 /// The table `name` of `pg_catalog`, the `index`th by name.

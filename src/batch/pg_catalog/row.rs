@@ -22,6 +22,7 @@ const ADDED: &[(&str, &str, DataType)] = &[
     ("pg_class", "reloptions", DataType::Utf8),
     ("pg_collation", "colliculocale", DataType::Utf8),
     ("pg_db_role_setting", "setconfig", DataType::Utf8),
+    ("pg_settings", "boot_val", DataType::Utf8),
 ];
 
 /// Tables that the crate has not at all. The server has no more to say of them than their columns, or says it in
@@ -37,6 +38,7 @@ const TABLES: &[(&str, &[(&str, DataType)])] = &[
             ("indexdef", DataType::Utf8),
         ],
     ),
+    ("pg_parameter_acl", &[("oid", DataType::Int32), ("parname", DataType::Utf8), ("paracl", DataType::Utf8)]),
     (
         "pg_user",
         &[

@@ -8,6 +8,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
 
+use crate::batch::zone::Zone;
 use crate::planner::Types;
 use crate::sql::ast;
 
@@ -102,6 +103,11 @@ impl TypeNames {
         Some(Self((0..oids.len()).map(entry).collect()))
     }
 
+    /// The name in `pg_type`: `int8`, `_text`.
+    pub fn raw(&self, oid: i32) -> Option<&str> {
+        self.0.get(&oid).map(|n| n.name.as_str())
+    }
+
     /// `numeric(10,2)`, `bigint[]`, …; `???` for what is no type, as PostgreSQL has it.
     pub fn format(&self, oid: i32, modifier: i32) -> String {
         let Some(Name { name, element }) = self.0.get(&oid) else { return if oid == 0 { "-" } else { "???" }.into() };
@@ -134,13 +140,15 @@ impl TypeNames {
 }
 
 /// Casts name Weir's types first, then those of PostgreSQL's catalogs (`regclass`, `pg_catalog.text`, …).
-#[derive(Debug)]
-pub struct ClientTypes;
+#[derive(Debug, Default)]
+pub struct ClientTypes {
+    pub zone: Zone,
+}
 
 impl TypePlanner for ClientTypes {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> DfResult<Option<FieldRef>> {
         match Types.plan_type_field(sql_type)? {
-            Some(field) => Ok(Some(field)),
+            Some(field) => Ok(Some(self.zone.field(&field))),
             None => PgOidTypePlanner.plan_type_field(sql_type),
         }
     }

@@ -135,6 +135,16 @@ fn plan(m: &str) -> Error {
             format!("column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function", column.0);
         return error(ErrorKind::Grouping, message);
     }
+    if m.starts_with("Aggregate function calls cannot be nested") {
+        return error(ErrorKind::Grouping, "aggregate function calls cannot be nested".into())
+            .with_hint("aggregate in a subquery in FROM, and again outside");
+    }
+    if m.starts_with("Column count doesn't match insert query") {
+        return error(ErrorKind::Syntax, "INSERT has not as many expressions as target columns".into());
+    }
+    if let Some(counts) = m.strip_prefix("Inconsistent data length across values list: got ") {
+        return values(counts);
+    }
     if m.starts_with("Aggregate functions are not allowed in the WHERE") {
         return error(ErrorKind::Grouping, "aggregate functions are not allowed in WHERE".into())
             .with_hint("write the condition in HAVING");
@@ -158,8 +168,6 @@ fn plan(m: &str) -> Error {
     }
     let kind = if m.contains("unique expression names") {
         ErrorKind::DuplicateColumn
-    } else if m.contains("values list") {
-        ErrorKind::Syntax
     } else if m.contains("GROUP BY") {
         ErrorKind::Grouping
     } else if m.contains("does not support") {
@@ -168,6 +176,20 @@ fn plan(m: &str) -> Error {
         ErrorKind::DatatypeMismatch
     };
     error(kind, without_report(m))
+}
+
+/// `3 values in row 0 but expected 2`: where the first row differs, INSERT's columns were expected.
+fn values(counts: &str) -> Error {
+    let number = |text: Option<&str>| text.and_then(|t| t.parse::<usize>().ok());
+    let words: Vec<_> = counts.split(' ').collect();
+    let (got, row, expected) =
+        (number(words.first().copied()), number(words.get(4).copied()), number(words.last().copied()));
+    let message = match (got.cmp(&expected), row) {
+        (std::cmp::Ordering::Greater, Some(0)) => "INSERT has more expressions than target columns",
+        (_, Some(0)) => "INSERT has more target columns than expressions",
+        _ => "VALUES lists must all be the same length",
+    };
+    Error::new(ErrorKind::Syntax, message).with_hint("name the columns that are given: INSERT INTO t (a, b) VALUES (…)")
 }
 
 fn not_implemented(m: &str) -> Error {
@@ -335,6 +357,26 @@ mod tests {
                  must appear in the GROUP BY clause or must be part of an aggregate function, currently only",
                 "42803",
                 "column \"t.v\" must appear in the GROUP BY clause or be used in an aggregate function",
+            ),
+            (
+                "Aggregate function calls cannot be nested: 'sum(t.a)' is nested inside 'max(sum(t.a))'",
+                "42803",
+                "aggregate function calls cannot be nested",
+            ),
+            (
+                "Inconsistent data length across values list: got 3 values in row 0 but expected 2",
+                "42601",
+                "INSERT has more expressions than target columns",
+            ),
+            (
+                "Inconsistent data length across values list: got 1 values in row 0 but expected 2",
+                "42601",
+                "INSERT has more target columns than expressions",
+            ),
+            (
+                "Inconsistent data length across values list: got 1 values in row 1 but expected 2",
+                "42601",
+                "VALUES lists must all be the same length",
             ),
             (
                 "UNION queries have different number of columns",

@@ -16,10 +16,10 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use self::field::Generator;
+use super::numbered::Numbered;
 use super::options::Given;
 use super::output::{CHUNK_ROWS, Output, row_ids};
-use super::pace::Pace;
-use super::{Context, Decoded, Decoder, Fetch, Options, Payload, Source, SplitReader, SplitStatus, Unit};
+use super::{Context, Decoded, Decoder, Options, Payload, Source, SplitReader, Unit};
 use crate::common::clock::Clock;
 use crate::common::{Error, ErrorKind, Result};
 
@@ -77,13 +77,8 @@ impl Source for Datagen {
     }
 
     fn reader(&self, position: Option<&str>) -> Result<Box<dyn SplitReader>> {
-        let next = match position {
-            None => 0,
-            Some(text) => text
-                .parse()
-                .map_err(|_| Error::corrupted(format!("{}: the stored position {text:?} is no number", self.object)))?,
-        };
-        Ok(Box::new(Reader { next, end: self.rows, pace: Pace::new(self.clock.clone(), self.rate, next) }))
+        let numbered = Numbered { split: SPLIT, end: self.rows, unit: CHUNK_ROWS as u64, rate: self.rate };
+        numbered.reader(&self.object, position, &self.clock)
     }
 
     fn decoder(&self, schema: SchemaRef, projection: Vec<usize>) -> Result<Box<dyn Decoder>> {
@@ -107,43 +102,6 @@ impl Source for Datagen {
     }
 }
 
-struct Reader {
-    next: u64,
-    end: Option<u64>,
-    pace: Pace,
-}
-
-impl SplitReader for Reader {
-    fn fetch(&mut self) -> Result<Fetch> {
-        let left = self.end.map_or(u64::MAX, |end| end.saturating_sub(self.next));
-        if left == 0 {
-            return Ok(Fetch::End);
-        }
-        Ok(match self.pace.grant(self.next, left.min(CHUNK_ROWS as u64)) {
-            Err(after) => Fetch::Wait { after, notify: None },
-            Ok(granted) => {
-                let first = self.next;
-                self.next += granted;
-                Fetch::Unit(Unit {
-                    split: SPLIT.into(),
-                    offset: first,
-                    first_row_id: first as i64,
-                    payload: Payload::Range(first, self.next),
-                })
-            }
-        })
-    }
-
-    fn position(&self) -> String {
-        self.next.to_string()
-    }
-
-    fn splits(&self) -> Vec<SplitStatus> {
-        let finished = self.end.is_some_and(|end| self.next >= end);
-        vec![SplitStatus { split: SPLIT.into(), offset: self.next, end: self.end, finished }]
-    }
-}
-
 struct DatagenDecoder {
     output: Output,
     generators: Vec<Generator>,
@@ -163,6 +121,7 @@ impl Decoder for DatagenDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connector::Fetch;
     use crate::types::pretty;
 
     fn open(pairs: &[(&str, &str)]) -> Result<Arc<dyn Source>> {

@@ -72,10 +72,7 @@ impl SplitReader for ParquetReader {
     fn fetch(&mut self) -> Result<Fetch> {
         loop {
             if !self.ensure_open()? {
-                return Ok(match self.walk.follows() {
-                    true => Fetch::Wait { after: self.walk.pause(), notify: None },
-                    false => Fetch::End,
-                });
+                return Ok(self.walk.nothing());
             }
             let (Some(open), Some(known)) = (&self.open, self.walk.current()) else { continue };
             let offset = known.offset;

@@ -160,10 +160,7 @@ impl SplitReader for TextReader {
     fn fetch(&mut self) -> Result<Fetch> {
         loop {
             if !self.ensure_open()? {
-                return Ok(match self.walk.follows() {
-                    true => Fetch::Wait { after: self.walk.pause(), notify: None },
-                    false => Fetch::End,
-                });
+                return Ok(self.walk.nothing());
             }
             let Some(mut open) = self.open.take() else { continue };
             if let Some(unit) = self.next_unit(&mut open)? {

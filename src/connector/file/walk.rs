@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listing::Listing;
 use crate::common::{Error, ErrorKind, Result};
-use crate::connector::SplitStatus;
+use crate::connector::{Fetch, SplitStatus};
 
 /// Bytes at a file's begin by which it is known again.
 const HEAD: usize = 1024;
@@ -167,9 +167,16 @@ impl Walk {
         Ok(false)
     }
 
-    /// How long to wait before the next `rescan`: looking at many files costs.
-    pub fn pause(&self) -> Duration {
-        Duration::from_millis(200) * (1 + self.position.files.len() as u32 / 100)
+    /// What a reader answers when no file is left: the end, or a wait before the next `rescan`, as looking at many files
+    /// costs.
+    pub fn nothing(&self) -> Fetch {
+        match self.follow {
+            true => {
+                let after = Duration::from_millis(200) * (1 + self.position.files.len() as u32 / 100);
+                Fetch::Wait { after, notify: None }
+            }
+            false => Fetch::End,
+        }
     }
 
     pub fn splits(&self) -> Vec<SplitStatus> {

@@ -15,10 +15,10 @@ use nexmark::config::NexmarkConfig;
 
 use self::generate::{Events, Settings};
 pub use self::generate::{Kind, generate};
+use super::numbered::Numbered;
 use super::options::Given;
 use super::output::{Output, is_convertible};
-use super::pace::Pace;
-use super::{Context, Decoded, Decoder, Fetch, Payload, Source, SplitReader, SplitStatus, Unit};
+use super::{Context, Decoded, Decoder, Payload, Source, SplitReader, Unit};
 use crate::common::clock::Clock;
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::sql_name;
@@ -116,18 +116,9 @@ impl Source for Nexmark {
     }
 
     fn reader(&self, position: Option<&str>) -> Result<Box<dyn SplitReader>> {
-        let next = match position {
-            None => 0,
-            Some(text) => text
-                .parse()
-                .map_err(|_| Error::corrupted(format!("{}: the stored position {text:?} is no number", self.object)))?,
-        };
-        Ok(Box::new(Reader {
-            next,
-            end: self.events,
-            unit: self.kind.events_of_a_chunk(),
-            pace: Pace::new(self.clock.clone(), self.rate, next),
-        }))
+        let unit = self.kind.events_of_a_chunk();
+        let numbered = Numbered { split: SPLIT, end: self.events, unit, rate: self.rate };
+        numbered.reader(&self.object, position, &self.clock)
     }
 
     fn decoder(&self, schema: SchemaRef, projection: Vec<usize>) -> Result<Box<dyn Decoder>> {
@@ -152,47 +143,6 @@ impl Source for Nexmark {
             columns.push(column);
         }
         Ok(Box::new(NexmarkDecoder { output, columns, events: Events::new(self.kind, &self.settings) }))
-    }
-}
-
-struct Reader {
-    next: u64,
-    end: Option<u64>,
-    /// Events of a unit.
-    unit: u64,
-    pace: Pace,
-}
-
-impl SplitReader for Reader {
-    fn fetch(&mut self) -> Result<Fetch> {
-        let left = self.end.map_or(u64::MAX, |end| end.saturating_sub(self.next));
-        if left == 0 {
-            return Ok(Fetch::End);
-        }
-        // Units end at multiples of their size, so they are the same after a restart.
-        let want = (self.unit - self.next % self.unit).min(left);
-        Ok(match self.pace.grant(self.next, want) {
-            Err(after) => Fetch::Wait { after, notify: None },
-            Ok(granted) => {
-                let first = self.next;
-                self.next += granted;
-                Fetch::Unit(Unit {
-                    split: SPLIT.into(),
-                    offset: first,
-                    first_row_id: first as i64,
-                    payload: Payload::Range(first, self.next),
-                })
-            }
-        })
-    }
-
-    fn position(&self) -> String {
-        self.next.to_string()
-    }
-
-    fn splits(&self) -> Vec<SplitStatus> {
-        let finished = self.end.is_some_and(|end| self.next >= end);
-        vec![SplitStatus { split: SPLIT.into(), offset: self.next, end: self.end, finished }]
     }
 }
 
@@ -226,7 +176,7 @@ impl Decoder for NexmarkDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connector::Options;
+    use crate::connector::{Fetch, Options};
     use crate::types::pretty;
 
     fn open(pairs: &[(&str, &str)], clock: Clock) -> Result<Arc<dyn Source>> {

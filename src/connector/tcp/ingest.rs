@@ -208,7 +208,14 @@ mod tests {
     use crate::log::LogConfig;
 
     fn ingest(peer: Peer) -> TcpIngest {
-        let settings = Settings { peer, max_line_bytes: 1000, max_connections: 8, header: false, blank: Blank::Space };
+        let settings = Settings {
+            peer,
+            max_line_bytes: 1000,
+            max_connections: 8,
+            header: false,
+            blank: Blank::Space,
+            retention: None,
+        };
         TcpIngest { name: "s".into(), settings }
     }
 

@@ -8,6 +8,7 @@
 //! disk full, the socket is not read: the sender waits. A line is a record: a quoted CSV value cannot hold a newline.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
@@ -16,6 +17,7 @@ use super::log_split::LogSplit;
 use super::options::Given;
 use super::{Context, Decoder, Ingest, Options, Source, SplitReader};
 use crate::common::Result;
+use crate::log::Retention;
 use crate::types::JobId;
 use lines::Blank;
 
@@ -23,7 +25,7 @@ mod decode;
 mod ingest;
 mod lines;
 
-const OPTIONS: &[&str] = &["listen", "connect", "max_line_bytes", "max_connections"];
+const OPTIONS: &[&str] = &["listen", "connect", "max_line_bytes", "max_connections", "retention.bytes", "retention.ms"];
 /// Who calls whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Peer {
@@ -43,6 +45,8 @@ struct Settings {
     /// The first line of each connection names the columns and is skipped.
     header: bool,
     blank: Blank,
+    /// Of the log: `None` when the options say nothing.
+    retention: Option<Retention>,
 }
 
 /// Opens the source `name`.
@@ -85,6 +89,19 @@ fn settings(name: &str, options: &Options) -> Result<Settings> {
         max_connections: given.number("max_connections", 1, 65_536)?.unwrap_or(1024),
         header,
         blank: if matches!(format.boundary(), Boundary::Csv(_)) { Blank::Empty } else { Blank::Space },
+        retention: retention(&given)?,
+    })
+}
+
+/// What one of the two options leaves open is not limited.
+fn retention(given: &Given) -> Result<Option<Retention>> {
+    let bytes = given.number("retention.bytes", 0, u64::MAX)?;
+    let time = given.number("retention.ms", 0, u64::MAX)?.map(Duration::from_millis);
+    Ok(match (bytes, time) {
+        (None, None) => None,
+        (bytes, time) => {
+            Some(Retention { bytes: bytes.unwrap_or(Retention::ALL.bytes), time: time.unwrap_or(Retention::ALL.time) })
+        }
     })
 }
 
@@ -120,6 +137,10 @@ impl Source for TcpSource {
 
     fn ingest(&self) -> Option<Box<dyn Ingest>> {
         Some(Box::new(ingest::TcpIngest { name: self.name.clone(), settings: self.settings.clone() }))
+    }
+
+    fn retention(&self) -> Option<Retention> {
+        self.settings.retention
     }
 }
 
@@ -224,6 +245,12 @@ mod tests {
         assert_eq!((s.peer, s.max_line_bytes, s.header), (Peer::Listen("127.0.0.1:7000".into()), 1 << 20, false));
         let s = check(&[("encode", "csv"), ("connect", "db:1"), ("header", "true"), ("max_line_bytes", "9")]).unwrap();
         assert_eq!((s.peer, s.max_line_bytes, s.header), (Peer::Connect("db:1".into()), 9, true));
+        let keep =
+            |options: &[(&str, &str)]| check(&[&[json, ("listen", "[::1]:0")], options].concat()).unwrap().retention;
+        assert_eq!(keep(&[]), None);
+        let (bytes, time) = (1 << 30, Duration::from_secs(60));
+        assert_eq!(keep(&[("retention.bytes", "1073741824")]), Some(Retention { bytes, ..Retention::ALL }));
+        assert_eq!(keep(&[("retention.ms", "60000")]), Some(Retention { time, ..Retention::ALL }));
         for (key, value, header) in [("without_header", "false", true), ("without_header", "true", false)] {
             assert_eq!(check(&[("encode", "csv"), ("listen", "[::1]:0"), (key, value)]).unwrap().header, header);
         }
@@ -232,7 +259,7 @@ mod tests {
     #[test]
     fn a_wrong_option_is_named() {
         let (json, csv, listen) = (("encode", "json"), ("encode", "csv"), ("listen", "127.0.0.1:0"));
-        let table: [(&[(&str, &str)], &str); 12] = [
+        let table: [(&[(&str, &str)], &str); 13] = [
             (&[listen], "cannot be read as an unnamed format"),
             (&[listen, ("encode", "parquet")], "cannot be read as parquet"),
             (&[json], "\"listen\" or \"connect\" is missing"),
@@ -243,6 +270,7 @@ mod tests {
             (&[json, listen, ("header", "true")], "unknown option \"header\""),
             (&[csv, listen, ("header", "true"), ("without_header", "true")], "contradict"),
             (&[json, listen, ("max_line_bytes", "0")], "\"max_line_bytes\" cannot be '0'"),
+            (&[json, listen, ("retention.bytes", "-1")], "\"retention.bytes\" cannot be '-1'"),
             (&[json, listen, ("port", "1")], "unknown option \"port\""),
             (&[json, listen, ("max_record_bytes", "1")], "unknown option \"max_record_bytes\""),
         ];

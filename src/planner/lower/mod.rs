@@ -5,6 +5,8 @@
 
 mod agg;
 mod grouping;
+mod join;
+mod join_time;
 mod output;
 mod panes;
 mod over;
@@ -108,6 +110,7 @@ impl<'a> Lowerer<'a> {
                 self.distinct(input)
             }
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Unnest(unnest) => match Windowed::of(unnest)? {
                 Some(windowed) => self.time_windows(unnest, &windowed),
                 None => Err(unsupported(plan)),
@@ -153,9 +156,19 @@ impl<'a> Lowerer<'a> {
 
 /// The expression over the columns of `input`, of which the first are those of `schema`.
 fn physical(expr: &LogicalExpr, schema: &DFSchema, input: &SchemaRef) -> Result<Expr> {
+    physical_at(expr, schema, input, |i| i)
+}
+
+/// The expression over the columns of `input`, of which number `position(i)` is number *i* of `schema`.
+fn physical_at(
+    expr: &LogicalExpr,
+    schema: &DFSchema,
+    input: &SchemaRef,
+    position: impl Fn(usize) -> usize,
+) -> Result<Expr> {
     let props = ExecutionProps::new();
     let physical = create_physical_expr(expr, schema, &props, &PhysicalPlanningContext::default())?;
-    let physical = physical.transform(|e| match e.downcast_ref::<PhysicalColumn>().map(PhysicalColumn::index) {
+    let physical = physical.transform(|e| match e.downcast_ref::<PhysicalColumn>().map(|c| position(c.index())) {
         Some(i) if i < input.fields().len() => {
             Ok(Transformed::yes(Arc::new(PhysicalColumn::new(input.field(i).name(), i)) as _))
         }
@@ -193,10 +206,6 @@ fn is_event_time(data_type: &DataType) -> bool {
 
 fn unsupported(plan: &LogicalPlan) -> Error {
     let (what, hint) = match plan {
-        LogicalPlan::Join(_) => (
-            "joins are not supported in streaming jobs yet",
-            "make a view of each side and join them in the SELECT that reads them",
-        ),
         LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => (
             "a streaming job must read a source, a table or a view",
             "add FROM; for constant rows CREATE TABLE and INSERT them",

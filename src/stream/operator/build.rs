@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::filter::Filter;
 use super::grouping_sets::GroupingSets;
 use super::hash_agg::HashAgg;
+use super::hash_join::HashJoin;
 use super::materialize::Materialize;
 use super::over_window::OverWindow;
 use super::project::Project;
@@ -36,6 +37,7 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
             Box::new(Watermark::new(name, *column, *delay_micros, *state, context)?)
         }
         Operator::HashAgg(agg) => Box::new(HashAgg::new(name, agg, node, context)?),
+        Operator::HashJoin(join) => Box::new(HashJoin::new(name, join, node, context)?),
         Operator::TimeWindows { column, windows } => {
             Box::new(TimeWindows { name, column: *column, windows: *windows, output: Arc::clone(&node.schema) })
         }

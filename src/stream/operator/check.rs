@@ -17,7 +17,7 @@ use arrow::datatypes::SchemaRef;
 use super::{BuildContext, Emitted, Output, StreamOperator, build};
 use crate::common::config::StateBackend;
 use crate::plan::{Distribution, Expr, Node, Operator, Properties};
-use crate::state::{StateConfig, StateStore};
+use crate::state::{KeyRange, StateConfig, StateStore};
 use crate::stream::message::{Barrier, Watermark};
 use crate::types::time::END_OF_TIME;
 use crate::types::{Epoch, OperatorId, StreamChunk, TableId, pretty};
@@ -36,9 +36,13 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(node: Node) -> Self {
+        Self::with_memory(node, 16 << 20)
+    }
+
+    /// State may cache no more than `cache_bytes`.
+    pub(super) fn with_memory(node: Node, cache_bytes: u64) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let config =
-            StateConfig { dir: dir.path().to_path_buf(), backend: StateBackend::Memory, cache_bytes: 16 << 20 };
+        let config = StateConfig { dir: dir.path().to_path_buf(), backend: StateBackend::Memory, cache_bytes };
         let store = StateStore::open(config).unwrap();
         let operator = make(&node, &store, (0, 1));
         Self { node, store, dir, operator, epoch: Epoch(0), committed: Epoch(0), actor: (0, 1) }
@@ -65,6 +69,12 @@ impl Bench {
         let barrier = Barrier::new(self.epoch, self.committed);
         self.operator.on_barrier(&barrier, out).unwrap();
         self.operator.seal(self.epoch).unwrap();
+    }
+
+    /// How many rows one of its tables has.
+    pub(super) fn rows(&self, table: TableId, schema: &SchemaRef) -> usize {
+        let table = self.store.table(table, Arc::clone(schema)).unwrap();
+        table.scan(self.epoch, &KeyRange::all(), None).unwrap().iter().map(|(_, rows)| rows.num_rows()).sum()
     }
 
     pub(super) fn commit(&mut self) {

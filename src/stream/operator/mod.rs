@@ -8,6 +8,7 @@ mod event_time;
 mod filter;
 mod grouping_sets;
 mod hash_agg;
+mod hash_join;
 mod letter;
 mod materialize;
 mod over_window;

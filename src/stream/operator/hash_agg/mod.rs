@@ -123,7 +123,7 @@ impl HashAgg {
         if agg.emit_on_close && agg.window.is_none() {
             return Err(Error::internal(format!("{name} closes windows but has none")));
         }
-        // Closed before a restart: that is on disk.
+        // Closed before a restart: that is on disk, and may not have been sent.
         let closed = kept.as_ref().and_then(Kept::closed);
         let closing = closed.map(|_| Closing { epoch: Epoch(0), watermark: closed, held: BTreeMap::new() });
         Ok(Self {
@@ -178,6 +178,8 @@ impl HashAgg {
     /// Closes the windows that the watermark has passed, and sends those whose closing is on disk.
     fn close(&mut self, barrier: &Barrier, out: &mut Output) -> Result<()> {
         let Some(kept) = &mut self.kept else { return Ok(()) };
+        // Readers in other jobs attach behind an actor's first barrier: what went out with it would pass them by.
+        self.closing.iter_mut().filter(|c| c.epoch == Epoch(0)).for_each(|c| c.epoch = barrier.epoch);
         let heard = self.window.and_then(|w| self.watermarks.get(&w)).copied();
         let risen = heard.map(|watermark| kept.close(watermark)).transpose()?.unwrap_or(false);
         if risen || !self.held.is_empty() {

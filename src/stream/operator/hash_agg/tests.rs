@@ -319,10 +319,10 @@ fn a_window_is_sent_once_when_it_closes() {
              late + a 1970-01-01T00:00:00 1
              barrier
              late + c 1970-01-01T00:00:00 8
-             + a 1970-01-01T00:00:00 2 7 a/a
              barrier
              barrier
              late + c 1970-01-01T00:00:30 8
+             + a 1970-01-01T00:00:00 2 7 a/a
              + b 1970-01-01T00:00:10 1 1 b
              + a 1970-01-01T00:00:10 2 13 a/a
              + a 1970-01-01T00:00:20 1 7 a

@@ -75,7 +75,7 @@ impl SessionWindow {
             pending_rows: 0,
             watermark: None,
             closed,
-            // Closed before a restart: that is on disk.
+            // Closed before a restart: that is on disk, and may not have been sent.
             closing: closed.map(|closed| (Epoch(0), closed)).into_iter().collect(),
             emitted: None,
         })
@@ -130,6 +130,8 @@ impl SessionWindow {
 
     /// Closes the sessions that end at or before the watermark, and sends those whose closing is on disk.
     fn close(&mut self, barrier: &Barrier, out: &mut Output) -> Result<()> {
+        // Readers in other jobs attach behind an actor's first barrier: what went out with it would pass them by.
+        self.closing.iter_mut().filter(|(epoch, _)| *epoch == Epoch(0)).for_each(|(epoch, _)| *epoch = barrier.epoch);
         if let Some(watermark) = self.watermark.filter(|_| self.watermark > self.closed) {
             self.closed = Some(watermark);
             self.tables.write_closed(watermark)?;

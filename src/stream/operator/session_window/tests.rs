@@ -153,7 +153,6 @@ fn a_session_is_sent_once_when_it_closes() {
              watermark 4 13.000001
              barrier
              late + 6 a @12
-             watermark 4 13.000001
              barrier
              + 1 a @0 @0 @24
              + 2 a @9 @0 @24
