@@ -39,7 +39,10 @@ impl Lowerer<'_> {
             Error::not_supported(format!("{what} of a streaming job must be a number"))
                 .with_hint(format!("write the number itself: {what} 10"))
         };
-        let negative = |e: DataFusionError| Error::new(ErrorKind::InvalidParameterValue, e.strip_backtrace());
+        let negative = |e: DataFusionError| {
+            let message = e.strip_backtrace();
+            Error::new(ErrorKind::InvalidParameterValue, message.trim_start_matches("Error during planning: "))
+        };
         let SkipType::Literal(offset) = limit.get_skip_type().map_err(negative)? else {
             return Err(constant("OFFSET"));
         };

@@ -230,7 +230,7 @@ fn closed_windows_are_forgotten() {
             append_only,
             state: Some(TableId(1)),
         };
-        let mut bench = Bench::new(node(Operator::TopN(top), &[input.clone()], input.clone()));
+        let mut bench = Bench::new(node(Operator::TopN(top), std::slice::from_ref(&input), input.clone()));
         let ten = "1970-01-01T00:00:10";
         let twenty = "1970-01-01T00:00:20";
         let first = bench.run(&format!("+ {ten} 5 1\n+ {twenty} 6 2\nwatermark 0 20\nbarrier"));
