@@ -22,8 +22,11 @@ const IN_DATAFUSION: &[(u32, &str)] = &[
         "WITH pane AS (
              SELECT auction, date_bin(INTERVAL '2' SECOND, date_time) AS pane, count(*) AS n FROM bid GROUP BY 1, 2
          ), counted AS (
-             SELECT auction, pane - back * INTERVAL '2 seconds' AS window_start, sum(n) AS bids
-             FROM pane CROSS JOIN (VALUES (0), (1), (2), (3), (4)) AS v(back) GROUP BY 1, 2
+             SELECT auction, pane - back AS window_start, sum(n) AS bids
+             FROM pane CROSS JOIN (
+                 VALUES (INTERVAL '0' SECOND), (INTERVAL '2' SECOND), (INTERVAL '4' SECOND), (INTERVAL '6' SECOND),
+                     (INTERVAL '8' SECOND)
+             ) AS v(back) GROUP BY 1, 2
          )
          SELECT c.auction, c.window_start, c.bids
          FROM counted AS c
@@ -171,6 +174,8 @@ async fn view(bench: &Bench, events: &Events, query: &str) -> Outcome<(Run, u64)
     server::wait_finished(&client, "answer").await?;
     let rows = server::row(&client, "SELECT count(*) FROM answer").await?;
     let (seconds, cpu_seconds) = (begun.elapsed().as_secs_f64(), server.cpu()? - cpu);
+    // A definition waits for a checkpoint, which is what the bytes are of.
+    client.simple_query("CREATE VIEW done AS SELECT * FROM answer").await?;
     let state = server::row(&client, "SELECT coalesce(sum(state_bytes), 0) FROM weir.operators").await?;
     let state_megabytes = state.first().ok_or("no state")?.parse::<f64>()? / 1e6;
     let run = Run { seconds, cpu_seconds, peak_megabytes: server.peak_megabytes()?, state_megabytes };

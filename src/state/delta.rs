@@ -20,8 +20,7 @@ use crate::types::Epoch;
 /// Pages are rewritten when they have fewer rows than this for each change, or are fewer than [`LEAST_PAGES`].
 const SPARSE: u64 = 3;
 const LEAST_PAGES: usize = 4;
-/// Deltas are folded when they hold more than one change for this many rows of the table. Measured, a tenth of a million
-/// rows at random each time: TODO
+/// Deltas are folded when they hold more than one change for this many rows of the table.
 const ROWS_PER_CHANGE: u64 = 1;
 /// Commits that may leave a delta before they are put together: a read looks into each.
 pub(super) const MOST_DELTAS: usize = 12;

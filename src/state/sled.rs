@@ -25,7 +25,8 @@ use crate::common::{Error, ErrorKind, Result};
 
 /// Entries of a leaf, less one: a leaf is rewritten whole, and entries are pages.
 const LEAF_FANOUT: usize = 3;
-const ZSTD_LEVEL: i32 = 1;
+/// Pages come compressed: sled is to spend little on trying again.
+const ZSTD_LEVEL: i32 = -50;
 /// Only the commit flushes.
 const NEVER_MS: usize = 10 * 365 * 24 * 3600 * 1000;
 /// Free space that must be left beside twice the batch.
