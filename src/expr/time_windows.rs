@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, AsArray, ListArray, PrimitiveArray};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, TimeUnit, TimestampMicrosecondType};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::scalar_doc_sections::DOC_SECTION_DATETIME;
 use datafusion::logical_expr::{
@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use super::tumble::fixed_micros;
+use super::tumble::{fixed_micros, length_type};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::{TimeWindows, time};
 
@@ -105,13 +105,8 @@ impl ScalarUDFImpl for WindowEnds {
         }
         let mut types = vec![instant_type(ts).ok_or_else(|| self.usage(&format!("a first argument of type {ts}")))?];
         for length in lengths {
-            types.push(match length {
-                DataType::Interval(_) | DataType::Duration(_) => length.clone(),
-                DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
-                    DataType::Interval(IntervalUnit::MonthDayNano)
-                }
-                other => return Err(self.usage(&format!("a window size of type {other}")).into()),
-            });
+            let of_length = length_type(length);
+            types.push(of_length.ok_or_else(|| self.usage(&format!("a window size of type {length}")))?);
         }
         Ok(types)
     }

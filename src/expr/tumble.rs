@@ -76,13 +76,8 @@ impl ScalarUDFImpl for TumbleStart {
         };
         let mut types = vec![ts];
         for interval in intervals {
-            types.push(match interval {
-                DataType::Interval(_) | DataType::Duration(_) => interval.clone(),
-                DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
-                    DataType::Interval(IntervalUnit::MonthDayNano)
-                }
-                other => return Err(usage(&format!("a window size of type {other}")).into()),
-            });
+            let length = length_type(interval);
+            types.push(length.ok_or_else(|| usage(&format!("a window size of type {interval}")))?);
         }
         Ok(types)
     }
@@ -118,6 +113,17 @@ fn usage(got: &str) -> Error {
 
 fn null(ts: &ColumnarValue, rows: usize) -> DfResult<ColumnarValue> {
     Ok(ColumnarValue::Array(arrow::array::new_null_array(&ts.data_type(), rows)))
+}
+
+/// What a window's length is read as: texts are intervals.
+pub(super) fn length_type(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Interval(_) | DataType::Duration(_) => Some(data_type.clone()),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
+            Some(DataType::Interval(IntervalUnit::MonthDayNano))
+        }
+        _ => None,
+    }
 }
 
 /// A constant interval in microseconds; `None` for NULL.

@@ -51,7 +51,7 @@ pub fn writable(object: &Object) -> Result<&Table> {
 }
 
 /// Plans an INSERT; the plan's columns are those of the table, in its order, then hidden ones.
-pub async fn plan_insert(context: &BatchContext, statement: &ast::Statement, table: &Table) -> Result<LogicalPlan> {
+pub async fn plan_insert(context: &BatchContext, statement: &ast::Statement) -> Result<LogicalPlan> {
     let mut statement = statement.clone();
     if let ast::Statement::Insert(insert) = &mut statement {
         if insert.returning.is_some() {
@@ -62,37 +62,8 @@ pub async fn plan_insert(context: &BatchContext, statement: &ast::Statement, tab
             return Err(Error::not_supported("ON CONFLICT belongs to the table")
                 .with_hint(format!("CREATE TABLE t (…, PRIMARY KEY (…)) ON CONFLICT {modes}")));
         }
-        decode_bytes(insert, table)?;
     }
     context.plan_statement(statement).await
-}
-
-/// `'\x00ff'` for a BYTEA column means two bytes, where a plain cast would take the letters.
-fn decode_bytes(insert: &mut ast::Insert, table: &Table) -> Result<()> {
-    let visible: Vec<_> = table.columns.iter().filter(|c| !c.hidden).collect();
-    let mut bytes = Vec::new();
-    for place in 0..if insert.columns.is_empty() { visible.len() } else { insert.columns.len() } {
-        let column = match insert.columns.get(place) {
-            Some(name) => {
-                let name = sql::name::parts(name)?.pop();
-                visible.iter().find(|c| Some(&c.name) == name.as_ref())
-            }
-            None => visible.get(place),
-        };
-        bytes.push(column.is_some_and(|c| c.data_type == DataType::Binary));
-    }
-    let Some(source) = &mut insert.source else { return Ok(()) };
-    let ast::SetExpr::Values(values) = source.body.as_mut() else { return Ok(()) };
-    for row in &mut values.rows {
-        for (value, _) in row.iter_mut().zip(&bytes).filter(|(_, is_bytes)| **is_bytes) {
-            let ast::Expr::Value(literal) = &value else { continue };
-            let ast::Value::SingleQuotedString(text) = &literal.value else { continue };
-            if let Some(hex) = text.strip_prefix("\\x") {
-                *value = sql::parse_expr(&format!("decode('{}', 'hex')", hex.replace('\'', "''")))?;
-            }
-        }
-    }
-    Ok(())
 }
 
 pub async fn insert(
@@ -105,7 +76,7 @@ pub async fn insert(
     let object = snapshot.find(&target(statement)?)?.clone();
     let table = writable(&object)?;
     let context = services.batch.context(snapshot, epoch, Purpose::Insert, client.clone())?;
-    let plan = with_parameters(plan_insert(&context, statement, table).await?, parameters)?;
+    let plan = with_parameters(plan_insert(&context, statement).await?, parameters)?;
     let LogicalPlan::Dml(dml) = plan else { return Err(Error::internal("INSERT planned as something else")) };
     let input = context.physical(Arc::unwrap_or_clone(dml.input)).await?;
     drop(pin);

@@ -147,10 +147,9 @@ impl Session {
             }
             sql::Statement::Insert(insert) => {
                 let snapshot = self.services.catalog.snapshot();
-                let object = snapshot.find(&dml::target(insert)?)?.clone();
-                let table = dml::writable(&object)?;
+                dml::writable(snapshot.find(&dml::target(insert)?)?)?;
                 let plan = self
-                    .plan(Purpose::Insert, |context| async move { dml::plan_insert(&context, insert, table).await })
+                    .plan(Purpose::Insert, |context| async move { dml::plan_insert(&context, insert).await })
                     .await?;
                 (Some(plan), None)
             }

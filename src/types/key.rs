@@ -70,6 +70,22 @@ pub fn encode_ordered(columns: &[(ArrayRef, SortOptions)], rows: usize) -> Resul
     Ok(builder.finish())
 }
 
+/// Keys `first | virtual node | rest`, as state tables have them; `placed` are the keys that the node is taken from. All
+/// of one length.
+pub fn placed(first: &Keys, placed: &Keys, rest: &Keys) -> Keys {
+    let bytes = first.value_data().len() + rest.value_data().len() + rest.len();
+    let mut keys = BinaryBuilder::with_capacity(rest.len(), bytes);
+    let mut key = Vec::with_capacity(64);
+    for row in 0..rest.len() {
+        key.clear();
+        key.extend_from_slice(first.value(row));
+        key.push(vnode(placed.value(row)));
+        key.extend_from_slice(rest.value(row));
+        keys.append_value(&key);
+    }
+    keys.finish()
+}
+
 /// Whether a column of this type can be part of a stored key.
 pub fn is_encodable(data_type: &DataType) -> bool {
     Encoder::new(&arrow::array::new_empty_array(data_type)).is_ok()

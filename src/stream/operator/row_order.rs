@@ -17,7 +17,7 @@ use crate::common::Result;
 use crate::plan::{self, Distribution, Node};
 use crate::state::{KeyRange, StateWriter};
 use crate::types::time::END_OF_TIME;
-use crate::types::{Keys, key, vnode};
+use crate::types::{Keys, key};
 
 pub(super) struct RowOrder {
     /// The column of the window.
@@ -113,17 +113,7 @@ impl RowOrder {
             true => rest.clone(),
             false => key::encode(&pick(batch, &self.placed), rows)?,
         };
-        let bytes = windows.value_data().len() + rest.value_data().len() + rows;
-        let mut keys = BinaryBuilder::with_capacity(rows, bytes);
-        let mut key = Vec::with_capacity(64);
-        for row in 0..rows {
-            key.clear();
-            key.extend_from_slice(windows.value(row));
-            key.push(vnode(placed.value(row)));
-            key.extend_from_slice(rest.value(row));
-            keys.append_value(&key);
-        }
-        Ok(keys.finish())
+        Ok(key::placed(&windows, &placed, &rest))
     }
 
     /// The keys' last parts, order and stream key: which row comes first.

@@ -5,14 +5,14 @@
 
 use std::ops::{Bound, Range};
 
-use arrow::array::{ArrayRef, BinaryBuilder};
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
 use crate::common::{Error, Result};
 use crate::state::KeyRange;
 use crate::stream::operator::event_time;
 use crate::types::time::END_OF_TIME;
-use crate::types::{Keys, key, vnode};
+use crate::types::{Keys, key};
 
 /// Above every group key, which starts with the marker of a null or of a value.
 const CLOSED: u8 = 0xff;
@@ -36,17 +36,7 @@ impl Layout {
         let windows = pick(&mut window.into_iter())?;
         let rest = pick(&mut (0..groups.len()).filter(|i| Some(*i) != window))?;
         let placed = pick(&mut self.distribution.iter().copied())?;
-        let bytes = windows.values().len() + rest.values().len() + rows;
-        let mut keys = BinaryBuilder::with_capacity(rows, bytes);
-        let mut key = Vec::with_capacity(64);
-        for row in 0..rows {
-            key.clear();
-            key.extend_from_slice(windows.value(row));
-            key.push(vnode(placed.value(row)));
-            key.extend_from_slice(rest.value(row));
-            keys.append_value(&key);
-        }
-        Ok(keys.finish())
+        Ok(key::placed(&windows, &placed, &rest))
     }
 
     /// Whether the group under this key is this actor's; `window` is the length of the key's window part.
