@@ -11,11 +11,11 @@ use arrow::array::{Array, ArrayRef, BinaryBuilder, RecordBatch};
 use arrow::compute::SortOptions;
 use arrow::datatypes::DataType;
 
-use super::{BuildContext, event_time};
-
+use super::{BuildContext, Output, event_time};
 use crate::common::Result;
 use crate::plan::{self, Distribution, Node};
 use crate::state::{KeyRange, StateWriter};
+use crate::stream::message::Watermark;
 use crate::types::time::END_OF_TIME;
 use crate::types::{Keys, key};
 
@@ -33,6 +33,30 @@ pub(super) struct RowOrder {
     frees: Option<DataType>,
     /// The virtual nodes of this actor.
     vnodes: Range<usize>,
+}
+
+/// Watermarks of partition columns, held until the rows before them are out.
+pub(super) struct HeldWatermarks {
+    columns: Vec<usize>,
+    micros: BTreeMap<usize, i64>,
+}
+
+impl HeldWatermarks {
+    pub fn new(columns: &[usize]) -> Self {
+        Self { columns: columns.to_vec(), micros: BTreeMap::new() }
+    }
+
+    pub fn hear(&mut self, watermark: Watermark) {
+        if self.columns.contains(&watermark.column) {
+            self.micros.insert(watermark.column, watermark.micros);
+        }
+    }
+
+    pub fn send(&mut self, out: &mut Output) {
+        for (column, micros) in std::mem::take(&mut self.micros) {
+            out.watermark(Watermark { column, micros });
+        }
+    }
 }
 
 /// The encoded keys of some rows.
@@ -137,8 +161,8 @@ impl RowOrder {
 
     /// Removes this actor's rows of windows below the watermark, one of `watermarks` by column. What is left begins with
     /// the key that comes back; `None` when nothing can have closed.
-    pub fn free(&self, state: &mut StateWriter, watermarks: &BTreeMap<usize, i64>) -> Result<Option<Vec<u8>>> {
-        let watermark = self.window.and_then(|w| watermarks.get(&w));
+    pub fn free(&self, state: &mut StateWriter, watermarks: &HeldWatermarks) -> Result<Option<Vec<u8>>> {
+        let watermark = self.window.and_then(|w| watermarks.micros.get(&w));
         let (Some(data_type), Some(watermark)) = (&self.frees, watermark) else { return Ok(None) };
         let first_open = match *watermark {
             END_OF_TIME => vec![u8::MAX],

@@ -18,7 +18,6 @@ mod group;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::Array;
@@ -26,7 +25,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::physical_plan::windows::WindowExpr;
 
 use self::group::{Context, Group, Source};
-use super::row_order::{RowKeys, RowOrder};
+use super::row_order::{HeldWatermarks, RowKeys, RowOrder};
 use super::{BuildContext, Output, StreamOperator};
 use crate::common::Result;
 use crate::plan::{self, Node};
@@ -42,7 +41,6 @@ const GROUP_ROWS: usize = 32 << 10;
 pub struct OverWindow {
     name: String,
     rows: RowOrder,
-    partition_columns: Vec<usize>,
     calls: Vec<Arc<dyn WindowExpr>>,
     /// How many rows before and after its own a result may depend on, where that is bounded.
     reach: Option<(usize, usize)>,
@@ -54,7 +52,7 @@ pub struct OverWindow {
     open: Vec<(StreamChunk, RowKeys)>,
     open_bytes: usize,
     /// Output columns and values that wait for the barrier.
-    held: BTreeMap<usize, i64>,
+    held: HeldWatermarks,
 }
 
 impl OverWindow {
@@ -63,7 +61,6 @@ impl OverWindow {
         Ok(Self {
             name,
             rows: RowOrder::new(&plan.rows, node, context),
-            partition_columns: plan.rows.partition.clone(),
             calls: plan.expressions(&context.input)?,
             reach: plan.reach(),
             state: context.store.table(plan.state, Arc::clone(&output))?.writer(),
@@ -71,7 +68,7 @@ impl OverWindow {
             output,
             open: Vec::new(),
             open_bytes: 0,
-            held: BTreeMap::new(),
+            held: HeldWatermarks::new(&plan.rows.partition),
         })
     }
 
@@ -155,18 +152,14 @@ impl StreamOperator for OverWindow {
     }
 
     fn on_watermark(&mut self, _port: usize, watermark: Watermark, _out: &mut Output) -> Result<()> {
-        if self.partition_columns.contains(&watermark.column) {
-            self.held.insert(watermark.column, watermark.micros);
-        }
+        self.held.hear(watermark);
         Ok(())
     }
 
     fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
         self.flush(out).map_err(|e| e.context(self.name.clone()))?;
         self.rows.free(&mut self.state, &self.held)?;
-        for (column, micros) in std::mem::take(&mut self.held) {
-            out.watermark(Watermark { column, micros });
-        }
+        self.held.send(out);
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! Deduplication: the first row of each partition, over input that never retracts. A partition's state is its row, found
 //! by key; an epoch's rows are gathered without a copy.
 
-use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::common::{Error, Result};
 use crate::plan::{self, Node};
 use crate::state::StateWriter;
 use crate::stream::message::{Barrier, Watermark};
-use crate::stream::operator::row_order::RowOrder;
+use crate::stream::operator::row_order::{HeldWatermarks, RowOrder};
 use crate::stream::operator::{BuildContext, Output, StreamOperator};
 use crate::types::{Epoch, Keys, StreamChunk};
 
@@ -24,13 +23,12 @@ pub(super) struct Dedup {
     rows: RowOrder,
     /// Partition to its first row.
     state: StateWriter,
-    partition_columns: Vec<usize>,
     /// A column of ones comes out behind the input's for each rank that is shown.
     shown: usize,
     output: SchemaRef,
     open: Open,
     /// Output columns and values that wait for the barrier.
-    held: BTreeMap<usize, i64>,
+    held: HeldWatermarks,
 }
 
 /// The open epoch's rows and of each partition the first of them.
@@ -87,11 +85,10 @@ impl Dedup {
         Ok(Self {
             rows: RowOrder::new(&plan.rows, node, context),
             state: context.store.table(table, Arc::clone(&context.input))?.writer(),
-            partition_columns: plan.rows.partition.clone(),
             shown: plan.shown.len(),
             output: Arc::clone(&node.schema),
             open: Open::default(),
-            held: BTreeMap::new(),
+            held: HeldWatermarks::new(&plan.rows.partition),
         })
     }
 
@@ -156,18 +153,14 @@ impl StreamOperator for Dedup {
     }
 
     fn on_watermark(&mut self, _port: usize, watermark: Watermark, _out: &mut Output) -> Result<()> {
-        if self.partition_columns.contains(&watermark.column) {
-            self.held.insert(watermark.column, watermark.micros);
-        }
+        self.held.hear(watermark);
         Ok(())
     }
 
     fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
         self.flush(out)?;
         self.rows.free(&mut self.state, &self.held)?;
-        for (column, micros) in std::mem::take(&mut self.held) {
-            out.watermark(Watermark { column, micros });
-        }
+        self.held.send(out);
         Ok(())
     }
 

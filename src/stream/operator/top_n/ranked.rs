@@ -1,6 +1,5 @@
 //! The first rows of each partition by row_number, rank or dense_rank.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{BinaryBuilder, BooleanArray, RecordBatch, UInt64Array};
@@ -15,7 +14,7 @@ use crate::common::{Error, Result};
 use crate::plan::{self, Node, Rank};
 use crate::state::{Batches, KeyRange, StateWriter};
 use crate::stream::message::{Barrier, Watermark};
-use crate::stream::operator::row_order::{RowKeys, RowOrder};
+use crate::stream::operator::row_order::{HeldWatermarks, RowKeys, RowOrder};
 use crate::stream::operator::{BuildContext, Output, StreamOperator};
 use crate::types::{Epoch, StreamChunk};
 
@@ -29,7 +28,6 @@ pub(super) struct Ranked {
     offset: u64,
     shown: Vec<Rank>,
     append_only: bool,
-    partition_columns: Vec<usize>,
     /// `None`: sifts.
     state: Option<StateWriter>,
     output: SchemaRef,
@@ -45,7 +43,7 @@ pub(super) struct Ranked {
     gone: HashMap<Arc<[u8]>, Fresh>,
     known_bytes: usize,
     /// Output columns and values that wait for the barrier.
-    held: BTreeMap<usize, i64>,
+    held: HeldWatermarks,
 }
 
 impl Ranked {
@@ -65,7 +63,6 @@ impl Ranked {
             offset: plan.offset,
             shown: plan.shown.clone(),
             append_only: plan.append_only,
-            partition_columns: plan.rows.partition.clone(),
             state,
             output: Arc::clone(&node.schema),
             partitions: HashMap::new(),
@@ -75,7 +72,7 @@ impl Ranked {
             batch_bytes: 0,
             gone: HashMap::new(),
             known_bytes: 0,
-            held: BTreeMap::new(),
+            held: HeldWatermarks::new(&plan.rows.partition),
         })
     }
 
@@ -322,9 +319,7 @@ impl StreamOperator for Ranked {
     }
 
     fn on_watermark(&mut self, _port: usize, watermark: Watermark, _out: &mut Output) -> Result<()> {
-        if self.partition_columns.contains(&watermark.column) {
-            self.held.insert(watermark.column, watermark.micros);
-        }
+        self.held.hear(watermark);
         Ok(())
     }
 
@@ -336,9 +331,7 @@ impl StreamOperator for Ranked {
             self.partitions.retain(|partition, _| **partition >= *first_open);
             self.known_bytes = self.partitions.values().map(Leading::memory_bytes).sum();
         }
-        for (column, micros) in std::mem::take(&mut self.held) {
-            out.watermark(Watermark { column, micros });
-        }
+        self.held.send(out);
         Ok(())
     }
 
