@@ -63,6 +63,7 @@ kinds! {
     UndefinedCursor = "34000",
     DuplicateCursor = "42P03",
     FailedTransaction = "25P02",
+    NoActiveTransaction = "25P01",
     QueryCanceled = "57014",
     AdminShutdown = "57P01",
     CannotConnectNow = "57P03",

@@ -3,6 +3,7 @@
 //! The wire calls [`Session::parse`], then [`Session::prepare`] or [`Session::execute`], and sends what comes back.
 
 mod client;
+mod cursors;
 mod ddl;
 mod dml;
 mod explain;
@@ -11,6 +12,7 @@ mod query;
 pub mod services;
 pub mod settings;
 mod show;
+mod subscribe;
 pub mod variables;
 
 use std::collections::{BTreeMap, HashMap};
@@ -84,6 +86,8 @@ pub struct Session {
     services: Arc<Services>,
     /// Made by PREPARE, by name.
     prepared: BTreeMap<String, Prepared>,
+    /// Made by DECLARE, by name.
+    cursors: BTreeMap<String, Mutex<cursors::OpenCursor>>,
     notices: Vec<Notice>,
     transaction: TransactionStatus,
     cancel: Mutex<CancellationToken>,
@@ -103,6 +107,7 @@ impl Session {
             client: Arc::new(SessionClient::new(id, user)),
             services,
             prepared: BTreeMap::new(),
+            cursors: BTreeMap::new(),
             notices: Vec::new(),
             transaction: TransactionStatus::Idle,
             cancel: Mutex::default(),
@@ -163,6 +168,18 @@ impl Session {
                 (Some(plan), None)
             }
             sql::Statement::Explain { .. } => (None, Some(explain::schema())),
+            sql::Statement::Subscribe(subscribe) => {
+                let snapshot = self.services.catalog.snapshot();
+                (None, Some(subscribe::schema(&snapshot, &self.client, subscribe)?))
+            }
+            sql::Statement::DeclareCursor { inner, .. } => match inner.as_ref() {
+                sql::Statement::Query(query) => {
+                    let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
+                    (Some(plan), None)
+                }
+                _ => (None, None),
+            },
+            sql::Statement::FetchCursor { name, .. } => (None, Some(self.cursor(name)?.schema())),
             sql::Statement::Execute { name, .. } => (None, self.prepared(name)?.columns.clone()),
             other => (None, show::schema(other)),
         };
@@ -279,6 +296,7 @@ impl Session {
                 if what == "ALL" {
                     self.client.variables().reset_all();
                     self.prepared.clear();
+                    self.cursors.clear();
                 }
                 Ok(Response::Done(format!("DISCARD {what}")))
             }
@@ -297,7 +315,30 @@ impl Session {
                 }
                 Ok(Response::Done("DEALLOCATE".into()))
             }
-            S::CloseCursor { .. } => Ok(Response::Done("CLOSE CURSOR".into())),
+            S::Subscribe(subscribe) => {
+                self.see_own_writes().await?;
+                let subscription = subscribe::start(&self.services, &self.client, subscribe).await?;
+                Ok(Response::Rows { tag: "SUBSCRIBE", stream: subscription.stream(limits.clone()) })
+            }
+            S::DeclareCursor { name, hold, inner } => {
+                self.declare(name, *hold, inner, parameters).await?;
+                Ok(Response::Done("DECLARE CURSOR".into()))
+            }
+            S::FetchCursor { name, rows, timeout } => {
+                let (schema, batches) = self.fetch(name, *rows, timeout.as_deref()).await?;
+                let stream = futures::stream::iter(batches.into_iter().map(Ok));
+                let stream = Box::pin(RecordBatchStreamAdapter::new(schema, stream));
+                Ok(Response::Rows { tag: "FETCH", stream })
+            }
+            S::MoveCursor { name, rows } => {
+                let (_, batches) = self.fetch(name, *rows, None).await?;
+                let moved: usize = batches.iter().map(RecordBatch::num_rows).sum();
+                Ok(Response::Done(format!("MOVE {moved}")))
+            }
+            S::CloseCursor { name } => {
+                self.close(name.as_deref())?;
+                Ok(Response::Done(if name.is_some() { "CLOSE CURSOR" } else { "CLOSE CURSOR ALL" }.into()))
+            }
             S::Show { .. } | S::ShowCreate { .. } | S::Describe { .. } | S::ShowVariable { .. } => {
                 let batch = show::run(&self.services, &self.client.variables(), parsed)?;
                 rows("SHOW", batch)
@@ -362,6 +403,7 @@ impl Session {
             self.warn("statements take effect one by one: what ran before this ROLLBACK stays");
         }
         self.transaction = TransactionStatus::Idle;
+        self.end_cursors();
         self.client.variables().end_local();
         Response::Done(if commit && !failed { "COMMIT" } else { "ROLLBACK" }.into())
     }

@@ -15,6 +15,7 @@ pub mod types;
 pub mod window;
 mod create;
 mod cursor;
+mod cursors;
 mod error;
 mod options;
 mod parse;

@@ -97,6 +97,26 @@ pub enum Statement {
     CloseCursor {
         name: Option<String>,
     },
+    Subscribe(Subscribe),
+    DeclareCursor {
+        name: String,
+        /// Outlives its transaction.
+        hold: bool,
+        /// A query or SUBSCRIBE.
+        inner: Box<Statement>,
+    },
+    FetchCursor {
+        name: String,
+        /// `None` is ALL.
+        rows: Option<usize>,
+        /// How long to wait for the first row of a subscription.
+        timeout: Option<String>,
+    },
+    MoveCursor {
+        name: String,
+        /// `None` is ALL.
+        rows: Option<usize>,
+    },
 }
 
 /// A kind of catalog object, as DDL names it.
@@ -201,6 +221,19 @@ pub struct Drop {
     pub if_exists: bool,
     pub names: Vec<String>,
     pub cascade: bool,
+}
+
+/// `SUBSCRIBE TO name [SINCE epoch] [WITH (…)]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribe {
+    /// A table or materialized view.
+    pub name: String,
+    /// Changes after this epoch.
+    pub since: Option<u64>,
+    /// Whether the rows that are there come first.
+    pub snapshot: bool,
+    /// Whether rows tell which epochs are complete.
+    pub progress: bool,
 }
 
 /// What `SHOW` lists.

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, is_word};
 use super::statement::{Drop, ObjectKind, Show, Statement};
-use super::types;
+use super::{cursors, types};
 use crate::common::{Error, Result};
 
 /// The statement, or `None` when its first word is none of these.
@@ -44,6 +44,8 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
         Statement::Deallocate { name: all_or_name(c)? }
     } else if c.take(&["CLOSE"]) {
         Statement::CloseCursor { name: all_or_name(c)? }
+    } else if let Some(statement) = cursors::cursors(c)? {
+        statement
     } else {
         return transaction(c);
     };

@@ -7,6 +7,8 @@
 //! 3 | table                  rows, bytes and page numbers used by a table
 //! 4 | table | chunk          directory: first key and size of each of 256 pages
 //! 5 | table | page           a page
+//! 6 | table                  which pieces a table's change log has
+//! 7 | table | piece (u64)    a piece of it
 //! ```
 //! Numbers are big-endian. Pages have numbers and not keys: a number is used again when its page is gone, so the
 //! backend's tree does not grow with the keys that ever were.
@@ -18,6 +20,8 @@ const SCHEMA: u8 = 2;
 const TABLE: u8 = 3;
 const DIRECTORY: u8 = 4;
 const PAGE: u8 = 5;
+const LOG: u8 = 6;
+const PIECE: u8 = 7;
 
 pub(super) const EPOCH: &[u8] = &[0];
 
@@ -47,6 +51,26 @@ pub(super) fn chunk(table: TableId, chunk: u32) -> Vec<u8> {
 
 pub(super) fn page(table: TableId, page: u32) -> Vec<u8> {
     numbered(PAGE, table, page)
+}
+
+/// Prefix of the records of all change logs; the rest of the name is [`table_of_log`]'s.
+pub(super) const LOGS: &[u8] = &[LOG];
+
+pub(super) fn log(table: TableId) -> Vec<u8> {
+    of_table(LOG, table).to_vec()
+}
+
+/// The table whose log's record has this name.
+pub(super) fn table_of_log(name: &[u8]) -> Option<TableId> {
+    let id = name.strip_prefix(LOGS)?.first_chunk::<4>()?;
+    Some(TableId(u32::from_be_bytes(*id)))
+}
+
+pub(super) fn piece(table: TableId, number: u64) -> Vec<u8> {
+    let mut name = Vec::with_capacity(13);
+    name.extend_from_slice(&of_table(PIECE, table));
+    name.extend_from_slice(&number.to_be_bytes());
+    name
 }
 
 fn of_table(kind: u8, table: TableId) -> [u8; 5] {

@@ -8,10 +8,12 @@
 //!
 //! A table's rows live in pages of some ten KiB, each a stretch of keys; what is sealed but not yet committed lives in
 //! runs over them. Upper layers see encoded keys and Arrow rows; neither pages, runs nor the backends leave this module.
+//! What commits change in a table that someone follows is kept in its change log.
 //! It knows no plans, no actors and no SQL.
 
 mod backend;
 mod cache;
+pub mod change_log;
 mod changes;
 mod delta;
 mod directory;
@@ -29,6 +31,7 @@ mod scan;
 mod sled;
 mod space;
 mod store;
+mod subscriptions;
 mod table;
 mod uncommitted;
 mod writer;

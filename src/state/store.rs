@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 
 use super::backend::{Backend, Change};
 use super::cache::PageCache;
+use super::change_log::Logs;
 use super::directory::Directory;
 use super::fold::{self, Folded, Numbered};
 use super::hot::HotBytes;
@@ -29,6 +30,7 @@ use super::page::PageCodec;
 use super::pins::{EpochPin, Pins};
 use super::sled::SledBackend;
 use super::space::Space;
+use super::subscriptions::Logged;
 use super::table::Table;
 use super::uncommitted::Uncommitted;
 use super::{CommitStats, StateConfig, StatsByTable, TableStats, format, layout};
@@ -38,10 +40,11 @@ use crate::types::{Epoch, TableId};
 
 /// All state of one data folder. Cheap to share behind `Arc`.
 pub struct StateStore {
-    backend: Arc<dyn Backend>,
+    pub(super) backend: Arc<dyn Backend>,
     cache: Arc<PageCache>,
-    pins: Arc<Pins>,
+    pub(super) pins: Arc<Pins>,
     committed: AtomicU64,
+    pub(super) change_logs: Logs,
     /// Bytes that deltas may hold in memory.
     delta_bytes: usize,
     hot: Arc<HotBytes>,
@@ -50,12 +53,12 @@ pub struct StateStore {
     /// Tables that the next commit removes.
     dropped: Mutex<Vec<TableId>>,
     /// Held through a commit.
-    committing: Mutex<Committing>,
+    pub(super) committing: Mutex<Committing>,
 }
 
 /// What only the commit knows.
 #[derive(Default)]
-struct Committing {
+pub(super) struct Committing {
     spaces: HashMap<TableId, Space>,
     /// Tables whose schema the backend has.
     stored: HashSet<TableId>,
@@ -87,8 +90,15 @@ impl StateStore {
             },
             None => 0,
         };
+        let change_logs = Logs::default();
+        for (name, record) in backend.scan(layout::LOGS)? {
+            if let Some(table) = layout::table_of_log(&name) {
+                change_logs.load(table, &record)?;
+            }
+        }
         Ok(Arc::new(Self {
             backend,
+            change_logs,
             // Pages are what readers use; deltas are what keeps random updates cheap: the more of them there may be, the
             // more rarely pages are rewritten.
             cache: Arc::new(PageCache::new(config.cache_bytes / 8 * 3)),
@@ -172,7 +182,8 @@ impl StateStore {
         let options = fold::Options { epoch, compress: self.backend.wants_compressed(), delta_bytes: self.delta_bytes };
         let folded = fold::fold(&tables, &options)?;
         let stats_rows = folded.iter().map(|f| f.rows).sum();
-        let result = self.apply(&mut committing, epoch, folded, meta);
+        let logged = self.log_changes(&tables, epoch)?;
+        let result = self.apply(&mut committing, epoch, folded, logged, meta);
         match result {
             Ok(mut stats) => {
                 stats.rows = stats_rows;
@@ -194,9 +205,10 @@ impl StateStore {
         committing: &mut Committing,
         epoch: Epoch,
         folded: Vec<Folded>,
+        logged: Vec<Logged>,
         meta: &[(Vec<u8>, Option<Vec<u8>>)],
     ) -> Result<CommitStats> {
-        let mut changes: Vec<Change> = Vec::new();
+        let mut changes: Vec<Change> = logged.iter().map(Logged::changes).collect::<Result<Vec<_>>>()?.concat();
         let mut ready = Vec::new();
         for folded in folded {
             ready.push(self.number(committing, folded, &mut changes)?);
@@ -232,6 +244,12 @@ impl StateStore {
             committing.stored.remove(id);
         }
         self.dropped.lock().retain(|id| !dropped.contains(id));
+        for Logged { revised, .. } in logged {
+            self.change_logs.revised(revised);
+        }
+        for id in &dropped {
+            self.change_logs.remove(*id);
+        }
         for Ready { table, old, numbered } in ready {
             for (number, page) in numbered.pages {
                 self.cache.insert((table.id(), number), page);
@@ -282,6 +300,10 @@ impl StateStore {
         for number in 0..end {
             self.cache.remove((id, number));
             changes.push((layout::page(id, number), None));
+        }
+        if let Some(pieces) = self.change_logs.pieces(id) {
+            changes.push((layout::log(id), None));
+            changes.extend(pieces.into_iter().map(|number| (layout::piece(id, number), None)));
         }
         Ok(())
     }

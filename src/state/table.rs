@@ -52,6 +52,11 @@ impl View {
         let end = self.runs.partition_point(|r| r.epoch() <= epoch);
         self.runs.get(..end).unwrap_or_default()
     }
+
+    /// Without what is newer than `epoch`.
+    pub(super) fn up_to(&self, epoch: Epoch) -> Self {
+        Self { directory: self.directory.clone(), runs: Arc::new(self.runs(epoch).to_vec()) }
+    }
 }
 
 impl Table {

@@ -1,0 +1,135 @@
+//! SUBSCRIBE, and the statements of SQL cursors: DECLARE, FETCH and MOVE.
+
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::cursor::Cursor;
+use super::options::options;
+use super::statement::{Statement, Subscribe};
+use crate::common::{Error, ErrorKind, Result};
+
+/// The statement, or `None` when its first word is none of these.
+pub(super) fn cursors(c: &mut Cursor) -> Result<Option<Statement>> {
+    let statement = if c.take(&["SUBSCRIBE"]) {
+        Statement::Subscribe(subscribe(c)?)
+    } else if c.take(&["DECLARE"]) {
+        declare(c)?
+    } else if c.take(&["FETCH"]) {
+        let (name, rows) = direction(c)?;
+        let timeout = options(c)?.into_iter().try_fold(None, |_, (key, value)| match key.as_str() {
+            "timeout" => Ok(Some(value)),
+            other => Err(unknown(other, "timeout")),
+        })?;
+        Statement::FetchCursor { name, rows, timeout }
+    } else if c.take(&["MOVE"]) {
+        let (name, rows) = direction(c)?;
+        Statement::MoveCursor { name, rows }
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(statement))
+}
+
+/// `[TO] name [SINCE | AS OF epoch] [WITH (snapshot = …, progress = …)]`.
+fn subscribe(c: &mut Cursor) -> Result<Subscribe> {
+    c.take(&["TO"]);
+    if c.peek().token == Token::LParen || c.at("SELECT") {
+        return Err(c
+            .not_supported("SUBSCRIBE takes a table or a materialized view, not a query")
+            .with_hint("CREATE MATERIALIZED VIEW v AS SELECT …, then SUBSCRIBE TO v"));
+    }
+    let name = c.object_name()?;
+    let since = match c.take(&["SINCE"]) || c.take(&["AS", "OF"]) {
+        true => Some(epoch(c)?),
+        false => None,
+    };
+    let mut subscribe = Subscribe { name, since, snapshot: since.is_none(), progress: false };
+    let at = c.position();
+    for (key, value) in options(c)? {
+        let on = boolean(&key, &value).map_err(|e| e.with_position(at));
+        match key.as_str() {
+            "snapshot" => subscribe.snapshot = on?,
+            "progress" => subscribe.progress = on?,
+            other => return Err(unknown(other, "snapshot and progress").with_position(at)),
+        }
+    }
+    if since.is_some() && subscribe.snapshot {
+        let message = "a subscription that goes on from an epoch has no snapshot";
+        return Err(Error::new(ErrorKind::InvalidParameterValue, message)
+            .with_hint("leave out either SINCE or snapshot = true")
+            .with_position(at));
+    }
+    Ok(subscribe)
+}
+
+fn epoch(c: &mut Cursor) -> Result<u64> {
+    c.take(&["EPOCH"]);
+    let at = c.position();
+    let number = match c.next() {
+        Token::Number(digits, _) => digits.parse().ok(),
+        _ => None,
+    };
+    let message = "an epoch is a whole number, as in the column weir_epoch";
+    number.ok_or_else(|| Error::new(ErrorKind::Syntax, message).with_position(at))
+}
+
+fn boolean(key: &str, value: &str) -> Result<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "on" | "1" => Ok(true),
+        "false" | "off" | "0" => Ok(false),
+        _ => Err(Error::new(ErrorKind::InvalidParameterValue, format!("{key} must be true or false, not {value:?}"))),
+    }
+}
+
+fn unknown(key: &str, known: &str) -> Error {
+    Error::new(ErrorKind::InvalidParameterValue, format!("there is no option {key:?} here"))
+        .with_hint(format!("known: {known}"))
+}
+
+/// `name [INSENSITIVE | ASENSITIVE | NO SCROLL]… CURSOR [WITH | WITHOUT HOLD] FOR query | SUBSCRIBE …`.
+fn declare(c: &mut Cursor) -> Result<Statement> {
+    let name = c.ident()?;
+    loop {
+        if c.at("SCROLL") || c.at("BINARY") {
+            return Err(c.not_supported("cursors go forward only, with text").with_hint("leave the word out"));
+        }
+        if !(c.take(&["INSENSITIVE"]) || c.take(&["ASENSITIVE"]) || c.take(&["NO", "SCROLL"])) {
+            break;
+        }
+    }
+    c.expect(&["CURSOR"])?;
+    let hold = c.take(&["WITH", "HOLD"]);
+    if !hold {
+        c.take(&["WITHOUT", "HOLD"]);
+    }
+    c.expect(&["FOR"])?;
+    let inner = match c.take(&["SUBSCRIBE"]) {
+        true => Statement::Subscribe(subscribe(c)?),
+        false => Statement::Query(c.with(Parser::parse_query)?),
+    };
+    Ok(Statement::DeclareCursor { name, hold, inner: Box::new(inner) })
+}
+
+/// `[NEXT | n | ALL | FORWARD [n | ALL]] [FROM | IN] name`.
+fn direction(c: &mut Cursor) -> Result<(String, Option<usize>)> {
+    for word in ["PRIOR", "FIRST", "LAST", "ABSOLUTE", "RELATIVE", "BACKWARD"] {
+        if c.at(word) && !matches!(c.peek_nth(1), Token::EOF) {
+            return Err(c.not_supported(&format!("{word}: cursors go forward only")).with_hint("NEXT, n, ALL, FORWARD"));
+        }
+    }
+    let named = matches!(c.peek_nth(1), Token::EOF);
+    let mut rows = Some(1);
+    if !named && !c.take(&["NEXT"]) {
+        c.take(&["FORWARD"]);
+        if c.take(&["ALL"]) {
+            rows = None;
+        } else if let Token::Number(digits, _) = c.peek().token.clone() {
+            rows = Some(digits.parse().map_err(|_| c.unexpected("a number of rows"))?);
+            c.next();
+        }
+    }
+    if !c.take(&["FROM"]) {
+        c.take(&["IN"]);
+    }
+    Ok((c.ident()?, rows))
+}
