@@ -80,6 +80,7 @@ pub enum Operator {
     },
     TopN(TopN),
     OverWindow(OverWindow),
+    TemporalFilter(TemporalFilter),
     Union,
     /// In a plan: rows move between actors. In a fragment: a leaf that receives from another fragment.
     Exchange {
@@ -205,6 +206,27 @@ pub struct SessionWindow {
     pub open: Option<TableId>,
 }
 
+/// Compares a time of each row with one that rises with now(). Rows whose turn is yet to come wait in state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TemporalFilter {
+    /// Over the input's columns; a timestamp or a date.
+    pub value: Expr,
+    /// Over one column, now(), of the type TIMESTAMPTZ. Of the type of `value`, and never falls while now() rises.
+    pub now: Expr,
+    /// A row is in the result until its turn comes; else from then on.
+    pub leaves: bool,
+    /// A row's turn comes when `now` reaches its value; else when `now` is above it.
+    pub reached: bool,
+    /// What identifies a row of the input.
+    pub key: Vec<usize>,
+    /// The input's column that carries the watermark, where `value` is nothing else.
+    pub watermark: Option<usize>,
+    /// Rows whose turn is yet to come, by value.
+    pub state: TableId,
+    /// One row an actor: the last now().
+    pub clock: TableId,
+}
+
 /// One set of GROUPING SETS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupingSet {
@@ -261,6 +283,7 @@ impl Node {
             }
             Operator::TopN(t) => tables.extend(t.state.map(|s| (node.id, s))),
             Operator::OverWindow(o) => tables.push((node.id, o.state)),
+            Operator::TemporalFilter(f) => tables.extend([(node.id, f.state), (node.id, f.clock)]),
             Operator::Materialize(m) => tables.push((node.id, m.table)),
             _ => {}
         });
@@ -284,6 +307,7 @@ impl Operator {
             Self::GroupingSets { .. } => "GroupingSets",
             Self::TopN(_) => "TopN",
             Self::OverWindow(_) => "OverWindow",
+            Self::TemporalFilter(_) => "TemporalFilter",
             Self::Union => "Union",
             Self::Exchange { .. } => "Exchange",
             Self::Materialize(_) => "Materialize",

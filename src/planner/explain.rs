@@ -81,6 +81,15 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
         }
         Operator::TopN(top) => format!("{name} {}", top_n(top, &n.schema)),
         Operator::OverWindow(over) => format!("{name} {}", over_window(over, &n.schema)),
+        Operator::TemporalFilter(filter) => {
+            let op = match (filter.leaves, filter.reached) {
+                (true, true) => ">",
+                (true, false) => ">=",
+                (false, true) => "<=",
+                (false, false) => "<",
+            };
+            format!("{name} {} {op} {}", text_of(&filter.value), text_of(&filter.now))
+        }
         Operator::Union => name.to_string(),
         Operator::Exchange { distribution } => {
             let from: Vec<String> = graph.edges.iter().filter(|e| e.leaf == n.id).map(|e| e.from.to_string()).collect();

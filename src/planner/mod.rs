@@ -13,6 +13,7 @@ mod distinct_on;
 mod explain;
 mod fragment;
 mod lower;
+mod now;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,7 @@ mod panes;
 mod over;
 mod project;
 mod scan;
+mod temporal;
 mod top_n;
 mod union;
 mod watermark;
@@ -32,6 +33,7 @@ use datafusion::scalar::ScalarValue;
 pub(super) use output::{TablePlan, TableSpec};
 
 use self::windows::{Session, Windowed};
+use super::now;
 use crate::common::{Error, ErrorKind, Result};
 use crate::plan::{Distribution, Expr, Node, Operator, Properties};
 use crate::types::{OperatorId, TableId, time};
@@ -130,6 +132,9 @@ impl<'a> Lowerer<'a> {
         if matches!(predicate, LogicalExpr::Literal(ScalarValue::Boolean(Some(true)), _)) {
             return Ok(input);
         }
+        if now::is_in(predicate) {
+            return self.temporal_filter(input, predicate, schema);
+        }
         let predicate = physical(predicate, schema, input.schema())?;
         let Lowered { node: input, visible } = input;
         let (schema, properties) = (Arc::clone(&input.schema), input.properties.clone());
@@ -166,6 +171,9 @@ fn physical_at(
     input: &SchemaRef,
     position: impl Fn(usize) -> usize,
 ) -> Result<Expr> {
+    if now::is_in(expr) {
+        return Err(now::misplaced());
+    }
     let props = ExecutionProps::new();
     let physical = create_physical_expr(expr, schema, &props, &PhysicalPlanningContext::default())?;
     let physical = physical.transform(|e| match e.downcast_ref::<PhysicalColumn>().map(|c| position(c.index())) {

@@ -4,6 +4,7 @@
 //! + 1 x              -- rows gather to a chunk, sent before the next other line
 //! port 1             -- the next rows go to this port
 //! watermark 0 12     -- column and seconds, or `end`
+//! now 12             -- what the next barriers carry, in seconds
 //! barrier
 //! commit             -- of all epochs so far; the next barrier knows
 //! restart            -- commit, then rebuild the operator from its state
@@ -30,6 +31,7 @@ pub(super) struct Bench {
     pub operator: Box<dyn StreamOperator>,
     epoch: Epoch,
     committed: Epoch,
+    now: i64,
     /// This actor and how many there are.
     actor: (usize, usize),
 }
@@ -45,7 +47,7 @@ impl Bench {
         let config = StateConfig { dir: dir.path().to_path_buf(), backend: StateBackend::Memory, cache_bytes };
         let store = StateStore::open(config).unwrap();
         let operator = make(&node, &store, (0, 1));
-        Self { node, store, dir, operator, epoch: Epoch(0), committed: Epoch(0), actor: (0, 1) }
+        Self { node, store, dir, operator, epoch: Epoch(0), committed: Epoch(0), now: 0, actor: (0, 1) }
     }
 
     /// Commits, then rebuilds the operator as `actors` actors over the same state.
@@ -59,6 +61,7 @@ impl Bench {
                 operator: make(&self.node, &self.store, (actor, actors)),
                 epoch: self.epoch,
                 committed: self.epoch,
+                now: self.now,
                 actor: (actor, actors),
             })
             .collect()
@@ -66,7 +69,7 @@ impl Bench {
 
     pub(super) fn barrier(&mut self, out: &mut Output) {
         self.epoch = self.epoch.next();
-        let barrier = Barrier::new(self.epoch, self.committed);
+        let barrier = Barrier::new(self.epoch, self.committed, self.now);
         self.operator.on_barrier(&barrier, out).unwrap();
         self.operator.seal(self.epoch).unwrap();
     }
@@ -120,6 +123,7 @@ impl Bench {
                     let watermark = Watermark { column: column.parse().unwrap(), micros };
                     self.operator.on_watermark(port, watermark, &mut out).unwrap();
                 }
+                ["now", time] => self.now = time.parse::<i64>().unwrap() * 1_000_000,
                 ["barrier"] => self.barrier(&mut out),
                 ["commit"] => self.commit(),
                 ["restart"] => self.restart(),
@@ -219,4 +223,5 @@ pub(super) fn show(out: &Output, shown: &mut Vec<String>) {
             Emitted::Watermark(w) => shown.push(format!("watermark {} {}", w.column, w.micros as f64 / 1e6)),
         }
     }
+    shown.extend(out.due.map(|due| format!("due {}", due as f64 / 1e6)));
 }

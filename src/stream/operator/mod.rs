@@ -16,6 +16,7 @@ mod project;
 mod row_order;
 mod session_window;
 pub mod sink;
+mod temporal_filter;
 mod time_windows;
 mod top_n;
 mod union;
@@ -65,6 +66,8 @@ pub struct Output {
     pub late_rows: Vec<LateRows>,
     /// Peers learn of this epoch only at the next barrier: one is wanted, even if no data comes.
     pub unsettled: bool,
+    /// When time alone will change something, in microseconds. Told at every barrier anew.
+    pub due: Option<i64>,
 }
 
 pub enum Emitted {
