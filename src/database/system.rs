@@ -335,7 +335,7 @@ fn setting_rows(rows: Vec<crate::session::settings::Setting>) -> Result<RecordBa
 }
 
 /// Records that could not be read and rows that could not be evaluated: `job`, `source` (or operator), `split`, `offset`,
-/// `raw`, `error`, `at`. A record that several jobs read is listed once, with the first of them.
+/// `raw`, `expression` that failed, `error`, `at`. A record that several jobs read is listed once, with the first of them.
 fn dead_letters(services: &Services, epoch: Epoch) -> Result<RecordBatch> {
     let mut rows = Vec::new();
     let mut seen = HashSet::new();
@@ -355,7 +355,7 @@ fn dead_letters(services: &Services, epoch: Epoch) -> Result<RecordBatch> {
 
 fn dead_letter_rows(rows: Vec<(String, RecordBatch)>) -> Result<RecordBatch> {
     let letters = named(rows, dead_letters_schema())?;
-    rename(letters, &["job", "source", "split", "offset", "raw", "error", "at"])
+    rename(letters, &["job", "source", "split", "offset", "raw", "expression", "error", "at"])
 }
 
 /// Rows that came after their window had closed: `job`, `operator`, `actor`, `epoch`, `number`, `row` (JSON), `weight`,

@@ -273,6 +273,7 @@ impl Builder<'_> {
             fragment.id.0 as usize * 1000 + actor,
             self.writer(self.graph.dead_letters, dead_letters_schema())?,
             self.writer(self.graph.late_rows, late_rows_schema())?,
+            self.graph.policy,
             self.env.clock.clone(),
         );
         let actor = Actor {

@@ -11,7 +11,7 @@ pub mod node;
 pub mod over;
 
 pub use expr::Expr;
-pub use fragment::{Edge, Fragment, FragmentGraph};
+pub use fragment::{Edge, Fragment, FragmentGraph, Policy};
 pub use join::{Expiry, HashJoin, JoinKind, JoinSide, JoinWatermark};
 pub use node::{
     AggCall, AggMethod, AggPhase, Distribution, GroupingSet, HashAgg, Materialize, Node, Operator, Properties,

@@ -174,6 +174,10 @@ pub struct HashAgg {
     pub window: Option<usize>,
     /// Emit a group once, when the watermark has passed its window column, and free its state.
     pub emit_on_close: bool,
+    /// How long a window takes rows after its close, with `emit_on_close`: its row is then replaced. In microseconds.
+    pub lateness_micros: i64,
+    /// Close all windows when nothing has come for so long, with `emit_on_close`. In microseconds of now().
+    pub close_timeout: Option<i64>,
     /// The input of the aggregation never retracts.
     pub append_only: bool,
     /// One row a group; not for `Partial`.

@@ -171,6 +171,12 @@ fn hash_agg(agg: &HashAgg) -> String {
     }
     if agg.emit_on_close {
         text.push_str(", emit on window close");
+        if agg.lateness_micros > 0 {
+            let _ = write!(text, ", late rows update for {}", sql::interval::sql(agg.lateness_micros));
+        }
+        if let Some(timeout) = agg.close_timeout {
+            let _ = write!(text, " or when nothing comes for {}", sql::interval::sql(timeout));
+        }
     }
     text
 }

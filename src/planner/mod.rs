@@ -14,6 +14,7 @@ mod explain;
 mod fragment;
 mod lower;
 mod now;
+mod options;
 #[cfg(test)]
 mod tests;
 
@@ -30,14 +31,16 @@ pub use explain::explain;
 use crate::catalog::def::{Column, Definition};
 use crate::catalog::{Snapshot, View};
 use crate::common::{Error, ErrorKind, Result};
-use crate::plan::FragmentGraph;
+use crate::plan::{FragmentGraph, Policy};
 use crate::sql;
 use crate::sql::ast;
+use crate::sql::statement::Emit;
 use crate::sql::names::{name_columns, shown};
 use crate::types::{JobId, TableId};
 
 use self::context::Context;
 use self::lower::{Lowered, Lowerer};
+use self::options::ViewOptions;
 
 /// A query that becomes a job.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +49,9 @@ pub struct QuerySpec<'q> {
     pub query: &'q ast::Query,
     /// Names for the columns, or none to keep the query's.
     pub columns: &'q [String],
-    pub emit_on_window_close: bool,
+    pub emit: Emit,
+    /// Those of WITH; none for a sink, whose are its connector's.
+    pub options: &'q BTreeMap<String, String>,
 }
 
 /// A materialized view ready to be made.
@@ -108,8 +113,9 @@ pub fn plan_materialized_view(
     spec: QuerySpec,
     table_ids: &mut dyn FnMut() -> TableId,
 ) -> Result<PlannedView> {
+    let options = ViewOptions::of(spec.options, spec.emit)?;
     let bound = bind(snapshot, spec)?;
-    let mut lowerer = Lowerer::new(table_ids, spec.emit_on_window_close);
+    let mut lowerer = Lowerer::new(table_ids, spec.emit, options.lateness);
     let lowered = lowerer.query(&bound.plan)?;
     let (Lowered { node, visible }, table) = lowerer.materialize(lowered)?;
     let notices = std::mem::take(&mut lowerer.notices);
@@ -123,7 +129,7 @@ pub fn plan_materialized_view(
         table,
         append_only: node.properties.append_only,
         watermark_columns: node.properties.watermark_columns.clone(),
-        graph: fragment::cut(node, table_ids),
+        graph: fragment::cut(node, options.policy, table_ids),
         depends_on: bound.depends_on,
         notices,
     })
@@ -139,7 +145,7 @@ pub fn plan_sink(
     table_ids: &mut dyn FnMut() -> TableId,
 ) -> Result<PlannedSink> {
     let bound = bind(snapshot, spec)?;
-    let mut lowerer = Lowerer::new(table_ids, spec.emit_on_window_close);
+    let mut lowerer = Lowerer::new(table_ids, spec.emit, None);
     let lowered = lowerer.query(&bound.plan)?;
     let Lowered { node, visible } = lowerer.sink(lowered, id, name, options);
     let notices = std::mem::take(&mut lowerer.notices);
@@ -148,7 +154,7 @@ pub fn plan_sink(
     Ok(PlannedSink {
         columns,
         append_only: node.properties.append_only,
-        graph: fragment::cut(node, table_ids),
+        graph: fragment::cut(node, Policy::default(), table_ids),
         depends_on: bound.depends_on,
         notices,
     })

@@ -61,8 +61,7 @@ impl World {
                 Ok(explain(&graph))
             }
             Statement::CreateMaterializedView(v) => {
-                let spec =
-                    QuerySpec { query: &v.query, columns: &v.columns, emit_on_window_close: v.emit_on_window_close };
+                let spec = QuerySpec { query: &v.query, columns: &v.columns, emit: v.emit, options: &v.options };
                 let planned = plan_materialized_view(&snapshot, spec, &mut ids)?;
                 let graph = serde_json::to_string(&planned.graph).unwrap();
                 check_graph(&planned.graph);
@@ -92,7 +91,7 @@ impl World {
                 self.add(&v.name, planned.depends_on, Definition::View(view))
             }
             Statement::CreateSink(s) => {
-                let spec = QuerySpec { query: &s.query, columns: &[], emit_on_window_close: s.emit_on_window_close };
+                let spec = QuerySpec { query: &s.query, columns: &[], emit: s.emit, options: &BTreeMap::new() };
                 let planned = plan_sink(&snapshot, JobId(1000), &s.name, spec, &s.options, &mut ids)?;
                 check_graph(&planned.graph);
                 Ok(explain(&planned.graph))

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::cursor::{Cursor, is_word};
 use super::options::options;
 use super::statement::{
-    ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Statement, WatermarkDef,
+    Emit,    ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Statement, WatermarkDef,
 };
 use super::{ast, interval, name, types};
 use crate::common::{Error, ErrorKind, Result};
@@ -221,19 +221,18 @@ fn materialized_view(c: &mut Cursor) -> Result<Statement> {
     let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
     let name = c.object_name()?;
     let columns = column_names(c)?;
-    let mut emit_on_window_close = take_emit(c)?;
+    let before = take_emit(c)?;
     let options = options(c)?;
-    emit_on_window_close |= take_emit(c)?;
+    let between = take_emit(c)?;
     c.expect(&["AS"])?;
-    let (query, emit) = emitting_query(c)?;
-    emit_on_window_close |= emit;
+    let (query, behind) = emitting_query(c)?;
     Ok(Statement::CreateMaterializedView(CreateMaterializedView {
         name,
         if_not_exists,
         columns,
         options,
         query,
-        emit_on_window_close,
+        emit: before.or(between).or(behind).unwrap_or_default(),
     }))
 }
 
@@ -254,7 +253,7 @@ fn sink(c: &mut Cursor) -> Result<Statement> {
             .not_supported("CREATE SINK INTO a table is not supported yet")
             .with_hint("a materialized view keeps a query's result: write CREATE MATERIALIZED VIEW"));
     }
-    let (query, emit_on_window_close, options) = if c.take(&["FROM"]) {
+    let (query, emit, options) = if c.take(&["FROM"]) {
         let from = c.object_name()?;
         let emit = take_emit(c)?;
         let options = options(c)?;
@@ -274,7 +273,7 @@ fn sink(c: &mut Cursor) -> Result<Statement> {
         return Err(Error::new(ErrorKind::Syntax, "a sink needs to know where it writes")
             .with_hint("add WITH (connector = 'file', path = '…') FORMAT PLAIN ENCODE JSON"));
     }
-    Ok(Statement::CreateSink(CreateSink { name, if_not_exists, query, emit_on_window_close, options }))
+    Ok(Statement::CreateSink(CreateSink { name, if_not_exists, query, emit: emit.unwrap_or_default(), options }))
 }
 
 /// Where the last `WITH (` outside of parentheses begins.
@@ -303,23 +302,37 @@ fn column_names(c: &mut Cursor) -> Result<Vec<String>> {
     if c.peek().token == Token::LParen { c.list(|c| c.ident()) } else { Ok(Vec::new()) }
 }
 
-/// `EMIT ON WINDOW CLOSE` (true) or `EMIT ON UPDATE`, if it comes next.
-fn take_emit(c: &mut Cursor) -> Result<bool> {
+/// `EMIT ON WINDOW CLOSE [WITH TIMEOUT …]` or `EMIT ON UPDATE`, if it comes next.
+fn take_emit(c: &mut Cursor) -> Result<Option<Emit>> {
     if !c.at("EMIT") {
-        return Ok(false);
+        return Ok(None);
     }
     if c.take(&["EMIT", "ON", "WINDOW", "CLOSE"]) {
-        return Ok(true);
+        let timeout = if c.take(&["WITH", "TIMEOUT"]) { Some(timeout(c)?) } else { None };
+        return Ok(Some(Emit::OnWindowClose { timeout }));
     }
     if c.take(&["EMIT", "ON", "UPDATE"]) {
-        return Ok(false);
+        return Ok(Some(Emit::OnUpdate));
     }
     Err(Error::new(ErrorKind::Syntax, "EMIT must be followed by ON WINDOW CLOSE or ON UPDATE")
         .with_position(c.position()))
 }
 
+/// `'10 seconds'` or `INTERVAL '10' SECOND`, in microseconds, above zero.
+fn timeout(c: &mut Cursor) -> Result<i64> {
+    let at = c.position();
+    let micros = match c.peek().token {
+        Token::SingleQuotedString(_) => interval::of_text(&c.string()?),
+        _ => interval::fixed_micros(&c.with(Parser::parse_expr)?),
+    };
+    match micros.map_err(|e| e.with_position(at))? {
+        micros if micros > 0 => Ok(micros),
+        _ => Err(Error::new(ErrorKind::InvalidParameterValue, "a timeout must be above zero").with_position(at)),
+    }
+}
+
 /// A query with EMIT behind it. EMIT is cut off first: `FROM t EMIT` would be read as an alias of t.
-fn emitting_query(c: &mut Cursor) -> Result<(Box<ast::Query>, bool)> {
+fn emitting_query(c: &mut Cursor) -> Result<(Box<ast::Query>, Option<Emit>)> {
     let mut body = c.rest();
     let solid = |t: &&TokenWithSpan| !matches!(t.token, Token::Whitespace(_));
     let starts = |i: &usize| {

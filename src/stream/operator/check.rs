@@ -211,7 +211,7 @@ fn make(node: &Node, store: &Arc<StateStore>, (actor, actors): (usize, usize)) -
 
 pub(super) fn show(out: &Output, shown: &mut Vec<String>) {
     for letter in &out.dead_letters {
-        shown.push(format!("dead {}: {}", String::from_utf8_lossy(&letter.raw), letter.error));
+        shown.push(format!("dead {}: {}", letter.row, letter.error));
     }
     for late in &out.late_rows {
         shown.extend(pretty::rows(&late.rows).unwrap().into_iter().map(|r| format!("late {r}")));

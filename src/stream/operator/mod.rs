@@ -27,12 +27,12 @@ mod check;
 mod tests;
 
 pub use build::build;
+pub use letter::{Letter, fnv1a};
 
 use arrow::datatypes::SchemaRef;
 
 use super::message::{Barrier, Watermark};
 use crate::common::Result;
-use crate::connector::DeadLetter;
 use crate::types::{Epoch, StreamChunk};
 
 /// One running instance of a plan node.
@@ -61,7 +61,7 @@ pub trait StreamOperator: Send {
 pub struct Output {
     pub emitted: Vec<Emitted>,
     /// Rows that could not be evaluated.
-    pub dead_letters: Vec<DeadLetter>,
+    pub dead_letters: Vec<Letter>,
     /// Rows that came after their window had closed.
     pub late_rows: Vec<LateRows>,
     /// Peers learn of this epoch only at the next barrier: one is wanted, even if no data comes.
