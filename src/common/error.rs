@@ -94,7 +94,14 @@ struct Inner {
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), detail: None, hint: None, position: None, lasting: false }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+            lasting: false,
+        }))
     }
 
     /// A broken invariant of Weir's own: a bug, never the user's doing.

@@ -34,8 +34,8 @@ use crate::common::{Error, ErrorKind, Result};
 use crate::plan::{FragmentGraph, Policy};
 use crate::sql;
 use crate::sql::ast;
-use crate::sql::statement::Emit;
 use crate::sql::names::{name_columns, shown};
+use crate::sql::statement::Emit;
 use crate::types::{JobId, TableId};
 
 use self::context::Context;
@@ -118,18 +118,22 @@ pub fn plan_materialized_view(
     let mut lowerer = Lowerer::new(table_ids, spec.emit, options.lateness);
     let lowered = lowerer.query(&bound.plan)?;
     let (Lowered { node, visible }, table) = lowerer.materialize(lowered)?;
-    let notices = std::mem::take(&mut lowerer.notices);
+    let mut notices = std::mem::take(&mut lowerer.notices);
     let key = match &node.operator {
         crate::plan::Operator::Materialize(m) => m.key.clone(),
         _ => return Err(Error::internal("a view's plan does not end in Materialize")),
     };
+    let (append_only, watermark_columns) = (node.properties.append_only, node.properties.watermark_columns.clone());
+    let columns = columns(&node.schema, visible);
+    let graph = fragment::cut(node, options.policy, table_ids);
+    notices.extend(explain::growth(&graph));
     Ok(PlannedView {
-        columns: columns(&node.schema, visible),
+        columns,
         key,
         table,
-        append_only: node.properties.append_only,
-        watermark_columns: node.properties.watermark_columns.clone(),
-        graph: fragment::cut(node, options.policy, table_ids),
+        append_only,
+        watermark_columns,
+        graph,
         depends_on: bound.depends_on,
         notices,
     })

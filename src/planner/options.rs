@@ -41,14 +41,18 @@ impl ViewOptions {
             }
         }
         if options.contains_key("late_rows") && emit == Emit::OnUpdate {
-            return Err(invalid("late_rows says what happens to rows of windows that have closed, and this view closes none".into())
-                .with_hint("add EMIT ON WINDOW CLOSE, or leave late_rows out: without it every row counts, however late"));
+            return Err(invalid(
+                "late_rows says what happens to rows of windows that have closed, and this view closes none".into(),
+            )
+            .with_hint("add EMIT ON WINDOW CLOSE, or leave late_rows out: without it every row counts, however late"));
         }
         found.lateness = match (updates, lateness) {
             (true, Some(lateness)) if lateness > 0 => Some(lateness),
             (true, _) => {
-                return Err(invalid("late_rows = 'update' needs allowed_lateness above zero: how long to keep closed windows".into())
-                    .with_hint("add allowed_lateness = '1 hour'"));
+                return Err(invalid(
+                    "late_rows = 'update' needs allowed_lateness above zero: how long to keep closed windows".into(),
+                )
+                .with_hint("add allowed_lateness = '1 hour'"));
             }
             (false, Some(_)) => {
                 return Err(invalid("allowed_lateness goes with late_rows = 'update'".into())

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::cursor::{Cursor, is_word};
 use super::options::options;
 use super::statement::{
-    Emit,    ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Statement, WatermarkDef,
+    ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Emit, Statement, WatermarkDef,
 };
 use super::{ast, interval, name, types};
 use crate::common::{Error, ErrorKind, Result};

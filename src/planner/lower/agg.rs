@@ -17,9 +17,9 @@ use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion::logical_expr::{Aggregate, Expr as LogicalExpr, LogicalPlan, Projection};
 
 use super::grouping::{Grouping, Sets};
+use super::lateness;
 use super::panes::Paned;
 use super::project::Columns;
-use super::lateness;
 use super::{Lowered, Lowerer, physical, plain, schema_of};
 use crate::common::{Error, ErrorKind, Result};
 use crate::expr::aggregate::is_linear;

@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array, new_null_array};
-use arrow::compute::{cast, filter, max, filter_record_batch, take_record_batch};
+use arrow::compute::{cast, filter, filter_record_batch, max, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt64Type};
 
 use super::calls::{Call, Calls, columns};
@@ -129,7 +129,10 @@ impl Kept {
             for (group, error) in &after.failed {
                 // Told once, when it comes to be.
                 let row = found.binary_search(group).ok();
-                if shown[*group] && present[*group] && !row.is_some_and(|row| before.failed.iter().any(|(r, _)| *r == row)) {
+                if shown[*group]
+                    && present[*group]
+                    && !row.is_some_and(|row| before.failed.iter().any(|(r, _)| *r == row))
+                {
                     target.failed(&after.columns, *group, error)?;
                 }
             }
@@ -300,13 +303,7 @@ impl Kept {
         Ok(Some(batches))
     }
 
-    fn send_rows(
-        &self,
-        keys: &Keys,
-        rows: &RecordBatch,
-        calls: &mut Calls,
-        target: &mut Target<'_>,
-    ) -> Result<()> {
+    fn send_rows(&self, keys: &Keys, rows: &RecordBatch, calls: &mut Calls, target: &mut Target<'_>) -> Result<()> {
         if keys.is_empty() {
             return Ok(());
         }

@@ -2,10 +2,14 @@
 //!
 //! ```text
 //! Fragment 1, by auction, window_start
-//!   Materialize key: window_start, auction | key: … | watermark: window_start | state tables: 1
+//!   Materialize key: window_start, auction | key: … | watermark: window_start | state: the result freed by retraction
 //!     HashAgg final group: auction, window_start [window_start closes] …
 //!       Exchange from fragment 0, by auction, window_start
 //! ```
+
+mod state;
+
+pub use state::growth;
 
 use std::fmt::Write;
 
@@ -13,8 +17,8 @@ use arrow::datatypes::Schema;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use crate::plan::{
-    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, HashJoin, JoinKind,
-    JoinSide, Node, Operator, OverWindow, RowOrder, SourceRead, TableRead, TopN,
+    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, HashJoin, JoinKind, Node,
+    Operator, OverWindow, RowOrder, SourceRead, TableRead, TopN,
 };
 use crate::sql;
 use crate::types::{Conflict, TimeWindows};
@@ -135,10 +139,9 @@ fn properties(n: &Node) -> String {
     if !p.watermark_columns.is_empty() {
         parts.push(format!("watermark: {}", columns(&p.watermark_columns, &n.schema)));
     }
-    let own = Node { inputs: Vec::new(), ..n.clone() };
-    match own.state_tables().len() {
-        0 => {}
-        tables => parts.push(format!("state tables: {tables}")),
+    let state: Vec<String> = state::of(n).iter().map(state::State::text).collect();
+    if !state.is_empty() {
+        parts.push(format!("state: {}", state.join(", ")));
     }
     match parts.is_empty() {
         true => String::new(),
@@ -201,13 +204,7 @@ fn hash_join(join: &HashJoin, n: &Node) -> String {
         true => ", every pair".into(),
         false => format!(" on {}", on.join(" AND ")),
     };
-    let kept = |index: usize, side: &JoinSide| match side.expiry {
-        Some(e) => format!("watermark on {}", name(1 - index, &e.watermark)),
-        None if side.append_only => "nothing".into(),
-        None => "retraction".into(),
-    };
-    let (left, right) = (kept(0, &join.left), kept(1, &join.right));
-    format!("{kind}{on}, state: left rows freed by {left}, right rows freed by {right}")
+    format!("{kind}{on}")
 }
 
 fn top_n(top: &TopN, schema: &Schema) -> String {
