@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Expr, HashJoin, OverWindow, TopN};
 pub use crate::expr::aggregate::AggMethod;
-use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows};
+use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows, WatermarkLimits};
 
 /// One operator with its inputs. Also the fragment-local tree, where [`Operator::Exchange`] is a leaf.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,6 +63,7 @@ pub enum Operator {
     Watermark {
         column: usize,
         delay_micros: i64,
+        limits: WatermarkLimits,
         state: TableId,
     },
     HashAgg(HashAgg),

@@ -116,13 +116,13 @@ fn columns(declared: &[ColumnDef], default: Option<&Schema>) -> Result<Vec<Colum
 }
 
 fn watermark(def: Option<&WatermarkDef>, columns: &[Column]) -> Result<Option<Watermark>> {
-    let Some(WatermarkDef { column: name, delay_micros }) = def else { return Ok(None) };
+    let Some(WatermarkDef { column: name, delay_micros, limits }) = def else { return Ok(None) };
     let Some(column) = columns.iter().position(|c| c.name == *name) else {
         return Err(undefined(name, "WATERMARK"));
     };
     match columns.get(column).map(|c| &c.data_type) {
         Some(t) if *t == time::timestamp() || *t == time::timestamptz() => {
-            Ok(Some(Watermark { column, delay_micros: *delay_micros }))
+            Ok(Some(Watermark { column, delay_micros: *delay_micros, limits: *limits }))
         }
         other => Err(Error::new(
             ErrorKind::DatatypeMismatch,

@@ -1,5 +1,7 @@
 //! `CREATE SOURCE | TABLE | MATERIALIZED VIEW | VIEW | SINK`.
 
+use std::collections::BTreeMap;
+
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -10,7 +12,7 @@ use super::statement::{
 };
 use super::{ast, interval, name, types};
 use crate::common::{Error, ErrorKind, Result};
-use crate::types::Conflict;
+use crate::types::{Conflict, WatermarkLimits};
 
 pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
     c.expect(&["CREATE"])?;
@@ -49,8 +51,9 @@ fn source(c: &mut Cursor) -> Result<Statement> {
         return Err(Error::not_supported("a source has no primary key")
             .with_hint("write CREATE TABLE with the same connector: it keeps one row a key"));
     }
-    let options = options(c)?;
-    let Elements { columns, watermark, .. } = elements;
+    let mut options = options(c)?;
+    let Elements { columns, mut watermark, .. } = elements;
+    take_limits(&mut options, watermark.as_mut())?;
     Ok(Statement::CreateSource(CreateSource { name, if_not_exists, columns, watermark, options }))
 }
 
@@ -62,7 +65,7 @@ fn table(c: &mut Cursor) -> Result<Statement> {
             .not_supported("CREATE TABLE AS is not supported")
             .with_hint("write CREATE MATERIALIZED VIEW … AS, or CREATE TABLE and then INSERT INTO … SELECT"));
     }
-    let Elements { columns, primary_key, watermark } = elements(c)?;
+    let Elements { columns, primary_key, mut watermark } = elements(c)?;
     let mut append_only = false;
     let mut conflict = None;
     loop {
@@ -82,7 +85,12 @@ fn table(c: &mut Cursor) -> Result<Statement> {
         return Err(Error::new(ErrorKind::InvalidDefinition, "an APPEND ONLY table cannot overwrite rows")
             .with_hint("write ON CONFLICT DO NOTHING, or leave APPEND ONLY out"));
     }
-    let options = options(c)?;
+    let mut options = options(c)?;
+    if options.contains_key(IDLE_TIMEOUT) {
+        return Err(Error::not_supported("idle_timeout on a table is not supported yet")
+            .with_hint("make it a SOURCE: what holds back the others of a view is known there"));
+    }
+    take_limits(&mut options, watermark.as_mut())?;
     if c.at("INCLUDE") {
         return Err(c.not_supported("INCLUDE is not supported yet"));
     }
@@ -108,6 +116,30 @@ fn on_conflict(c: &mut Cursor) -> Result<Conflict> {
     } else {
         Err(c.unexpected("OVERWRITE, DO NOTHING or DO UPDATE IF NOT NULL"))
     }
+}
+
+const IDLE_TIMEOUT: &str = "idle_timeout";
+const MAX_FUTURE_SKEW: &str = "max_future_skew";
+
+/// Moves what WITH says of the watermark to it: the rest is the connector's.
+fn take_limits(options: &mut BTreeMap<String, String>, watermark: Option<&mut WatermarkDef>) -> Result<()> {
+    let mut length = |name: &str| match options.remove(name).map(|text| interval::of_text(&text)) {
+        None => Ok(None),
+        Some(Ok(micros)) if micros > 0 => Ok(Some(micros)),
+        Some(Ok(_)) => Err(Error::new(ErrorKind::InvalidParameterValue, format!("{name} must be above zero"))),
+        Some(Err(e)) => Err(e.context(name)),
+    };
+    let limits = WatermarkLimits { idle_timeout: length(IDLE_TIMEOUT)?, max_future_skew: length(MAX_FUTURE_SKEW)? };
+    match watermark {
+        Some(watermark) => watermark.limits = limits,
+        None if limits == WatermarkLimits::default() => {}
+        None => {
+            let message = "idle_timeout and max_future_skew say how a watermark moves, and there is none";
+            return Err(Error::new(ErrorKind::InvalidDefinition, message)
+                .with_hint("add WATERMARK FOR ts AS ts - INTERVAL '5 seconds' to the columns"));
+        }
+    }
+    Ok(())
 }
 
 /// What stands in the parentheses of CREATE SOURCE and CREATE TABLE.
@@ -210,7 +242,9 @@ fn watermark(c: &mut Cursor) -> Result<WatermarkDef> {
         _ => None,
     };
     match delay_micros {
-        Some(delay_micros) if delay_micros >= 0 => Ok(WatermarkDef { column, delay_micros }),
+        Some(delay_micros) if delay_micros >= 0 => {
+            Ok(WatermarkDef { column, delay_micros, limits: WatermarkLimits::default() })
+        }
         _ => Err(Error::not_supported(format!("WATERMARK FOR {column} AS {expr} is not supported"))
             .with_hint(format!("write WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds'"))
             .with_position(at)),

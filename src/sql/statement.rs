@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::DataType;
 
 use super::ast;
-use crate::types::Conflict;
+use crate::types::{Conflict, WatermarkLimits};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
@@ -137,6 +137,8 @@ pub struct ColumnDef {
 pub struct WatermarkDef {
     pub column: String,
     pub delay_micros: i64,
+    /// Of WITH: `idle_timeout`, `max_future_skew`.
+    pub limits: WatermarkLimits,
 }
 
 #[derive(Debug, Clone, PartialEq)]

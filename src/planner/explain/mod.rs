@@ -60,8 +60,14 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
                 .collect();
             format!("{name} {}", list.join(", "))
         }
-        Operator::Watermark { column, delay_micros, .. } => {
-            format!("{name} {} - {} ms", n.schema.field(*column).name(), *delay_micros as f64 / 1000.0)
+        Operator::Watermark { column, delay_micros, limits, .. } => {
+            let mut text = format!("{name} {} - {} ms", n.schema.field(*column).name(), *delay_micros as f64 / 1000.0);
+            for (what, length) in
+                [("idle after", limits.idle_timeout), ("no further ahead than", limits.max_future_skew)]
+            {
+                let _ = length.map(|length| write!(text, ", {what} {}", sql::interval::sql(length)));
+            }
+            text
         }
         Operator::HashAgg(agg) => format!("{name} {}", hash_agg(agg)),
         Operator::HashJoin(join) => format!("{name} {}", hash_join(join, n)),

@@ -34,8 +34,8 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
             input: Arc::clone(&context.input),
             output: Arc::clone(&node.schema),
         }),
-        Operator::Watermark { column, delay_micros, state } => {
-            Box::new(Watermark::new(name, *column, *delay_micros, *state, context)?)
+        Operator::Watermark { column, delay_micros, limits, state } => {
+            Box::new(Watermark::new(name, (*column, *delay_micros, *limits), (node.id, *state), context)?)
         }
         Operator::HashAgg(agg) => Box::new(HashAgg::new(name, agg, node, context)?),
         Operator::HashJoin(join) => Box::new(HashJoin::new(name, join, node, context)?),

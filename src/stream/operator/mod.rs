@@ -26,13 +26,17 @@ mod check;
 #[cfg(test)]
 mod tests;
 
+pub use self::watermark::SourceWatermarks;
 pub use build::build;
 pub use letter::{Letter, fnv1a};
+
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
 use super::message::{Barrier, Watermark};
 use crate::common::Result;
+use crate::common::clock::Clock;
 use crate::types::{Epoch, StreamChunk};
 
 /// One running instance of a plan node.
@@ -97,7 +101,7 @@ impl Output {
 
 /// How operators find their state tables: the job layer passes the store, tests pass a memory store.
 pub struct BuildContext<'a> {
-    pub store: &'a std::sync::Arc<crate::state::StateStore>,
+    pub store: &'a Arc<crate::state::StateStore>,
     /// The schema of the operator's (first) input.
     pub input: SchemaRef,
     /// The virtual nodes that this actor owns.
@@ -105,4 +109,7 @@ pub struct BuildContext<'a> {
     /// This actor's number within its fragment, from 0, and how many there are.
     pub actor: usize,
     pub actors: usize,
+    pub clock: &'a Clock,
+    /// The watermarks of the job's sources.
+    pub sources: &'a Arc<SourceWatermarks>,
 }
