@@ -16,6 +16,8 @@ pub struct Facts {
     pub barrier_wanted: bool,
     /// Somebody waits for a commit.
     pub commit_wanted: bool,
+    /// What is not committed takes much memory.
+    pub pressed: bool,
     pub since_barrier: Duration,
     pub since_commit: Duration,
 }
@@ -89,9 +91,12 @@ impl Coordinator {
     pub fn decide(&mut self, facts: Facts) -> Action {
         let mut wait: Option<Duration> = None;
         if self.missing.is_none() {
+            // Under pressure what is complete is committed first.
+            let pressed = facts.pressed && self.committing.is_none() && self.complete == self.committed;
             // Even what is due often comes no more often than the interval.
+            let interval = if pressed { Duration::ZERO } else { self.barrier_interval };
             let next = if facts.dirty { Some(Duration::ZERO) } else { facts.due };
-            let next = next.map(|next| next.max(self.barrier_interval.saturating_sub(facts.since_barrier)));
+            let next = next.map(|next| next.max(interval.saturating_sub(facts.since_barrier)));
             if facts.barrier_wanted || next == Some(Duration::ZERO) {
                 self.injected = self.injected.next();
                 self.missing = Some(self.actors.clone());
@@ -100,7 +105,7 @@ impl Coordinator {
             wait = next;
         }
         if self.committing.is_none() && self.complete > self.committed {
-            if facts.commit_wanted || facts.since_commit >= self.checkpoint_interval {
+            if facts.commit_wanted || facts.pressed || facts.since_commit >= self.checkpoint_interval {
                 self.committing = Some(self.complete);
                 return Action::Commit(self.complete);
             }
@@ -222,6 +227,19 @@ mod tests {
         assert_eq!(c.decide(facts(SECOND / 4, SECOND / 2)), Action::Wait(Some(SECOND / 2)), "not before the interval");
         assert_eq!(c.decide(facts(Duration::ZERO, SECOND / 4)), Action::Wait(Some(SECOND * 3 / 4)));
         assert_eq!(c.decide(facts(Duration::ZERO, SECOND)), Action::Inject(Epoch(8)));
+    }
+
+    #[test]
+    fn pressure_commits_what_is_complete_and_then_ends_the_open_epoch() {
+        let mut c = coordinator(0);
+        let pressed = Facts { dirty: true, pressed: true, ..Default::default() };
+        assert_eq!(c.decide(Facts { dirty: false, ..pressed }), Action::Wait(None), "nothing to commit");
+        assert_eq!(c.decide(pressed), Action::Inject(Epoch(8)));
+        c.check_complete();
+        assert_eq!(c.decide(pressed), Action::Commit(Epoch(8)));
+        assert_eq!(c.decide(pressed), Action::Wait(Some(SECOND)), "one commit at a time, and no epoch of crumbs");
+        c.commit_ended(true);
+        assert_eq!(c.decide(pressed), Action::Inject(Epoch(9)));
     }
 
     #[test]
