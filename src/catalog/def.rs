@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Conflict, JobId, ROW_ID, TableId};
+use crate::types::{Conflict, JobId, ROW_ID, TableId, WatermarkLimits};
 
 /// The one schema that users' objects live in.
 pub const PUBLIC: &str = "public";
@@ -52,6 +52,7 @@ pub struct Watermark {
     /// Index into the columns.
     pub column: usize,
     pub delay_micros: i64,
+    pub limits: WatermarkLimits,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -13,6 +13,8 @@ mod distinct_on;
 mod explain;
 mod fragment;
 mod lower;
+mod now;
+mod options;
 #[cfg(test)]
 mod tests;
 
@@ -29,14 +31,16 @@ pub use explain::explain;
 use crate::catalog::def::{Column, Definition};
 use crate::catalog::{Snapshot, View};
 use crate::common::{Error, ErrorKind, Result};
-use crate::plan::FragmentGraph;
+use crate::plan::{FragmentGraph, Policy};
 use crate::sql;
 use crate::sql::ast;
 use crate::sql::names::{name_columns, shown};
+use crate::sql::statement::Emit;
 use crate::types::{JobId, TableId};
 
 use self::context::Context;
 use self::lower::{Lowered, Lowerer};
+use self::options::ViewOptions;
 
 /// A query that becomes a job.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +49,9 @@ pub struct QuerySpec<'q> {
     pub query: &'q ast::Query,
     /// Names for the columns, or none to keep the query's.
     pub columns: &'q [String],
-    pub emit_on_window_close: bool,
+    pub emit: Emit,
+    /// Those of WITH; none for a sink, whose are its connector's.
+    pub options: &'q BTreeMap<String, String>,
 }
 
 /// A materialized view ready to be made.
@@ -107,22 +113,27 @@ pub fn plan_materialized_view(
     spec: QuerySpec,
     table_ids: &mut dyn FnMut() -> TableId,
 ) -> Result<PlannedView> {
+    let options = ViewOptions::of(spec.options, spec.emit)?;
     let bound = bind(snapshot, spec)?;
-    let mut lowerer = Lowerer::new(table_ids, spec.emit_on_window_close);
+    let mut lowerer = Lowerer::new(table_ids, spec.emit, options.lateness);
     let lowered = lowerer.query(&bound.plan)?;
     let (Lowered { node, visible }, table) = lowerer.materialize(lowered)?;
-    let notices = std::mem::take(&mut lowerer.notices);
+    let mut notices = std::mem::take(&mut lowerer.notices);
     let key = match &node.operator {
         crate::plan::Operator::Materialize(m) => m.key.clone(),
         _ => return Err(Error::internal("a view's plan does not end in Materialize")),
     };
+    let (append_only, watermark_columns) = (node.properties.append_only, node.properties.watermark_columns.clone());
+    let columns = columns(&node.schema, visible);
+    let graph = fragment::cut(node, options.policy, table_ids);
+    notices.extend(explain::growth(&graph));
     Ok(PlannedView {
-        columns: columns(&node.schema, visible),
+        columns,
         key,
         table,
-        append_only: node.properties.append_only,
-        watermark_columns: node.properties.watermark_columns.clone(),
-        graph: fragment::cut(node, table_ids),
+        append_only,
+        watermark_columns,
+        graph,
         depends_on: bound.depends_on,
         notices,
     })
@@ -138,7 +149,7 @@ pub fn plan_sink(
     table_ids: &mut dyn FnMut() -> TableId,
 ) -> Result<PlannedSink> {
     let bound = bind(snapshot, spec)?;
-    let mut lowerer = Lowerer::new(table_ids, spec.emit_on_window_close);
+    let mut lowerer = Lowerer::new(table_ids, spec.emit, None);
     let lowered = lowerer.query(&bound.plan)?;
     let Lowered { node, visible } = lowerer.sink(lowered, id, name, options);
     let notices = std::mem::take(&mut lowerer.notices);
@@ -147,7 +158,7 @@ pub fn plan_sink(
     Ok(PlannedSink {
         columns,
         append_only: node.properties.append_only,
-        graph: fragment::cut(node, table_ids),
+        graph: fragment::cut(node, Policy::default(), table_ids),
         depends_on: bound.depends_on,
         notices,
     })

@@ -287,16 +287,16 @@ pub fn clock(zone: &Zone, now: impl Fn() -> i64 + Clone + Send + Sync + 'static)
     let zone: Arc<str> = Arc::from(zone.name().unwrap_or("UTC"));
     let instant = DataType::Timestamp(TimeUnit::Microsecond, Some(zone.clone()));
     let all = [
-        ("now", "current_timestamp", instant),
-        ("current_date", "today", DataType::Date32),
-        ("current_time", "localtime", DataType::Time64(TimeUnit::Microsecond)),
+        ("now", ["current_timestamp", "proctime"].as_slice(), instant),
+        ("current_date", &["today"], DataType::Date32),
+        ("current_time", &["localtime"], DataType::Time64(TimeUnit::Microsecond)),
     ];
-    all.map(|(name, alias, returns)| {
+    all.map(|(name, aliases, returns)| {
         let (zone, now, wanted) = (zone.clone(), now.clone(), returns.clone());
         let answer = move |_: &[ScalarValue]| {
             ScalarValue::TimestampMicrosecond(Some(now()), Some(zone.clone())).cast_to(&wanted)
         };
-        function(name, returns, answer).with_aliases([alias])
+        function(name, returns, answer).with_aliases(aliases.iter().copied())
     })
     .into()
 }

@@ -9,9 +9,11 @@ mod join;
 mod join_time;
 mod output;
 mod panes;
+mod lateness;
 mod over;
 mod project;
 mod scan;
+mod temporal;
 mod top_n;
 mod union;
 mod watermark;
@@ -32,8 +34,10 @@ use datafusion::scalar::ScalarValue;
 pub(super) use output::{TablePlan, TableSpec};
 
 use self::windows::{Session, Windowed};
+use super::now;
 use crate::common::{Error, ErrorKind, Result};
 use crate::plan::{Distribution, Expr, Node, Operator, Properties};
+use crate::sql::statement::Emit;
 use crate::types::{OperatorId, TableId, time};
 
 /// A lowered plan: the first `visible` columns are the logical plan's.
@@ -57,14 +61,28 @@ pub(super) struct Lowerer<'a> {
     table_ids: &'a mut dyn FnMut() -> TableId,
     next_operator: u32,
     emit_on_window_close: bool,
+    close_timeout: Option<i64>,
+    /// How long closed windows take late rows.
+    lateness: Option<i64>,
     /// An aggregation that emits on close was lowered.
     closes_windows: bool,
     pub notices: Vec<String>,
 }
 
 impl<'a> Lowerer<'a> {
-    pub fn new(table_ids: &'a mut dyn FnMut() -> TableId, emit_on_window_close: bool) -> Self {
-        Self { table_ids, next_operator: 0, emit_on_window_close, closes_windows: false, notices: Vec::new() }
+    pub fn new(table_ids: &'a mut dyn FnMut() -> TableId, emit: Emit, lateness: Option<i64>) -> Self {
+        Self {
+            table_ids,
+            next_operator: 0,
+            emit_on_window_close: emit != Emit::OnUpdate,
+            close_timeout: match emit {
+                Emit::OnWindowClose { timeout } => timeout,
+                Emit::OnUpdate => None,
+            },
+            lateness,
+            closes_windows: false,
+            notices: Vec::new(),
+        }
     }
 
     /// Lowers the whole of a query.
@@ -130,6 +148,9 @@ impl<'a> Lowerer<'a> {
         if matches!(predicate, LogicalExpr::Literal(ScalarValue::Boolean(Some(true)), _)) {
             return Ok(input);
         }
+        if now::is_in(predicate) {
+            return self.temporal_filter(input, predicate, schema);
+        }
         let predicate = physical(predicate, schema, input.schema())?;
         let Lowered { node: input, visible } = input;
         let (schema, properties) = (Arc::clone(&input.schema), input.properties.clone());
@@ -166,6 +187,9 @@ fn physical_at(
     input: &SchemaRef,
     position: impl Fn(usize) -> usize,
 ) -> Result<Expr> {
+    if now::is_in(expr) {
+        return Err(now::misplaced());
+    }
     let props = ExecutionProps::new();
     let physical = create_physical_expr(expr, schema, &props, &PhysicalPlanningContext::default())?;
     let physical = physical.transform(|e| match e.downcast_ref::<PhysicalColumn>().map(|c| position(c.index())) {
