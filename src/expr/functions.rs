@@ -54,6 +54,7 @@ impl Registry {
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::new())));
         scalars.extend(super::checked::functions());
         scalars.push(Arc::new(super::bytea::function()));
+        scalars.extend(super::series::functions());
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::of_cumulate())));
         scalars.extend(WindowEnds::all().map(|f| Arc::new(ScalarUDF::from(f))));
         let scalars = by_name(scalars, |f| (f.name().to_string(), f.aliases().to_vec()));

@@ -12,9 +12,11 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::bytea::ByteaInput;
 use super::checked::CheckedArithmetic;
+use super::lateral::LateralRows;
 
-pub fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    vec![Arc::new(ByteaInput), Arc::new(CheckedArithmetic)]
+/// `streaming` plans have no relation of one row.
+pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![Arc::new(LateralRows { constant: streaming }), Arc::new(ByteaInput), Arc::new(CheckedArithmetic)]
 }
 
 /// Rewrites the expressions that `concerns` picks, wherever they stand in the plan; types must stay. Columns keep their

@@ -15,6 +15,6 @@ pub use fragment::{Edge, Fragment, FragmentGraph};
 pub use join::{Expiry, HashJoin, JoinKind, JoinSide, JoinWatermark};
 pub use node::{
     AggCall, AggMethod, AggPhase, Distribution, GroupingSet, HashAgg, Materialize, Node, Operator, Properties,
-    SessionWindow, SinkOp, SourceRead, TableRead, WatermarkStep,
+    SessionWindow, SinkOp, SourceRead, TableRead, UnnestColumn, WatermarkStep,
 };
 pub use over::{Frame, FrameBound, FrameUnits, OverWindow, Rank, RowOrder, SortColumn, TopN, WindowCall};

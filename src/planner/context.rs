@@ -101,7 +101,7 @@ impl<'a> Context<'a> {
     /// The view's query, under the names of the view's columns.
     fn view(&self, view: &View) -> Result<LogicalPlan> {
         let mut query = sql::parse_query(&view.query)?;
-        super::rewrite(&mut query, self.snapshot)?;
+        super::rewrite(&mut query, self.snapshot, super::Purpose::Stream)?;
         let plan = super::bind::plan(self, &query)?;
         renamed(plan, view.columns.iter().map(|c| c.name.as_str()))
     }

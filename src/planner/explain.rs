@@ -14,7 +14,7 @@ use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use crate::plan::{
     AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, HashJoin, JoinKind,
-    JoinSide, Node, Operator, OverWindow, RowOrder, SourceRead, TableRead, TopN,
+    JoinSide, Node, Operator, OverWindow, RowOrder, SourceRead, TableRead, TopN, UnnestColumn,
 };
 use crate::sql;
 use crate::types::{Conflict, TimeWindows};
@@ -82,6 +82,15 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
         Operator::TopN(top) => format!("{name} {}", top_n(top, &n.schema)),
         Operator::OverWindow(over) => format!("{name} {}", over_window(over, &n.schema)),
         Operator::Union => name.to_string(),
+        Operator::Unnest { columns: made, keep_empty } => {
+            let lists: Vec<&str> = made
+                .iter()
+                .zip(n.schema.fields())
+                .filter(|(c, _)| matches!(c, UnnestColumn::Element(_)))
+                .map(|(_, field)| field.name().as_str())
+                .collect();
+            format!("{name} {}{}", lists.join(", "), if *keep_empty { ", keeps empty lists" } else { "" })
+        }
         Operator::Exchange { distribution } => {
             let from: Vec<String> = graph.edges.iter().filter(|e| e.leaf == n.id).map(|e| e.from.to_string()).collect();
             format!("{name} from fragment {}, {}", from.join(", "), placed(distribution, &n.schema))

@@ -10,6 +10,7 @@ pub mod fetch;
 pub mod interval;
 pub mod name;
 pub mod names;
+pub mod set_returning;
 pub mod statement;
 pub mod types;
 pub mod window;

@@ -4,6 +4,7 @@ pub mod chunk;
 pub mod conflict;
 pub mod id;
 pub mod key;
+pub mod pg_type;
 pub mod pretty;
 mod sql_name;
 pub mod time;

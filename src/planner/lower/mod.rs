@@ -14,6 +14,7 @@ mod project;
 mod scan;
 mod top_n;
 mod union;
+mod unnest;
 mod watermark;
 mod windows;
 
@@ -113,7 +114,7 @@ impl<'a> Lowerer<'a> {
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Unnest(unnest) => match Windowed::of(unnest)? {
                 Some(windowed) => self.time_windows(unnest, &windowed),
-                None => Err(unsupported(plan)),
+                None => self.unnest(unnest),
             },
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Window(window) => match Session::of(window)? {
@@ -213,12 +214,10 @@ fn unsupported(plan: &LogicalPlan) -> Error {
         LogicalPlan::RecursiveQuery(_) => {
             ("WITH RECURSIVE is not supported in streaming jobs yet", "use it in the SELECT that reads the view")
         }
-        LogicalPlan::Subquery(_) => {
-            ("LATERAL is not supported in streaming jobs yet", "use it in the SELECT that reads the view")
-        }
-        LogicalPlan::Unnest(_) => {
-            ("unnest is not supported in streaming jobs yet", "use it in the SELECT that reads the view")
-        }
+        LogicalPlan::Subquery(_) => (
+            "this form of LATERAL is not supported in streaming jobs",
+            "write it as a join with a subquery that groups by the columns of the join",
+        ),
         other => {
             return Error::not_supported(format!("{} is not supported in streaming jobs yet", other.display()))
                 .with_hint("use it in the SELECT that reads the view");

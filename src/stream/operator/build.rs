@@ -13,6 +13,7 @@ use super::session_window::SessionWindow;
 use super::time_windows::TimeWindows;
 use super::top_n;
 use super::union::Union;
+use super::unnest::Unnest;
 use super::watermark::Watermark;
 use super::{BuildContext, StreamOperator};
 use crate::common::{Error, Result};
@@ -46,6 +47,7 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
         Operator::TopN(plan) => top_n::new(name, plan, node, context)?,
         Operator::OverWindow(plan) => Box::new(OverWindow::new(name, plan, node, context)?),
         Operator::Union => Box::new(Union::new(node.inputs.len())),
+        Operator::Unnest { columns, keep_empty } => Box::new(Unnest::new(columns, *keep_empty, &node.schema)),
         Operator::Materialize(op) => Box::new(Materialize::new(name, op, &node.schema, context)?),
         Operator::Source(_) | Operator::TableScan(_) | Operator::Exchange { .. } | Operator::Sink(_) => {
             return Err(Error::internal(format!("{name} is not built from state alone")));

@@ -19,6 +19,7 @@ pub mod sink;
 mod time_windows;
 mod top_n;
 mod union;
+mod unnest;
 mod watermark;
 #[cfg(test)]
 mod check;
