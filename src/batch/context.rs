@@ -62,6 +62,7 @@ impl BatchEnv {
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
         let mut builder =
             SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
+        builder = builder.with_expr_planners(functions::expr_planners());
         for rule in rules::rules(false) {
             builder = builder.with_analyzer_rule(rule);
         }

@@ -42,8 +42,6 @@ pub enum Returns {
     List(DataType),
     /// Text that is a value of a type of PostgreSQL's.
     Marked(PgType),
-    /// A list of such texts.
-    MarkedList(PgType),
     /// By the arguments' types.
     Of(fn(&[DataType]) -> Result<DataType>),
 }
@@ -125,7 +123,6 @@ impl ScalarUDFImpl for Function {
             Returns::Type(t) => t.clone(),
             Returns::List(t) => list_of(t.clone()),
             Returns::Marked(_) => DataType::Utf8,
-            Returns::MarkedList(_) => list_of(DataType::Utf8),
             Returns::Of(of) => of(types)?,
         })
     }
@@ -135,10 +132,6 @@ impl ScalarUDFImpl for Function {
         let data_type = self.return_type(&types)?;
         Ok(Arc::new(match &self.returns {
             Returns::Marked(pg) => pg.mark(Field::new(self.name, data_type, true)),
-            Returns::MarkedList(pg) => {
-                let element = pg.mark(Field::new_list_field(DataType::Utf8, true));
-                Field::new(self.name, DataType::List(Arc::new(element)), true)
-            }
             _ => Field::new(self.name, data_type, true),
         }))
     }

@@ -105,7 +105,11 @@ fn links(plan: &LogicalPlan, keeps_empty: bool) -> (bool, usize) {
         LogicalPlan::EmptyRelation(empty) => (empty.produce_one_row, 0),
         LogicalPlan::Projection(p) => {
             let (chain, unnests) = links(&p.input, keeps_empty);
-            let plain = |e: &Expr| matches!(e.clone().unalias_nested().data, Expr::Column(_));
+            let plain = |e: &Expr| match e.clone().unalias_nested().data {
+                Expr::Column(_) => true,
+                Expr::ScalarFunction(f) => ["as_json", "as_jsonb"].contains(&f.name()),
+                _ => false,
+            };
             (chain && (!keeps_empty || unnests == 0 || p.expr.iter().all(plain)), unnests)
         }
         LogicalPlan::Filter(f) => {

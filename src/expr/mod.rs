@@ -2,11 +2,13 @@
 //! physical expressions and arrays.
 
 pub mod aggregate;
+mod array_input;
 pub mod bytea;
 pub mod checked;
 pub mod eval;
 pub mod function;
 pub mod functions;
+pub mod json;
 mod lateral;
 pub mod proto;
 pub mod rules;

@@ -10,13 +10,19 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::array_input::ArrayInput;
 use super::bytea::ByteaInput;
 use super::checked::CheckedArithmetic;
 use super::lateral::LateralRows;
 
 /// `streaming` plans have no relation of one row.
 pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    vec![Arc::new(LateralRows { constant: streaming }), Arc::new(ByteaInput), Arc::new(CheckedArithmetic)]
+    vec![
+        Arc::new(LateralRows { constant: streaming }),
+        Arc::new(ByteaInput),
+        Arc::new(ArrayInput),
+        Arc::new(CheckedArithmetic),
+    ]
 }
 
 /// Rewrites the expressions that `concerns` picks, wherever they stand in the plan; types must stay. Columns keep their

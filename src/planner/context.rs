@@ -9,7 +9,6 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
-use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{
     AggregateUDF, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF, col,
@@ -51,12 +50,7 @@ impl TableSource for Relation {
 
 impl<'a> Context<'a> {
     pub fn new(snapshot: &'a Snapshot) -> Self {
-        Self {
-            snapshot,
-            config: config(),
-            expr_planners: SessionStateDefaults::default_expr_planners(),
-            used: RefCell::default(),
-        }
+        Self { snapshot, config: config(), expr_planners: functions::expr_planners(), used: RefCell::default() }
     }
 
     pub fn config(&self) -> &ConfigOptions {

@@ -95,6 +95,7 @@ pub enum Purpose {
 pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot, purpose: Purpose) -> Result<()> {
     name_columns(query);
     sql::set_returning::rewrite(query, purpose == Purpose::Batch)?;
+    sql::json::rewrite(query);
     sql::fetch::rewrite(query)?;
     sql::window::rewrite(query, &|table| watermark_column(snapshot, table))
 }
@@ -217,10 +218,8 @@ fn unique<'n>(names: impl Iterator<Item = &'n String>) -> Result<()> {
 }
 
 fn columns(schema: &Schema, visible: usize) -> Vec<Column> {
-    let column = |(i, field): (usize, &Arc<arrow::datatypes::Field>)| Column {
-        hidden: i >= visible,
-        ..Column::new(field.name(), field.data_type().clone(), field.is_nullable())
-    };
+    let column =
+        |(i, field): (usize, &Arc<arrow::datatypes::Field>)| Column { hidden: i >= visible, ..Column::of(field) };
     schema.fields().iter().enumerate().map(column).collect()
 }
 

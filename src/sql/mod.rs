@@ -8,6 +8,7 @@
 
 pub mod fetch;
 pub mod interval;
+pub mod json;
 pub mod name;
 pub mod names;
 pub mod set_returning;

@@ -11,9 +11,10 @@
 use std::ops::ControlFlow;
 
 use super::ast::{
-    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, ObjectName, ObjectNamePart,
+    Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
+use super::json::call;
 use super::name::fold;
 use super::names::marked_name;
 use super::{parse_expr, parse_query};
@@ -82,7 +83,7 @@ fn rewrite_select(select: &mut Select, lazy: bool) -> Result<()> {
     }
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-            let flow = expr.visit(&mut Columns { unnested: false });
+            let flow = expr.visit(&mut Columns::default());
             if let ControlFlow::Break(e) = flow {
                 return Err(e);
             }
@@ -92,9 +93,10 @@ fn rewrite_select(select: &mut Select, lazy: bool) -> Result<()> {
 }
 
 /// Puts `unnest` around calls among the columns of one SELECT.
+#[derive(Default)]
 struct Columns {
-    /// Just inside an `unnest`.
-    unnested: bool,
+    /// How many `unnest` the expression is in: there, a list is wanted.
+    unnests: usize,
 }
 
 impl VisitorMut for Columns {
@@ -102,24 +104,25 @@ impl VisitorMut for Columns {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         let name = called(expr).unwrap_or_default();
-        let inside = std::mem::replace(&mut self.unnested, name == "unnest");
         if KEY_VALUE.contains(&name.as_str()) {
             return ControlFlow::Break(
                 Error::not_supported(format!("{name}() returns two columns: it can stand in FROM only"))
                     .with_hint(format!("write FROM t, {name}(t.c) AS e(key, value)")),
             );
         }
-        if ONE_COLUMN.contains(&name.as_str()) && !inside {
-            let call = expr.clone();
-            // The visitor goes on into the new call's arguments, and finds this one inside.
-            *expr = unnest(call);
-            self.unnested = true;
+        if ONE_COLUMN.contains(&name.as_str()) && self.unnests == 0 {
+            *expr = rows(&name, expr.clone());
+            self.unnests = 1;
+        } else if name == "unnest" {
+            self.unnests += 1;
         }
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
-        self.unnested = false;
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if self.unnests > 0 && called(expr).is_some_and(|name| name == "unnest") {
+            self.unnests -= 1;
+        }
         ControlFlow::Continue(())
     }
 }
@@ -176,6 +179,7 @@ fn factor(table: &mut TableFactor, place: Place) -> Result<()> {
     if place.lazy
         && name == "generate_series"
         && !ordinality
+        && alias.as_ref().is_none_or(|a| a.columns.len() <= 1)
         && let Some(range) = args.as_deref().and_then(range)
     {
         *table = lazy_series(&range, alias)?;
@@ -265,12 +269,12 @@ fn subquery(
         items.push(SelectItem::ExprWithAlias { expr, alias });
     };
     for (own, list) in &lists {
-        item(own, unnest(list.clone()), alone);
+        item(own, rows(if own == "key" { own } else { name }, list.clone()), alone);
     }
     if ordinality {
         let lengths = lists.iter().map(|(_, list)| call("cardinality", vec![list.clone()])).collect();
         let ordinals = call("generate_series", vec![parse_expr("1::bigint")?, call("greatest", lengths)]);
-        item("ordinality", unnest(ordinals), false);
+        item("ordinality", rows("", ordinals), false);
     }
     let mut subquery = parse_query("SELECT 1")?;
     if let SetExpr::Select(select) = subquery.body.as_mut() {
@@ -290,25 +294,14 @@ fn expressions(args: &[FunctionArg]) -> Option<Vec<Expr>> {
         .collect()
 }
 
-fn unnest(list: Expr) -> Expr {
-    call("unnest", vec![list])
-}
-
-fn call(name: &str, args: Vec<Expr>) -> Expr {
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(ast::FunctionArgumentList {
-            duplicate_treatment: None,
-            args: args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
+/// The rows of a function's list; an element of JSON is text, but for the mark.
+fn rows(name: &str, list: Expr) -> Expr {
+    let rows = call("unnest", vec![list]);
+    match name {
+        "jsonb_array_elements" | "jsonb_each" => call("as_jsonb", vec![rows]),
+        "json_array_elements" | "json_each" => call("as_json", vec![rows]),
+        _ => rows,
+    }
 }
 
 #[cfg(test)]
@@ -333,12 +326,12 @@ mod tests {
             ("SELECT * FROM unnest(ARRAY[1]) x", "SELECT * FROM (SELECT unnest(ARRAY[1]) AS x) AS x"),
             (
                 "SELECT * FROM t, LATERAL jsonb_array_elements(t.j) AS e",
-                "SELECT * FROM t, LATERAL (SELECT unnest(jsonb_array_elements(t.j)) AS value) AS e",
+                "SELECT * FROM t, LATERAL (SELECT as_jsonb(unnest(jsonb_array_elements(t.j))) AS value) AS e",
             ),
             (
                 "SELECT * FROM t CROSS JOIN jsonb_each(t.j)",
                 "SELECT * FROM t CROSS JOIN LATERAL (SELECT unnest(jsonb_each_key(t.j)) AS key, \
-                 unnest(jsonb_each_value(t.j)) AS value) AS jsonb_each",
+                 as_jsonb(unnest(jsonb_each_value(t.j))) AS value) AS jsonb_each",
             ),
             (
                 "SELECT * FROM unnest(a) WITH ORDINALITY AS u(x, n)",

@@ -6,6 +6,7 @@ use arrow::datatypes::DataType;
 
 use super::ast;
 use crate::types::Conflict;
+use crate::types::pg_type::PgType;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
@@ -127,6 +128,7 @@ impl ObjectKind {
 pub struct ColumnDef {
     pub name: String,
     pub data_type: DataType,
+    pub mark: Option<PgType>,
     pub nullable: bool,
     /// SQL text of the value that INSERT takes where the column is not named.
     pub default: Option<String>,

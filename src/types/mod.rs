@@ -3,6 +3,7 @@
 pub mod chunk;
 pub mod conflict;
 pub mod id;
+pub mod json;
 pub mod key;
 pub mod pg_type;
 pub mod pretty;

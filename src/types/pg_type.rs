@@ -6,8 +6,8 @@
 use arrow::datatypes::Field;
 use serde::{Deserialize, Serialize};
 
-/// The key of the mark in a field's metadata.
-const KEY: &str = "weir.type";
+/// The key of the mark in a field's metadata: a cast to another type takes an extension's name away.
+const KEY: &str = "ARROW:extension:name";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PgType {
@@ -26,14 +26,14 @@ impl PgType {
     /// The type that a field is marked with.
     pub fn of(field: &Field) -> Option<Self> {
         match field.metadata().get(KEY)?.as_str() {
-            "json" => Some(Self::Json),
-            "jsonb" => Some(Self::Jsonb),
+            "weir.json" => Some(Self::Json),
+            "weir.jsonb" => Some(Self::Jsonb),
             _ => None,
         }
     }
 
     pub fn mark(self, mut field: Field) -> Field {
-        field.metadata_mut().insert(KEY.into(), self.name().into());
+        field.metadata_mut().insert(KEY.into(), format!("weir.{}", self.name()));
         field
     }
 

@@ -35,6 +35,7 @@ pub(super) use output::{TablePlan, TableSpec};
 use self::windows::{Session, Windowed};
 use crate::common::{Error, ErrorKind, Result};
 use crate::plan::{Distribution, Expr, Node, Operator, Properties};
+use crate::types::pg_type::PgType;
 use crate::types::{OperatorId, TableId, time};
 
 /// A lowered plan: the first `visible` columns are the logical plan's.
@@ -181,9 +182,14 @@ fn physical_at(
     Ok(Expr::new(physical, Arc::clone(input)))
 }
 
-/// Name, type and nullability of a field; what else it carries is of no use to a stream.
+/// Name, type, nullability and mark of a field; what else it carries is of no use to a stream.
 fn plain(field: &Field) -> FieldRef {
-    Arc::new(Field::new(field.name(), field.data_type().clone(), field.is_nullable()))
+    named(field, field.name())
+}
+
+/// As [`plain`], under another name.
+fn named(field: &Field, name: &str) -> FieldRef {
+    Arc::new(PgType::carry(field, Field::new(name, field.data_type().clone(), field.is_nullable())))
 }
 
 /// As [`plain`], under the function's name where DataFusion names a column after a whole OVER clause.
@@ -193,7 +199,7 @@ fn short(field: &Field) -> FieldRef {
     let name = field.name();
     let end = CLAUSES.iter().filter_map(|clause| name.find(clause)).min().unwrap_or(name.len());
     let name = name.get(..end).unwrap_or(name);
-    Arc::new(Field::new(name, field.data_type().clone(), field.is_nullable()))
+    named(field, name)
 }
 
 fn schema_of(fields: impl IntoIterator<Item = FieldRef>) -> SchemaRef {
