@@ -13,6 +13,7 @@ use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUD
 use datafusion::prelude::SessionConfig;
 
 use super::json::planner::JsonOperators;
+use super::pg::operators::PgOperators;
 use super::session::SessionBound;
 use super::time_windows::WindowEnds;
 use super::tumble::TumbleStart;
@@ -39,7 +40,7 @@ pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
 
 /// What operators mean: Weir's own rules come first.
 pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(JsonOperators)];
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(JsonOperators), Arc::new(PgOperators)];
     planners.extend(SessionStateDefaults::default_expr_planners());
     planners
 }
@@ -66,6 +67,7 @@ impl Registry {
         scalars.extend(super::series::functions());
         scalars.extend(super::json::functions());
         scalars.push(super::array_input::function());
+        scalars.extend(super::pg::functions());
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::of_cumulate())));
         scalars.extend(WindowEnds::all().map(|f| Arc::new(ScalarUDF::from(f))));
         let scalars = by_name(scalars, |f| (f.name().to_string(), f.aliases().to_vec()));

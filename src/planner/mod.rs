@@ -96,6 +96,7 @@ pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot, purpose: Purpose) ->
     name_columns(query);
     sql::set_returning::rewrite(query, purpose == Purpose::Batch)?;
     sql::json::rewrite(query);
+    sql::pg::rewrite(query);
     sql::fetch::rewrite(query)?;
     sql::window::rewrite(query, &|table| watermark_column(snapshot, table))
 }

@@ -11,6 +11,7 @@ pub mod interval;
 pub mod json;
 pub mod name;
 pub mod names;
+pub mod pg;
 pub mod set_returning;
 pub mod statement;
 pub mod types;

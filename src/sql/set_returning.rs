@@ -30,7 +30,6 @@ const ONE_COLUMN: &[&str] = &[
     "jsonb_array_elements",
     "jsonb_array_elements_text",
     "jsonb_object_keys",
-    "regexp_matches",
     "regexp_split_to_table",
     "string_to_table",
 ];

@@ -182,7 +182,6 @@ pub fn global(types: Arc<TypeNames>) -> Vec<ScalarUDF> {
     all.push(function("pg_table_is_visible", DataType::Boolean, |args| {
         Ok(ScalarValue::Boolean(id(args, 0).map(oid::is_visible)))
     }));
-    all.push(function("format", DataType::Utf8, |args| Ok(ScalarValue::Utf8(format(args)?))));
     // Expressions are kept as their text.
     all.push(function("pg_get_expr", DataType::Utf8, |args| text(word(args, 0))));
     all
