@@ -162,5 +162,5 @@ pub fn arg(args: &[ArrayRef], index: usize) -> Result<&ArrayRef> {
 
 /// Whether row `row` is null in any argument.
 pub fn any_null(args: &[ArrayRef], row: usize) -> bool {
-    args.iter().any(|a| a.is_null(row))
+    args.iter().any(|a| a.is_null(row) || a.data_type().is_null())
 }

@@ -329,50 +329,6 @@ fn session(client: &Arc<dyn Client>) -> Vec<ScalarUDF> {
     all
 }
 
-/// PostgreSQL's `format`: `%s` as text, `%I` as a name, `%L` as a literal, each perhaps with the number of its argument
-/// (`%2$s`). `None` without a format.
-fn format(args: &[ScalarValue]) -> DfResult<Option<String>> {
-    let Some(template) = word(args, 0) else { return Ok(None) };
-    let invalid = |message: &str| Error::new(ErrorKind::InvalidParameterValue, message);
-    let mut out = String::new();
-    let mut next = 1;
-    let mut rest = template;
-    while let Some((text, after)) = rest.split_once('%') {
-        out.push_str(text);
-        let (number, after) = match after.split_once('$') {
-            Some((digits, after)) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
-                (digits.parse().ok(), after)
-            }
-            _ => (None, after),
-        };
-        let kind = after.chars().next().ok_or_else(|| invalid("unterminated format() type specifier"))?;
-        rest = after.get(kind.len_utf8()..).unwrap_or_default();
-        if kind == '%' {
-            out.push('%');
-            continue;
-        }
-        let index: usize = number.unwrap_or(next);
-        next = index + 1;
-        let arg = args.get(index).ok_or_else(|| invalid("too few arguments for format()"))?;
-        let value = match arg.cast_to(&DataType::Utf8)? {
-            ScalarValue::Utf8(value) => value,
-            _ => None,
-        };
-        match (kind, value) {
-            ('s', value) => out.push_str(&value.unwrap_or_default()),
-            ('I', Some(name)) => out.push_str(&quote(&name)),
-            ('I', None) => return Err(invalid("null values cannot be formatted as an SQL identifier").into()),
-            ('L', Some(value)) => out.push_str(&format!("'{}'", value.replace('\'', "''"))),
-            ('L', None) => out.push_str("NULL"),
-            (other, _) => {
-                return Err(invalid(&format!("unrecognized format() type specifier \"{other}\"")).into());
-            }
-        }
-    }
-    out.push_str(rest);
-    Ok(Some(out))
-}
-
 /// Bytes as PostgreSQL's `pg_size_pretty` writes them: a unit is kept up to 10239 of it, halves are rounded away from
 /// zero.
 fn size_pretty(bytes: i64) -> String {

@@ -6,7 +6,7 @@ use arrow::array::timezone::Tz;
 use arrow::array::{ArrayRef, AsArray, Date32Array, TimestampMicrosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Float64Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    DataType, Date32Type, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
     Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveDateTime, Offset, TimeZone};
@@ -26,12 +26,12 @@ const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    use DataType::{Float64, Int32};
+    use DataType::{Float64, Int64};
     let (ts, tstz) = (time::timestamp(), time::timestamptz());
-    let parts6 = [Int32, Int32, Int32, Int32, Int32, Float64];
-    let parts7 = [Int32, Int32, Int32, Int32, Int32, Float64, TEXT];
+    let parts6 = [Int64, Int64, Int64, Int64, Int64, Float64];
+    let parts7 = [Int64, Int64, Int64, Int64, Int64, Float64, TEXT];
     let intervals: Vec<Vec<DataType>> = (1..=7usize)
-        .map(|n| if n == 7 { vec![vec![Int32; 6], vec![Float64]].concat() } else { vec![Int32; n] })
+        .map(|n| if n == 7 { vec![vec![Int64; 6], vec![Float64]].concat() } else { vec![Int64; n] })
         .collect();
     let intervals: Vec<&[DataType]> = intervals.iter().map(Vec::as_slice).collect();
     let by_interval = |name, eval| Function::exact(name, &[INTERVAL], INTERVAL, eval).udf();
@@ -62,7 +62,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         )
         .udf(),
         Function::coercing("date_trunc", trunc_types, Returns::Of(trunc_result), date_trunc).alias("datetrunc").udf(),
-        Function::exact("make_time", &[Int32, Int32, Float64], DataType::Time64(TimeUnit::Microsecond), make_time)
+        Function::exact("make_time", &[Int64, Int64, Float64], DataType::Time64(TimeUnit::Microsecond), make_time)
             .udf(),
         Function::exact("make_timestamp", &parts6, ts.clone(), |args| make_timestamp(args, false)).udf(),
         Function::one_of("make_timestamptz", &[&parts6, &parts7], Returns::Type(tstz.clone()), |args| {
@@ -143,10 +143,8 @@ fn age(args: &[ArrayRef]) -> Result<ArrayRef> {
             days -= 1;
         }
         if days < 0 {
-            // Days of the month that the earlier (for a negative age: the later) time is in.
-            let of = if sign > 0 { b } else { a };
-            let of = if sign > 0 { of } else { of.checked_sub_months(Months::new(1)).unwrap_or(of) };
-            let length = days_of_month(of.year(), of.month());
+            // Of the month that the earlier time is in.
+            let length = days_of_month(b.year(), b.month());
             days += length;
             months -= 1;
         }
@@ -359,17 +357,17 @@ fn micros_of(seconds: f64) -> Option<i64> {
 }
 
 fn make_time(args: &[ArrayRef]) -> Result<ArrayRef> {
-    let (hours, minutes) = (values::<Int32Type>(args, 0)?, values::<Int32Type>(args, 1)?);
+    let (hours, minutes) = (values::<Int64Type>(args, 0)?, values::<Int64Type>(args, 1)?);
     let seconds = values::<Float64Type>(args, 2)?;
     Ok(Arc::new(each::<Time64MicrosecondType>(args, |row| {
         clock(hours.value(row), minutes.value(row), seconds.value(row))
     })?))
 }
 
-fn clock(hour: i32, minute: i32, second: f64) -> Result<i64> {
+fn clock(hour: i64, minute: i64, second: f64) -> Result<i64> {
     let in_range = (0..=24).contains(&hour) && (0..60).contains(&minute);
     let micros = micros_of(second).filter(|_| in_range);
-    let micros = micros.map(|m| (i64::from(hour) * 3600 + i64::from(minute) * 60) * SECOND + m).filter(|m| *m <= DAY);
+    let micros = micros.map(|m| (hour * 3600 + minute * 60) * SECOND + m).filter(|m| *m <= DAY);
     micros.ok_or_else(|| {
         let message = format!("time field value out of range: {hour}:{minute:02}:{second}");
         Error::new(ErrorKind::DatetimeOverflow, message)
@@ -377,7 +375,7 @@ fn clock(hour: i32, minute: i32, second: f64) -> Result<i64> {
 }
 
 fn make_timestamp(args: &[ArrayRef], zoned: bool) -> Result<ArrayRef> {
-    let part = |i| values::<Int32Type>(args, i);
+    let part = |i| values::<Int64Type>(args, i);
     let (years, months, days, hours, minutes) = (part(0)?, part(1)?, part(2)?, part(3)?, part(4)?);
     let seconds = values::<Float64Type>(args, 5)?;
     let zones = if args.len() > 6 { Some(texts(args, 6)?) } else { None };
@@ -388,7 +386,7 @@ fn make_timestamp(args: &[ArrayRef], zoned: bool) -> Result<ArrayRef> {
             .ok()
             .zip(u32::try_from(day).ok())
             .filter(|_| year != 0)
-            .and_then(|(m, d)| NaiveDate::from_ymd_opt(if year < 0 { year + 1 } else { year }, m, d));
+            .and_then(|(m, d)| NaiveDate::from_ymd_opt(i32::try_from(if year < 0 { year + 1 } else { year }).ok()?, m, d));
         let date = date.ok_or_else(|| {
             let message = format!("date field value out of range: {year}-{month:02}-{day:02}");
             Error::new(ErrorKind::DatetimeOverflow, message)
@@ -405,14 +403,14 @@ fn make_timestamp(args: &[ArrayRef], zoned: bool) -> Result<ArrayRef> {
 
 /// Years, months, weeks, days, hours, minutes, seconds; those that are not given are 0.
 fn make_interval(args: &[ArrayRef]) -> Result<ArrayRef> {
-    let wholes = (0..args.len().min(6)).map(|i| values::<Int32Type>(args, i)).collect::<Result<Vec<_>>>()?;
+    let wholes = (0..args.len().min(6)).map(|i| values::<Int64Type>(args, i)).collect::<Result<Vec<_>>>()?;
     let seconds = if args.len() > 6 { Some(values::<Float64Type>(args, 6)?) } else { None };
     Ok(Arc::new(each::<IntervalMonthDayNanoType>(args, |row| {
-        let part = |i: usize| wholes.get(i).map_or(0, |p| i64::from(p.value(row)));
+        let part = |i: usize| wholes.get(i).map_or(0, |p| p.value(row));
         let seconds = seconds.map_or(0.0, |s| s.value(row));
-        let months = i32::try_from(part(0) * 12 + part(1)).map_err(|_| out_of_range("interval"))?;
-        let days = i32::try_from(part(2) * 7 + part(3)).map_err(|_| out_of_range("interval"))?;
-        let micros = (part(4) * 3600 + part(5) * 60) * SECOND + (seconds * SECOND as f64).round() as i64;
+        let months = i32::try_from(part(0).saturating_mul(12).saturating_add(part(1))).map_err(|_| out_of_range("interval"))?;
+        let days = i32::try_from(part(2).saturating_mul(7).saturating_add(part(3))).map_err(|_| out_of_range("interval"))?;
+        let micros = part(4).saturating_mul(3600 * SECOND).saturating_add(part(5).saturating_mul(60 * SECOND)).saturating_add((seconds * SECOND as f64).round() as i64);
         let nanoseconds = micros.checked_mul(1000).ok_or_else(|| out_of_range("interval"))?;
         Ok(IntervalMonthDayNano::new(months, days, nanoseconds))
     })?))

@@ -30,7 +30,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Function::coercing("sign", one_number, Returns::Of(sign_of), sign).alias("signum").udf(),
         Function::coercing("scale", one_decimal, Returns::Type(Int32), |args| decimal_scale(args, false)).udf(),
         Function::coercing("min_scale", one_decimal, Returns::Type(Int32), |args| decimal_scale(args, true)).udf(),
-        Function::one_of("width_bucket", &[&[Float64, Float64, Float64, Int32]], Returns::Type(Int32), width_bucket)
+        Function::one_of("width_bucket", &[&[Float64, Float64, Float64, Int64]], Returns::Type(Int32), width_bucket)
             .udf(),
         float("rint", |args| on_floats(args, |x| Ok(x.round_ties_even()))),
         float("sind", |args| on_floats(args, |x| degrees(x, sine))),
@@ -160,10 +160,10 @@ fn on_floats(args: &[ArrayRef], f: impl Fn(f64) -> Result<f64>) -> Result<ArrayR
 fn width_bucket(args: &[ArrayRef]) -> Result<ArrayRef> {
     let number = |i| values::<Float64Type>(args, i);
     let (operands, lows, highs) = (number(0)?, number(1)?, number(2)?);
-    let counts = values::<Int32Type>(args, 3)?;
+    let counts = values::<Int64Type>(args, 3)?;
     Ok(Arc::new(each::<Int32Type>(args, |row| {
         let (x, low, high, count) = (operands.value(row), lows.value(row), highs.value(row), counts.value(row));
-        if count <= 0 {
+        if !(1..i64::from(i32::MAX)).contains(&count) {
             return Err(wrong("count must be greater than zero"));
         }
         if low == high || !low.is_finite() || !high.is_finite() {
@@ -172,8 +172,8 @@ fn width_bucket(args: &[ArrayRef]) -> Result<ArrayRef> {
         let (below, above) = if low < high { (x < low, x >= high) } else { (x > low, x <= high) };
         Ok(match (below, above) {
             (true, _) => 0,
-            (_, true) => count + 1,
-            _ => ((x - low) / (high - low) * f64::from(count)) as i32 + 1,
+            (_, true) => count as i32 + 1,
+            _ => ((x - low) / (high - low) * count as f64) as i32 + 1,
         })
     })?))
 }
