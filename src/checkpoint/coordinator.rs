@@ -14,6 +14,8 @@ pub struct Facts {
     pub barrier_wanted: bool,
     /// Somebody waits for a commit.
     pub commit_wanted: bool,
+    /// What is not committed takes much memory.
+    pub pressed: bool,
     pub since_barrier: Duration,
     pub since_commit: Duration,
 }
@@ -87,7 +89,10 @@ impl Coordinator {
     pub fn decide(&mut self, facts: Facts) -> Action {
         let mut wait: Option<Duration> = None;
         if self.missing.is_none() {
-            if facts.barrier_wanted || facts.dirty && facts.since_barrier >= self.barrier_interval {
+            // Under pressure what is complete is committed first.
+            let pressed = facts.pressed && self.committing.is_none() && self.complete == self.committed;
+            let due = pressed || facts.since_barrier >= self.barrier_interval;
+            if facts.barrier_wanted || facts.dirty && due {
                 self.injected = self.injected.next();
                 self.missing = Some(self.actors.clone());
                 return Action::Inject(self.injected);
@@ -97,7 +102,7 @@ impl Coordinator {
             }
         }
         if self.committing.is_none() && self.complete > self.committed {
-            if facts.commit_wanted || facts.since_commit >= self.checkpoint_interval {
+            if facts.commit_wanted || facts.pressed || facts.since_commit >= self.checkpoint_interval {
                 self.committing = Some(self.complete);
                 return Action::Commit(self.complete);
             }
@@ -209,6 +214,19 @@ mod tests {
         let calm = Facts { since_commit: SECOND / 4, ..Default::default() };
         assert_eq!(c.decide(calm), Action::Wait(Some(SECOND * 3 / 4)));
         assert_eq!(c.decide(Facts { commit_wanted: true, ..calm }), Action::Commit(Epoch(8)));
+    }
+
+    #[test]
+    fn pressure_commits_what_is_complete_and_then_ends_the_open_epoch() {
+        let mut c = coordinator(0);
+        let pressed = Facts { dirty: true, pressed: true, ..Default::default() };
+        assert_eq!(c.decide(Facts { dirty: false, ..pressed }), Action::Wait(None), "nothing to commit");
+        assert_eq!(c.decide(pressed), Action::Inject(Epoch(8)));
+        c.check_complete();
+        assert_eq!(c.decide(pressed), Action::Commit(Epoch(8)));
+        assert_eq!(c.decide(pressed), Action::Wait(Some(SECOND)), "one commit at a time, and no epoch of crumbs");
+        c.commit_ended(true);
+        assert_eq!(c.decide(pressed), Action::Inject(Epoch(9)));
     }
 
     #[test]

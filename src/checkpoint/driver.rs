@@ -236,6 +236,7 @@ impl Driver {
         loop {
             let wait = self.act().await;
             let pulse = self.config.pulse.clone();
+            let uncommitted = self.config.store.uncommitted().clone();
             tokio::select! {
                 biased;
                 event = self.events.recv() => {
@@ -249,6 +250,7 @@ impl Driver {
                     None => break,
                 },
                 _ = pulse.changed() => {}
+                _ = uncommitted.pressed() => {}
                 _ = sleep(wait) => {}
             }
         }
@@ -272,12 +274,13 @@ impl Driver {
                 dirty: self.config.pulse.is_dirty(),
                 barrier_wanted: self.config.pulse.is_urgent() || !self.flushes.is_empty() || !self.changes.is_empty(),
                 commit_wanted: blocked.is_none() && (!self.on_commit.is_empty() || !self.meta.is_empty()),
+                pressed: blocked.is_none() && self.config.store.uncommitted().is_pressed(),
                 since_barrier: now - self.last_barrier,
                 since_commit: if blocked.is_some() { Duration::ZERO } else { now - self.last_commit },
             };
             match self.coordinator.decide(facts) {
                 Action::Inject(epoch) => self.inject(epoch).await,
-                Action::Commit(epoch) => self.start_commit(epoch, facts.commit_wanted),
+                Action::Commit(epoch) => self.start_commit(epoch, facts),
                 Action::Wait(wait) => {
                     let retry = blocked.map(|at| at - now);
                     return match (wait, retry) {
@@ -377,7 +380,7 @@ impl Driver {
         answer(&mut self.on_complete, epoch);
     }
 
-    fn start_commit(&mut self, epoch: Epoch, requested: bool) {
+    fn start_commit(&mut self, epoch: Epoch, facts: Facts) {
         for table in self.drop_tables.drain(..) {
             self.config.store.drop_table(table);
         }
@@ -386,7 +389,11 @@ impl Driver {
         self.commit_meta = meta.len();
         let sinks: Vec<_> = self.sinks.values().cloned().collect();
         let started = instant();
-        let trigger = if requested { "request" } else { "interval" };
+        let trigger = match facts {
+            Facts { commit_wanted: true, .. } => "request",
+            Facts { pressed: true, .. } => "memory",
+            _ => "interval",
+        };
         let (history, clock) = (self.history.clone(), self.config.clock.clone());
         let alignment_micros = self.alignment.as_micros() as i64;
         let task = tokio::task::spawn_blocking(move || {

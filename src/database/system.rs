@@ -277,7 +277,7 @@ fn operator_rows(rows: Vec<OperatorRow>) -> Result<RecordBatch> {
     ])
 }
 
-/// One row a commit, the last thousand: `epoch`, `trigger` (interval, request), `started_at`, `alignment_ms` (barrier sent to
+/// One row a commit, the last thousand: `epoch`, `trigger` (interval, request, memory), `started_at`, `alignment_ms` (barrier sent to
 /// last ack), `commit_ms`, `rows`, `pages` and `bytes` written, `rows_per_second`, `status`, `error`.
 fn checkpoints(services: &Services, _: Epoch) -> Result<RecordBatch> {
     checkpoint_rows(services.driver.history.recent())

@@ -284,6 +284,8 @@ impl Builder<'_> {
             materializes: matches!(fragment.root.operator, Operator::Materialize(_)),
             events: self.env.events.clone(),
             pulse: self.env.pulse.clone(),
+            uncommitted: self.env.store.uncommitted().clone(),
+            waiting_for_room: None,
         };
         self.built.start.push(StartActor { actor, barriers });
         Ok(())

@@ -52,9 +52,8 @@ use crate::stream::message::{Barrier, Watermark};
 use crate::types::time::END_OF_TIME;
 use crate::types::{Epoch, StreamChunk};
 
-/// A delta is sent or merged before the barrier when it has this many groups, or bytes.
+/// A delta is sent or merged before the barrier when it has this many groups.
 const DELTA_GROUPS: usize = 1 << 20;
-const DELTA_BYTES: usize = 64 << 20;
 /// Measuring a delta is not free: once in so many chunks.
 const MEASURE_CHUNKS: usize = 16;
 
@@ -85,6 +84,8 @@ pub struct HashAgg {
     begun: bool,
     chunks: usize,
     measured: usize,
+    /// The same for bytes.
+    open_limit: usize,
 }
 
 /// What a barrier has closed.
@@ -144,6 +145,7 @@ impl HashAgg {
             totals: agg.totals.clone(),
             chunks: 0,
             measured: 0,
+            open_limit: context.store.uncommitted().open_limit(),
         })
     }
 
@@ -237,9 +239,9 @@ impl StreamOperator for HashAgg {
         self.add(chunk, out)?;
         self.chunks += 1;
         if self.chunks.is_multiple_of(MEASURE_CHUNKS) {
-            self.measured = self.delta.memory_bytes();
+            self.measured = self.delta.memory_bytes() + self.calls.pending_bytes();
         }
-        if self.delta.len() > DELTA_GROUPS || self.measured > DELTA_BYTES {
+        if self.delta.len() > DELTA_GROUPS || self.measured > self.open_limit {
             self.flush(out)?;
         }
         Ok(())
