@@ -14,6 +14,7 @@ use super::array_input::ArrayInput;
 use super::bytea::ByteaInput;
 use super::checked::CheckedArithmetic;
 use super::lateral::LateralRows;
+use super::pg::rounding::RoundingCast;
 
 /// `streaming` plans have no relation of one row.
 pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
@@ -21,6 +22,7 @@ pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(LateralRows { constant: streaming }),
         Arc::new(ByteaInput),
         Arc::new(ArrayInput),
+        Arc::new(RoundingCast),
         Arc::new(CheckedArithmetic),
     ]
 }

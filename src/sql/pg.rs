@@ -12,8 +12,8 @@
 use std::ops::ControlFlow;
 
 use super::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, UnaryOperator,
-    Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectName, ObjectNamePart, Query, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use super::json::call;
 use super::name::fold;
@@ -61,9 +61,121 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
         Expr::Substring { expr, substring_from: Some(from), substring_for: None, .. } if is_text(from) => {
             Some(call("substring_regexp", vec![expr.as_ref().clone(), from.as_ref().clone()]))
         }
+        Expr::Like { negated, any: true, expr, pattern, escape_char: None } => like_any(*negated, expr, pattern),
+        Expr::TypedString(typed) if matches!(typed.data_type, DataType::Timestamp(..)) => {
+            with_seconds(&mut typed.value.value);
+            None
+        }
+        Expr::Cast { expr, data_type: DataType::Timestamp(..), .. } => {
+            if let Expr::Value(value) = expr.as_mut() {
+                with_seconds(&mut value.value);
+            }
+            None
+        }
+        Expr::Interval(interval) if interval.leading_field.is_none() => {
+            if let Expr::Value(value) = interval.value.as_mut()
+                && let Value::SingleQuotedString(text) = &mut value.value
+                && let Some(plain) = plain_interval(text)
+            {
+                *text = plain;
+            }
+            None
+        }
+        Expr::CompoundFieldAccess { access_chain, .. } => {
+            for access in access_chain {
+                if let AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None }) = access {
+                    let number = |n: i64| Expr::Value(Value::Number(n.to_string(), false).with_empty_span());
+                    lower_bound.get_or_insert_with(|| number(1));
+                    upper_bound.get_or_insert_with(|| number(i32::MAX.into()));
+                }
+            }
+            None
+        }
         Expr::Function(function) => of_function(function),
         _ => None,
     }
+}
+
+/// `x LIKE ANY (ARRAY['a%', 'b%'])`: one of them.
+fn like_any(negated: bool, expr: &Expr, pattern: &Expr) -> Option<Expr> {
+    let mut pattern = pattern;
+    while let Expr::Nested(inner) = pattern {
+        pattern = inner;
+    }
+    let Expr::Array(array) = pattern else { return None };
+    let like = |pattern: &Expr| Expr::Like {
+        negated,
+        any: false,
+        expr: Box::new(expr.clone()),
+        pattern: Box::new(pattern.clone()),
+        escape_char: None,
+    };
+    let either = array.elem.iter().map(like).reduce(|left, right| Expr::BinaryOp {
+        left: Box::new(left),
+        op: BinaryOperator::Or,
+        right: Box::new(right),
+    });
+    either.map(|e| Expr::Nested(Box::new(e)))
+}
+
+/// `2024-01-01 10:00` has no seconds; Arrow wants them.
+fn with_seconds(value: &mut Value) {
+    let Value::SingleQuotedString(text) = value else { return };
+    let Some((date, time)) = text.trim().split_once([' ', 'T']) else { return };
+    let digits = |t: &str| !t.is_empty() && t.len() <= 2 && t.bytes().all(|b| b.is_ascii_digit());
+    let plain = time.split_once(':').is_some_and(|(hour, minute)| digits(hour) && digits(minute));
+    if plain && date.bytes().filter(|b| *b == b'-').count() == 2 {
+        *text = format!("{date} {time}:00");
+    }
+}
+
+/// An interval that has clock times, `years-months` or ISO 8601 in it, by units alone; `None` for any other.
+fn plain_interval(text: &str) -> Option<String> {
+    if let Some(iso) = text.trim().strip_prefix('P') {
+        return iso_interval(iso);
+    }
+    let mut changed = false;
+    let mut parts = Vec::new();
+    for word in text.split_whitespace() {
+        let (sign, unsigned) = match word.strip_prefix('-') {
+            Some(rest) => ("-", rest),
+            None => ("", word.strip_prefix('+').unwrap_or(word)),
+        };
+        if let Some((hours, rest)) = unsigned.split_once(':') {
+            let (minutes, seconds) = rest.split_once(':').unwrap_or((rest, "0"));
+            let whole = hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60;
+            let micros = whole as f64 * 1e6 + seconds.parse::<f64>().ok()? * 1e6;
+            parts.push(format!("{sign}{} microseconds", micros.round() as i64));
+            changed = true;
+        } else if let Some((years, months)) = unsigned.split_once('-') {
+            let (years, months): (i64, i64) = (years.parse().ok()?, months.parse().ok()?);
+            parts.push(format!("{sign}{} months", years * 12 + months));
+            changed = true;
+        } else {
+            parts.push(word.to_string());
+        }
+    }
+    changed.then(|| parts.join(" "))
+}
+
+/// What follows the P of `P1Y2M3DT4H5M6S`.
+fn iso_interval(text: &str) -> Option<String> {
+    let (date, time) = text.split_once('T').unwrap_or((text, ""));
+    let mut parts = Vec::new();
+    for (text, units) in [
+        (date, [('Y', "years"), ('M', "months"), ('W', "weeks"), ('D', "days")].as_slice()),
+        (time, [('H', "hours"), ('M', "minutes"), ('S', "seconds")].as_slice()),
+    ] {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let end = rest.find(|c: char| c.is_ascii_alphabetic())?;
+            let unit = units.iter().find(|(letter, _)| rest[end..].starts_with(*letter))?.1;
+            rest[..end].parse::<f64>().ok()?;
+            parts.push(format!("{} {unit}", &rest[..end]));
+            rest = &rest[end + 1..];
+        }
+    }
+    Some(parts.join(" "))
 }
 
 fn is_text(expr: &Expr) -> bool {
@@ -86,6 +198,12 @@ fn of_function(function: &mut Function) -> Option<Expr> {
         }
         "make_interval" => make_interval(&list.args),
         // Under DataFusion's names.
+        "array_length" | "array_upper" | "array_lower" if list.args.len() == 2 => {
+            // Nothing is what an empty array has.
+            let zero = Expr::Value(Value::Number("0".into(), false).with_empty_span());
+            let length = renamed(function, &format!("{}", fold(name)))?;
+            Some(call("nullif", vec![length, zero]))
+        }
         "ceiling" => renamed(function, "ceil"),
         "array_remove" => renamed(function, "array_remove_all"),
         "array_replace" => renamed(function, "array_replace_all"),

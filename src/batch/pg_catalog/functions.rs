@@ -22,7 +22,6 @@ use crate::batch::client::Client;
 use crate::batch::zone::Zone;
 use crate::catalog::Snapshot;
 use crate::common::{Error, ErrorKind};
-use crate::sql::name::quote;
 use crate::state::StateStore;
 
 type Answer = dyn Fn(&[ScalarValue]) -> DfResult<ScalarValue> + Send + Sync;
@@ -353,23 +352,6 @@ fn size_pretty(bytes: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn formats() {
-        for (args, expected) in [
-            (vec!["a%%b"], Ok("a%b")),
-            (vec!["%s %I %L", "x", "My Name", "it's"], Ok("x \"My Name\" 'it''s'")),
-            (vec!["%2$s-%1$s", "a", "b"], Ok("b-a")),
-            (vec!["%s"], Err("too few arguments for format()")),
-            (vec!["%x", "a"], Err("unrecognized format() type specifier \"x\"")),
-            (vec!["%"], Err("unterminated format() type specifier")),
-        ] {
-            let values: Vec<ScalarValue> = args.iter().map(|a| ScalarValue::from(*a)).collect();
-            let given =
-                format(&values).map(Option::unwrap_or_default).map_err(|e| Error::from(e).message().to_string());
-            assert_eq!(given.as_deref().map_err(String::as_str), expected, "{args:?}");
-        }
-    }
 
     /// Figures as PostgreSQL 15 prints them.
     #[test]

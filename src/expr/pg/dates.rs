@@ -382,11 +382,9 @@ fn make_timestamp(args: &[ArrayRef], zoned: bool) -> Result<ArrayRef> {
     let made = each::<TimestampMicrosecondType>(args, |row| {
         let (year, month, day) = (years.value(row), months.value(row), days.value(row));
         // A year before the first is BC; there is none of number 0.
-        let date = u32::try_from(month)
-            .ok()
-            .zip(u32::try_from(day).ok())
-            .filter(|_| year != 0)
-            .and_then(|(m, d)| NaiveDate::from_ymd_opt(i32::try_from(if year < 0 { year + 1 } else { year }).ok()?, m, d));
+        let date = u32::try_from(month).ok().zip(u32::try_from(day).ok()).filter(|_| year != 0).and_then(|(m, d)| {
+            NaiveDate::from_ymd_opt(i32::try_from(if year < 0 { year + 1 } else { year }).ok()?, m, d)
+        });
         let date = date.ok_or_else(|| {
             let message = format!("date field value out of range: {year}-{month:02}-{day:02}");
             Error::new(ErrorKind::DatetimeOverflow, message)
@@ -408,9 +406,14 @@ fn make_interval(args: &[ArrayRef]) -> Result<ArrayRef> {
     Ok(Arc::new(each::<IntervalMonthDayNanoType>(args, |row| {
         let part = |i: usize| wholes.get(i).map_or(0, |p| p.value(row));
         let seconds = seconds.map_or(0.0, |s| s.value(row));
-        let months = i32::try_from(part(0).saturating_mul(12).saturating_add(part(1))).map_err(|_| out_of_range("interval"))?;
-        let days = i32::try_from(part(2).saturating_mul(7).saturating_add(part(3))).map_err(|_| out_of_range("interval"))?;
-        let micros = part(4).saturating_mul(3600 * SECOND).saturating_add(part(5).saturating_mul(60 * SECOND)).saturating_add((seconds * SECOND as f64).round() as i64);
+        let months =
+            i32::try_from(part(0).saturating_mul(12).saturating_add(part(1))).map_err(|_| out_of_range("interval"))?;
+        let days =
+            i32::try_from(part(2).saturating_mul(7).saturating_add(part(3))).map_err(|_| out_of_range("interval"))?;
+        let micros = part(4)
+            .saturating_mul(3600 * SECOND)
+            .saturating_add(part(5).saturating_mul(60 * SECOND))
+            .saturating_add((seconds * SECOND as f64).round() as i64);
         let nanoseconds = micros.checked_mul(1000).ok_or_else(|| out_of_range("interval"))?;
         Ok(IntervalMonthDayNano::new(months, days, nanoseconds))
     })?))

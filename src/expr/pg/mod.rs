@@ -16,6 +16,7 @@ mod number_format;
 pub mod operators;
 mod pattern;
 mod regexp;
+pub mod rounding;
 mod text;
 mod to_char;
 mod to_timestamp;
