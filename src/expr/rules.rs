@@ -15,6 +15,7 @@ use super::bytea::ByteaInput;
 use super::checked::CheckedArithmetic;
 use super::lateral::LateralRows;
 use super::pg::rounding::RoundingCast;
+use super::pg::timestamp_text::TimestampText;
 
 /// `streaming` plans have no relation of one row.
 pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
@@ -23,6 +24,7 @@ pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(ByteaInput),
         Arc::new(ArrayInput),
         Arc::new(RoundingCast),
+        Arc::new(TimestampText),
         Arc::new(CheckedArithmetic),
     ]
 }

@@ -191,6 +191,7 @@ fn affected(statement: &ast::Statement, table: &Table) -> Result<(ast::Query, Ve
                 // A text is a time in the session's zone: the query knows it.
                 let value = match table.columns.get(column).map(|c| &c.data_type) {
                     Some(DataType::Timestamp(_, Some(_))) => format!("CAST({} AS TIMESTAMPTZ)", assignment.value),
+                    Some(DataType::Timestamp(_, None)) => format!("CAST({} AS TIMESTAMP)", assignment.value),
                     _ => assignment.value.to_string(),
                 };
                 values.push_str(&format!(", {value} AS \"__new_{column}\""));

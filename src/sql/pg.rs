@@ -12,8 +12,8 @@
 use std::ops::ControlFlow;
 
 use super::ast::{
-    AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, Query, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
+    ObjectNamePart, Query, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use super::json::call;
 use super::name::fold;
@@ -62,16 +62,6 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
             Some(call("substring_regexp", vec![expr.as_ref().clone(), from.as_ref().clone()]))
         }
         Expr::Like { negated, any: true, expr, pattern, escape_char: None } => like_any(*negated, expr, pattern),
-        Expr::TypedString(typed) if matches!(typed.data_type, DataType::Timestamp(..)) => {
-            with_seconds(&mut typed.value.value);
-            None
-        }
-        Expr::Cast { expr, data_type: DataType::Timestamp(..), .. } => {
-            if let Expr::Value(value) = expr.as_mut() {
-                with_seconds(&mut value.value);
-            }
-            None
-        }
         Expr::Interval(interval) if interval.leading_field.is_none() => {
             if let Expr::Value(value) = interval.value.as_mut()
                 && let Value::SingleQuotedString(text) = &mut value.value
@@ -116,17 +106,6 @@ fn like_any(negated: bool, expr: &Expr, pattern: &Expr) -> Option<Expr> {
         right: Box::new(right),
     });
     either.map(|e| Expr::Nested(Box::new(e)))
-}
-
-/// `2024-01-01 10:00` has no seconds; Arrow wants them.
-fn with_seconds(value: &mut Value) {
-    let Value::SingleQuotedString(text) = value else { return };
-    let Some((date, time)) = text.trim().split_once([' ', 'T']) else { return };
-    let digits = |t: &str| !t.is_empty() && t.len() <= 2 && t.bytes().all(|b| b.is_ascii_digit());
-    let plain = time.split_once(':').is_some_and(|(hour, minute)| digits(hour) && digits(minute));
-    if plain && date.bytes().filter(|b| *b == b'-').count() == 2 {
-        *text = format!("{date} {time}:00");
-    }
 }
 
 /// An interval that has clock times, `years-months` or ISO 8601 in it, by units alone; `None` for any other.
@@ -201,7 +180,7 @@ fn of_function(function: &mut Function) -> Option<Expr> {
         "array_length" | "array_upper" | "array_lower" if list.args.len() == 2 => {
             // Nothing is what an empty array has.
             let zero = Expr::Value(Value::Number("0".into(), false).with_empty_span());
-            let length = renamed(function, &format!("{}", fold(name)))?;
+            let length = Expr::Function(function.clone());
             Some(call("nullif", vec![length, zero]))
         }
         "ceiling" => renamed(function, "ceil"),

@@ -18,6 +18,7 @@ mod pattern;
 mod regexp;
 pub mod rounding;
 mod text;
+pub mod timestamp_text;
 mod to_char;
 mod to_timestamp;
 
