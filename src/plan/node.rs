@@ -83,12 +83,29 @@ pub enum Operator {
     OverWindow(OverWindow),
     TemporalFilter(TemporalFilter),
     Union,
+    /// Each row once for every element of its lists, numbered by a last column; the shorter lists end with nulls.
+    Unnest {
+        columns: Vec<UnnestColumn>,
+        /// A row whose lists are all empty or null stays, once.
+        keep_empty: bool,
+    },
     /// In a plan: rows move between actors. In a fragment: a leaf that receives from another fragment.
     Exchange {
         distribution: Distribution,
     },
     Materialize(Materialize),
     Sink(SinkOp),
+}
+
+/// What an output column of Unnest is made of: input columns, by index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UnnestColumn {
+    /// The column as it is.
+    Same(usize),
+    /// An element of the list.
+    Element(usize),
+    /// A field of the struct.
+    Field(usize, usize),
 }
 
 /// How the watermark of an input column becomes that of an output column: by evaluating the (monotone) expression
@@ -314,6 +331,7 @@ impl Operator {
             Self::OverWindow(_) => "OverWindow",
             Self::TemporalFilter(_) => "TemporalFilter",
             Self::Union => "Union",
+            Self::Unnest { .. } => "Unnest",
             Self::Exchange { .. } => "Exchange",
             Self::Materialize(_) => "Materialize",
             Self::Sink(_) => "Sink",

@@ -56,7 +56,7 @@ pub(super) fn streaming(plan: LogicalPlan) -> Result<LogicalPlan> {
     config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let plan = super::distinct_on::rewrite(plan)?;
     let mut analyzer = Analyzer::new();
-    analyzer.rules.extend(analyzer_rules());
+    analyzer.rules.extend(analyzer_rules(true));
     let plan = analyzer.execute_and_check(plan, &config, |_, _| {})?;
     let config = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
     let plan = Optimizer::with_rules(rules(&plan)?).optimize(plan, &config, |_, _| {})?;
@@ -120,7 +120,6 @@ fn check_expr(node: &LogicalPlan, e: &Expr) -> Result<()> {
             format!("the parameter {} has no value in a streaming job", p.id),
         )
         .with_hint("write the value itself")),
-        Expr::Unnest(_) => Err(Error::not_supported("unnest is not supported in streaming jobs yet")),
         _ => Ok(()),
     }
 }

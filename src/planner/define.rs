@@ -93,9 +93,7 @@ pub fn define_table(
 
 fn columns(declared: &[ColumnDef], default: Option<&Schema>) -> Result<Vec<Column>> {
     let columns: Vec<Column> = match (declared, default) {
-        ([], Some(schema)) => {
-            schema.fields().iter().map(|f| Column::new(f.name(), f.data_type().clone(), f.is_nullable())).collect()
-        }
+        ([], Some(schema)) => schema.fields().iter().map(|f| Column::of(f)).collect(),
         ([], None) => {
             return Err(Error::new(ErrorKind::InvalidDefinition, "no columns are given")
                 .with_hint("name them with their types: (id BIGINT, at TIMESTAMP)"));
@@ -103,6 +101,7 @@ fn columns(declared: &[ColumnDef], default: Option<&Schema>) -> Result<Vec<Colum
         (declared, _) => declared
             .iter()
             .map(|c| Column {
+                mark: c.mark,
                 default: c.default.clone(),
                 ..Column::new(c.name.clone(), c.data_type.clone(), c.nullable)
             })

@@ -89,10 +89,20 @@ pub struct PlannedQuery {
     pub depends_on: Vec<JobId>,
 }
 
-/// Names the columns of a query and rewrites its windows, and FETCH, to plain SQL that DataFusion plans; the batch side
-/// needs nothing more of them.
-pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot) -> Result<()> {
+/// What a query is rewritten for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Stream,
+    Batch,
+}
+
+/// Names the columns of a query and rewrites its windows, FETCH, and functions that return rows to plain SQL that
+/// DataFusion plans; the batch side needs nothing more of them.
+pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot, purpose: Purpose) -> Result<()> {
     name_columns(query);
+    sql::set_returning::rewrite(query, purpose == Purpose::Batch)?;
+    sql::json::rewrite(query);
+    sql::pg::rewrite(query);
     sql::fetch::rewrite(query)?;
     sql::window::rewrite(query, &|table| watermark_column(snapshot, table))
 }
@@ -100,7 +110,7 @@ pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot) -> Result<()> {
 /// The query of a view, ready to be planned inline.
 pub fn view_query(view: &View, snapshot: &Snapshot) -> Result<Box<ast::Query>> {
     let mut query = sql::parse_query(&view.query)?;
-    rewrite(&mut query, snapshot)?;
+    rewrite(&mut query, snapshot, Purpose::Batch)?;
     Ok(query)
 }
 
@@ -186,7 +196,7 @@ fn bind(snapshot: &Snapshot, spec: QuerySpec) -> Result<Bound> {
 fn named(snapshot: &Snapshot, query: &ast::Query, columns: &[String]) -> Result<Bound> {
     let context = Context::new(snapshot);
     let mut query = query.clone();
-    rewrite(&mut query, snapshot)?;
+    rewrite(&mut query, snapshot, Purpose::Stream)?;
     let mut plan = bind::plan(&context, &query)?;
     let fields = plan.schema().fields().len();
     if !columns.is_empty() {
@@ -220,10 +230,8 @@ fn unique<'n>(names: impl Iterator<Item = &'n String>) -> Result<()> {
 }
 
 fn columns(schema: &Schema, visible: usize) -> Vec<Column> {
-    let column = |(i, field): (usize, &Arc<arrow::datatypes::Field>)| Column {
-        hidden: i >= visible,
-        ..Column::new(field.name(), field.data_type().clone(), field.is_nullable())
-    };
+    let column =
+        |(i, field): (usize, &Arc<arrow::datatypes::Field>)| Column { hidden: i >= visible, ..Column::of(field) };
     schema.fields().iter().enumerate().map(column).collect()
 }
 

@@ -201,7 +201,7 @@ fn element(c: &mut Cursor, elements: &mut Elements) -> Result<()> {
             .with_position(at));
     }
     let data_type = types::arrow(&column.data_type).map_err(|e| e.with_position(at))?;
-    let mut def = ColumnDef { name, data_type, nullable: true, default: None };
+    let mut def = ColumnDef { name, data_type, mark: types::mark(&column.data_type), nullable: true, default: None };
     for option in column.options {
         match option.option {
             ast::ColumnOption::Null => {}

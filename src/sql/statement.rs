@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::DataType;
 
 use super::ast;
+use crate::types::pg_type::PgType;
 use crate::types::{Conflict, WatermarkLimits};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +128,7 @@ impl ObjectKind {
 pub struct ColumnDef {
     pub name: String,
     pub data_type: DataType,
+    pub mark: Option<PgType>,
     pub nullable: bool,
     /// SQL text of the value that INSERT takes where the column is not named.
     pub default: Option<String>,

@@ -3,7 +3,9 @@
 pub mod chunk;
 pub mod conflict;
 pub mod id;
+pub mod json;
 pub mod key;
+pub mod pg_type;
 pub mod pretty;
 mod sql_name;
 pub mod time;

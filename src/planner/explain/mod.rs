@@ -18,7 +18,7 @@ use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use crate::plan::{
     AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, HashJoin, JoinKind, Node,
-    Operator, OverWindow, RowOrder, SourceRead, TableRead, TopN,
+    Operator, OverWindow, RowOrder, SourceRead, TableRead, TopN, UnnestColumn,
 };
 use crate::sql;
 use crate::types::{Conflict, TimeWindows};
@@ -101,6 +101,15 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
             format!("{name} {} {op} {}", text_of(&filter.value), text_of(&filter.now))
         }
         Operator::Union => name.to_string(),
+        Operator::Unnest { columns: made, keep_empty } => {
+            let lists: Vec<&str> = made
+                .iter()
+                .zip(n.schema.fields())
+                .filter(|(c, _)| matches!(c, UnnestColumn::Element(_)))
+                .map(|(_, field)| field.name().as_str())
+                .collect();
+            format!("{name} {}{}", lists.join(", "), if *keep_empty { ", keeps empty lists" } else { "" })
+        }
         Operator::Exchange { distribution } => {
             let from: Vec<String> = graph.edges.iter().filter(|e| e.leaf == n.id).map(|e| e.from.to_string()).collect();
             format!("{name} from fragment {}, {}", from.join(", "), placed(distribution, &n.schema))

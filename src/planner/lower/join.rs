@@ -238,7 +238,7 @@ impl Outputs {
         }
         let field = self.schemas[side].field(column);
         let nullable = field.is_nullable() || self.padded[side];
-        self.push_field(Arc::new(Field::new(field.name(), field.data_type().clone(), nullable)));
+        self.push_field(plain(&field.as_ref().clone().with_nullable(nullable)));
         self.columns.push(column + side * self.schemas[0].fields().len());
         self.fields.len() - 1
     }

@@ -16,6 +16,7 @@ mod scan;
 mod temporal;
 mod top_n;
 mod union;
+mod unnest;
 mod watermark;
 mod windows;
 
@@ -38,6 +39,7 @@ use super::now;
 use crate::common::{Error, ErrorKind, Result};
 use crate::plan::{Distribution, Expr, Node, Operator, Properties};
 use crate::sql::statement::Emit;
+use crate::types::pg_type::PgType;
 use crate::types::{OperatorId, TableId, time};
 
 /// A lowered plan: the first `visible` columns are the logical plan's.
@@ -131,7 +133,7 @@ impl<'a> Lowerer<'a> {
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Unnest(unnest) => match Windowed::of(unnest)? {
                 Some(windowed) => self.time_windows(unnest, &windowed),
-                None => Err(unsupported(plan)),
+                None => self.unnest(unnest),
             },
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Window(window) => match Session::of(window)? {
@@ -204,9 +206,14 @@ fn physical_at(
     Ok(Expr::new(physical, Arc::clone(input)))
 }
 
-/// Name, type and nullability of a field; what else it carries is of no use to a stream.
+/// Name, type, nullability and mark of a field; what else it carries is of no use to a stream.
 fn plain(field: &Field) -> FieldRef {
-    Arc::new(Field::new(field.name(), field.data_type().clone(), field.is_nullable()))
+    named(field, field.name())
+}
+
+/// As [`plain`], under another name.
+fn named(field: &Field, name: &str) -> FieldRef {
+    Arc::new(PgType::carry(field, Field::new(name, field.data_type().clone(), field.is_nullable())))
 }
 
 /// As [`plain`], under the function's name where DataFusion names a column after a whole OVER clause.
@@ -216,7 +223,7 @@ fn short(field: &Field) -> FieldRef {
     let name = field.name();
     let end = CLAUSES.iter().filter_map(|clause| name.find(clause)).min().unwrap_or(name.len());
     let name = name.get(..end).unwrap_or(name);
-    Arc::new(Field::new(name, field.data_type().clone(), field.is_nullable()))
+    named(field, name)
 }
 
 fn schema_of(fields: impl IntoIterator<Item = FieldRef>) -> SchemaRef {
@@ -237,12 +244,10 @@ fn unsupported(plan: &LogicalPlan) -> Error {
         LogicalPlan::RecursiveQuery(_) => {
             ("WITH RECURSIVE is not supported in streaming jobs yet", "use it in the SELECT that reads the view")
         }
-        LogicalPlan::Subquery(_) => {
-            ("LATERAL is not supported in streaming jobs yet", "use it in the SELECT that reads the view")
-        }
-        LogicalPlan::Unnest(_) => {
-            ("unnest is not supported in streaming jobs yet", "use it in the SELECT that reads the view")
-        }
+        LogicalPlan::Subquery(_) => (
+            "this form of LATERAL is not supported in streaming jobs",
+            "write it as a join with a subquery that groups by the columns of the join",
+        ),
         other => {
             return Error::not_supported(format!("{} is not supported in streaming jobs yet", other.display()))
                 .with_hint("use it in the SELECT that reads the view");

@@ -14,6 +14,7 @@ use super::temporal_filter::TemporalFilter;
 use super::time_windows::TimeWindows;
 use super::top_n;
 use super::union::Union;
+use super::unnest::Unnest;
 use super::watermark::Watermark;
 use super::{BuildContext, StreamOperator};
 use crate::common::{Error, Result};
@@ -48,6 +49,7 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
         Operator::OverWindow(plan) => Box::new(OverWindow::new(name, plan, node, context)?),
         Operator::TemporalFilter(plan) => Box::new(TemporalFilter::new(name, plan, node, context)?),
         Operator::Union => Box::new(Union::new(node.inputs.len())),
+        Operator::Unnest { columns, keep_empty } => Box::new(Unnest::new(columns, *keep_empty, &node.schema)),
         Operator::Materialize(op) => Box::new(Materialize::new(name, op, &node.schema, context)?),
         Operator::Source(_) | Operator::TableScan(_) | Operator::Exchange { .. } | Operator::Sink(_) => {
             return Err(Error::internal(format!("{name} is not built from state alone")));

@@ -20,6 +20,7 @@ mod temporal_filter;
 mod time_windows;
 mod top_n;
 mod union;
+mod unnest;
 mod watermark;
 #[cfg(test)]
 mod check;
