@@ -16,4 +16,5 @@ mod psql;
 mod seed;
 mod server;
 mod slt;
+mod subscribe;
 mod tcp;

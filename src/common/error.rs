@@ -60,6 +60,7 @@ kinds! {
     InvalidAuthorization = "28000",
     UndefinedPreparedStatement = "26000",
     DuplicatePreparedStatement = "42P05",
+    InvalidCursorState = "24000",
     UndefinedCursor = "34000",
     DuplicateCursor = "42P03",
     FailedTransaction = "25P02",

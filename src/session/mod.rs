@@ -87,7 +87,7 @@ pub struct Session {
     /// Made by PREPARE, by name.
     prepared: BTreeMap<String, Prepared>,
     /// Made by DECLARE, by name.
-    cursors: BTreeMap<String, Mutex<cursors::OpenCursor>>,
+    cursors: BTreeMap<String, cursors::Slot>,
     notices: Vec<Notice>,
     transaction: TransactionStatus,
     cancel: Mutex<CancellationToken>,
@@ -325,14 +325,11 @@ impl Session {
                 Ok(Response::Done("DECLARE CURSOR".into()))
             }
             S::FetchCursor { name, rows, timeout } => {
-                let (schema, batches) = self.fetch(name, *rows, timeout.as_deref()).await?;
-                let stream = futures::stream::iter(batches.into_iter().map(Ok));
-                let stream = Box::pin(RecordBatchStreamAdapter::new(schema, stream));
+                let stream = self.fetch(name, *rows, timeout.as_deref(), limits)?;
                 Ok(Response::Rows { tag: "FETCH", stream })
             }
             S::MoveCursor { name, rows } => {
-                let (_, batches) = self.fetch(name, *rows, None).await?;
-                let moved: usize = batches.iter().map(RecordBatch::num_rows).sum();
+                let moved = self.move_cursor(name, *rows, limits).await?;
                 Ok(Response::Done(format!("MOVE {moved}")))
             }
             S::CloseCursor { name } => {

@@ -62,9 +62,7 @@ pub async fn start(services: &Services, client: &SessionClient, subscribe: &Subs
     let (since, wanted) = (subscribe.since, subscribe.snapshot);
     let opened = tokio::task::spawn_blocking(move || {
         let table = store.table(id, object.schema())?;
-        let frozen = store.follow(&table)?;
-        let position = store.log_position(id, since.map_or(frozen.epoch(), Epoch))?;
-        Ok::<_, Error>((frozen, position))
+        store.follow(&table, since.map(Epoch))
     });
     let (frozen, position) = opened.await.map_err(ended)??;
     let told = subscribe.progress.then(|| Epoch(since.unwrap_or_default()));
@@ -85,13 +83,14 @@ impl Subscription {
         self.schema.clone()
     }
 
-    /// The next rows; `None` when all that is on disk was given.
+    /// The next rows; `None` when all that is on disk was given. Not to be used again after this was dropped half way.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
         // What is on disk from now on wakes `changed`.
         self.progress.borrow_and_update();
         if let Some(mut frozen) = self.snapshot.take() {
             let epoch = frozen.epoch();
-            let step = tokio::task::spawn_blocking(move || frozen.step().map(|rows| (frozen, rows)));
+            let store = self.store.clone();
+            let step = tokio::task::spawn_blocking(move || store.next_rows(&mut frozen).map(|rows| (frozen, rows)));
             let (frozen, batches) = step.await.map_err(ended)??;
             if !batches.is_empty() {
                 self.snapshot = Some(frozen);
@@ -103,7 +102,7 @@ impl Subscription {
                 return Ok(Some(arrow::compute::concat_batches(&self.schema, &batches)?));
             }
         }
-        let (store, table, mut position) = (self.store.clone(), self.table, self.position);
+        let (store, table, mut position) = (self.store.clone(), self.table, self.position.clone());
         let read = tokio::task::spawn_blocking(move || store.next_changes(table, &mut position).map(|n| (n, position)));
         let (next, position) = read.await.map_err(ended)??;
         self.position = position;

@@ -7,8 +7,9 @@
 //! 3 | table                  rows, bytes and page numbers used by a table
 //! 4 | table | chunk          directory: first key and size of each of 256 pages
 //! 5 | table | page           a page
-//! 6 | table                  which pieces a table's change log has
-//! 7 | table | piece (u64)    a piece of it
+//! 6 | table                  a table's change log
+//! 6 | table | list           which pieces it has: a part of them
+//! 7 | table | piece          a piece of it
 //! ```
 //! Numbers are big-endian. Pages have numbers and not keys: a number is used again when its page is gone, so the
 //! backend's tree does not grow with the keys that ever were.
@@ -53,24 +54,25 @@ pub(super) fn page(table: TableId, page: u32) -> Vec<u8> {
     numbered(PAGE, table, page)
 }
 
-/// Prefix of the records of all change logs; the rest of the name is [`table_of_log`]'s.
+/// Prefix of the records of all change logs.
 pub(super) const LOGS: &[u8] = &[LOG];
 
 pub(super) fn log(table: TableId) -> Vec<u8> {
     of_table(LOG, table).to_vec()
 }
 
-/// The table whose log's record has this name.
-pub(super) fn table_of_log(name: &[u8]) -> Option<TableId> {
-    let id = name.strip_prefix(LOGS)?.first_chunk::<4>()?;
-    Some(TableId(u32::from_be_bytes(*id)))
+pub(super) fn log_list(table: TableId, list: u64) -> Vec<u8> {
+    [&of_table(LOG, table)[..], &list.to_be_bytes()].concat()
+}
+
+/// The table that a record of a change log is of, and whether it lists pieces.
+pub(super) fn parse_log(name: &[u8]) -> Option<(TableId, bool)> {
+    let (id, list) = name.strip_prefix(LOGS)?.split_first_chunk::<4>()?;
+    Some((TableId(u32::from_be_bytes(*id)), !list.is_empty()))
 }
 
 pub(super) fn piece(table: TableId, number: u64) -> Vec<u8> {
-    let mut name = Vec::with_capacity(13);
-    name.extend_from_slice(&of_table(PIECE, table));
-    name.extend_from_slice(&number.to_be_bytes());
-    name
+    [&of_table(PIECE, table)[..], &number.to_be_bytes()].concat()
 }
 
 fn of_table(kind: u8, table: TableId) -> [u8; 5] {

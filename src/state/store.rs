@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 use super::backend::{Backend, Change};
 use super::cache::PageCache;
-use super::change_log::Logs;
+use super::change_log::{Logs, Revised};
 use super::directory::Directory;
 use super::fold::{self, Folded, Numbered};
 use super::hot::HotBytes;
@@ -30,7 +30,6 @@ use super::page::PageCodec;
 use super::pins::{EpochPin, Pins};
 use super::sled::SledBackend;
 use super::space::Space;
-use super::subscriptions::Logged;
 use super::table::Table;
 use super::uncommitted::Uncommitted;
 use super::{CommitStats, StateConfig, StatsByTable, TableStats, format, layout};
@@ -90,12 +89,7 @@ impl StateStore {
             },
             None => 0,
         };
-        let change_logs = Logs::default();
-        for (name, record) in backend.scan(layout::LOGS)? {
-            if let Some(table) = layout::table_of_log(&name) {
-                change_logs.load(table, &record)?;
-            }
-        }
+        let change_logs = Logs::load(backend.scan(layout::LOGS)?)?;
         Ok(Arc::new(Self {
             backend,
             change_logs,
@@ -205,10 +199,10 @@ impl StateStore {
         committing: &mut Committing,
         epoch: Epoch,
         folded: Vec<Folded>,
-        logged: Vec<Logged>,
+        logged: Vec<(Revised, Vec<Change>)>,
         meta: &[(Vec<u8>, Option<Vec<u8>>)],
     ) -> Result<CommitStats> {
-        let mut changes: Vec<Change> = logged.iter().map(Logged::changes).collect::<Result<Vec<_>>>()?.concat();
+        let mut changes: Vec<Change> = logged.iter().flat_map(|(_, changes)| changes.clone()).collect();
         let mut ready = Vec::new();
         for folded in folded {
             ready.push(self.number(committing, folded, &mut changes)?);
@@ -244,7 +238,7 @@ impl StateStore {
             committing.stored.remove(id);
         }
         self.dropped.lock().retain(|id| !dropped.contains(id));
-        for Logged { revised, .. } in logged {
+        for (revised, _) in logged {
             self.change_logs.revised(revised);
         }
         for id in &dropped {
@@ -301,10 +295,7 @@ impl StateStore {
             self.cache.remove((id, number));
             changes.push((layout::page(id, number), None));
         }
-        if let Some(pieces) = self.change_logs.pieces(id) {
-            changes.push((layout::log(id), None));
-            changes.extend(pieces.into_iter().map(|number| (layout::piece(id, number), None)));
-        }
+        changes.extend(self.change_logs.removal(id));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use arrow::compute::interleave_record_batch;
 use arrow::row::{RowConverter, SortField};
 use bytes::Bytes;
 
-use super::piece;
+use super::{KEPT_PIECES, piece};
 use crate::common::Result;
 use crate::state::changes::Position;
 use crate::state::merge::{Overlay, Sources};
@@ -21,7 +21,7 @@ use crate::types::Epoch;
 const PIECE_KEYS: usize = 4096;
 
 /// The changes of a table from the commit of `base` to that of `epoch`, encoded; `None` when they are more than
-/// `limit` bytes.
+/// `limit` bytes or than a log may have pieces.
 pub(in crate::state) fn changes(table: &Table, base: Epoch, epoch: Epoch, limit: u64) -> Result<Option<Vec<Bytes>>> {
     let view = table.view()?;
     let all: Vec<Arc<Run>> = view.runs(epoch).iter().filter(|r| !r.is_durable()).cloned().collect();
@@ -32,7 +32,7 @@ pub(in crate::state) fn changes(table: &Table, base: Epoch, epoch: Epoch, limit:
         let Some((rows, weights)) = between(table, &view, base, &overlay, positions)? else { continue };
         let piece = piece::encode(base, epoch, &rows, &weights)?;
         bytes += piece.len() as u64;
-        if bytes > limit {
+        if bytes > limit || pieces.len() == KEPT_PIECES {
             return Ok(None);
         }
         pieces.push(piece);

@@ -1,43 +1,66 @@
-//! Which pieces the log of each followed table has, in memory and as a record on disk; and what of it is kept.
+//! Which pieces the log of each followed table has, in memory and as records on disk; and what of it is kept.
+//!
+//! Pieces of a log are numbered without gaps, so a number says where its piece is. Their names on disk go round in a ring
+//! far larger than a log, so that the backend's tree does not grow with the pieces that ever were.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::{KEPT_BYTES, KEPT_UNREAD_MICROS, Position};
+use super::{KEPT_BYTES, KEPT_PIECES, KEPT_UNREAD_MICROS, Position};
 use crate::common::{Error, ErrorKind, Result};
+use crate::state::backend::Change;
+use crate::state::layout;
 use crate::types::{Epoch, TableId};
+
+/// Names of pieces.
+const RING: u64 = KEPT_PIECES as u64 * 2;
+/// Pieces that one record lists.
+const LISTED: u64 = 64;
 
 /// What is known of one piece without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::state) struct Piece {
-    pub(in crate::state) number: u64,
+struct Piece {
+    number: u64,
     base: u64,
     epoch: u64,
     bytes: u64,
 }
 
-/// The log of one table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::state) struct Log {
+/// What is stored of a log beside its pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Head {
     /// Changes after this epoch are in it.
     since: u64,
+    /// The number of the next piece.
     next: u64,
-    pieces: VecDeque<Piece>,
     /// When it was last read, in microseconds since 1970.
     read_at: i64,
 }
 
+/// The log of one table.
+#[derive(Debug, Clone)]
+pub(in crate::state) struct Log {
+    head: Head,
+    pieces: VecDeque<Piece>,
+    bytes: u64,
+    /// Alive while somebody reads it.
+    readers: Weak<()>,
+}
+
 /// What a commit does to one log.
 pub(in crate::state) struct Revised {
-    pub(in crate::state) table: TableId,
-    /// `None` when nobody has read it for long.
-    pub(in crate::state) log: Option<Log>,
+    table: TableId,
+    log: Log,
+    /// Nobody has read it for long: it goes.
+    ends: bool,
     /// Numbers of the pieces that go.
-    pub(in crate::state) gone: Vec<u64>,
+    gone: Vec<u64>,
     /// Number of the first piece that comes.
-    pub(in crate::state) first: u64,
+    first: u64,
 }
 
 /// The logs of all followed tables.
@@ -45,80 +68,163 @@ pub(in crate::state) struct Revised {
 pub(in crate::state) struct Logs(Mutex<HashMap<TableId, Log>>);
 
 impl Log {
-    fn bytes(&self) -> u64 {
-        self.pieces.iter().map(|p| p.bytes).sum()
+    fn new(head: Head) -> Self {
+        Self { head, pieces: VecDeque::new(), bytes: 0, readers: Weak::new() }
+    }
+
+    fn push(&mut self, piece: Piece) {
+        self.bytes += piece.bytes;
+        self.pieces.push_back(piece);
     }
 
     /// Takes out the oldest commit.
     fn forget_oldest(&mut self, gone: &mut Vec<u64>) {
         let Some(oldest) = self.pieces.front().map(|p| p.epoch) else { return };
         while let Some(piece) = self.pieces.pop_front_if(|p| p.epoch == oldest) {
+            self.bytes -= piece.bytes;
             gone.push(piece.number);
         }
-        self.since = oldest;
+        self.head.since = oldest;
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes > KEPT_BYTES || self.pieces.len() > KEPT_PIECES
+    }
+
+    fn numbered(&self, number: u64) -> Option<&Piece> {
+        let at = number.checked_sub(self.pieces.front()?.number)?;
+        self.pieces.get(usize::try_from(at).ok()?)
+    }
+
+    /// The record that lists the pieces whose names are in the `list`th part of the ring.
+    fn list(&self, table: TableId, list: u64) -> Result<Change> {
+        let listed: Vec<&Piece> = self.pieces.iter().filter(|p| list_of(p.number) == list).collect();
+        let record = if listed.is_empty() { None } else { Some(json(&listed)?) };
+        Ok((layout::log_list(table, list), record))
+    }
+}
+
+fn list_of(number: u64) -> u64 {
+    number % RING / LISTED
+}
+
+fn json(value: &impl Serialize) -> Result<Bytes> {
+    let json = serde_json::to_vec(value).map_err(|e| Error::internal(format!("a change log cannot be written: {e}")))?;
+    Ok(Bytes::from(json))
+}
+
+/// The name of a piece on disk.
+pub(in crate::state) fn piece_name(table: TableId, number: u64) -> Vec<u8> {
+    layout::piece(table, number % RING)
+}
+
+impl Revised {
+    /// The changes on disk, with the contents of the pieces that come.
+    pub(in crate::state) fn changes(&self, pieces: &[Bytes]) -> Result<Vec<Change>> {
+        let table = self.table;
+        let new = (self.first..).zip(pieces);
+        let lists: BTreeSet<u64> =
+            self.gone.iter().copied().chain(new.clone().map(|(n, _)| n)).map(list_of).collect();
+        let head = if self.ends { None } else { Some(json(&self.log.head)?) };
+        let mut changes = vec![(layout::log(table), head)];
+        for list in lists {
+            changes.push(self.log.list(table, list)?);
+        }
+        changes.extend(self.gone.iter().map(|number| (piece_name(table, *number), None)));
+        let kept = new.filter(|(number, _)| self.log.numbered(*number).is_some());
+        changes.extend(kept.map(|(number, piece)| (piece_name(table, number), Some(piece.clone()))));
+        Ok(changes)
     }
 }
 
 impl Logs {
-    pub(in crate::state) fn load(&self, table: TableId, record: &[u8]) -> Result<()> {
-        let log = serde_json::from_slice(record)
-            .map_err(|e| Error::corrupted(format!("the change log of state table {table} is damaged: {e}")))?;
-        self.0.lock().insert(table, log);
-        Ok(())
+    /// Reads the records of all logs, which come in order of name.
+    pub(in crate::state) fn load(records: Vec<(Vec<u8>, Bytes)>) -> Result<Self> {
+        let damaged = |what: &dyn std::fmt::Display| Error::corrupted(format!("a change log is damaged: {what}"));
+        let mut logs: HashMap<TableId, Log> = HashMap::new();
+        for (name, record) in records {
+            let (table, is_list) = layout::parse_log(&name).ok_or_else(|| damaged(&"a record without a table"))?;
+            if !is_list {
+                let head = serde_json::from_slice(&record).map_err(|e| damaged(&e))?;
+                logs.insert(table, Log::new(head));
+                continue;
+            }
+            let pieces: Vec<Piece> = serde_json::from_slice(&record).map_err(|e| damaged(&e))?;
+            let log = logs.get_mut(&table).ok_or_else(|| damaged(&"pieces without a head"))?;
+            pieces.into_iter().for_each(|piece| log.push(piece));
+        }
+        for log in logs.values_mut() {
+            log.pieces.make_contiguous().sort_unstable_by_key(|p| p.number);
+            let numbers = log.pieces.iter().map(|p| p.number).rev();
+            if numbers.zip((0..log.head.next).rev()).any(|(is, should)| is != should) {
+                return Err(damaged(&"pieces are missing"));
+            }
+        }
+        Ok(Self(Mutex::new(logs)))
     }
 
     pub(in crate::state) fn followed(&self) -> HashSet<TableId> {
         self.0.lock().keys().copied().collect()
     }
 
-    /// Keeps changes from the commit of `epoch` on, if that is not done already.
-    pub(in crate::state) fn follow(&self, table: TableId, epoch: Epoch, now: i64) {
-        let new = || Log { since: epoch.0, next: 0, pieces: VecDeque::new(), read_at: now };
-        self.0.lock().entry(table).or_insert_with(new).read_at = now;
+    pub(in crate::state) fn is_followed(&self, table: TableId) -> bool {
+        self.0.lock().contains_key(&table)
     }
 
-    /// What a commit that adds pieces of `sizes` makes of the log; `None` when there is none. `overflown` says that
+    /// Keeps changes from the commit of `epoch` on. Returns what must be stored if that is new.
+    pub(in crate::state) fn follow(&self, table: TableId, epoch: Epoch, now: i64) -> Result<Option<Change>> {
+        let mut logs = self.0.lock();
+        if let Some(log) = logs.get_mut(&table) {
+            log.head.read_at = now;
+            return Ok(None);
+        }
+        let head = Head { since: epoch.0, next: 0, read_at: now };
+        let stored = (layout::log(table), Some(json(&head)?));
+        logs.insert(table, Log::new(head));
+        Ok(Some(stored))
+    }
+
+    /// What a commit that adds pieces of `sizes` makes of the log; `None` when there is none. `sizes` of `None` says that
     /// the commit changed more than a log may hold.
     pub(in crate::state) fn revise(
         &self,
         table: TableId,
         (base, epoch): (Epoch, Epoch),
-        sizes: &[u64],
-        overflown: bool,
+        sizes: Option<&[u64]>,
         now: i64,
     ) -> Option<Revised> {
         let mut log = self.0.lock().get(&table)?.clone();
-        let first = log.next;
+        let first = log.head.next;
+        let unread = log.readers.strong_count() == 0;
+        let ends = unread && now.saturating_sub(log.head.read_at) > KEPT_UNREAD_MICROS;
         let mut gone = Vec::new();
-        if now.saturating_sub(log.read_at) > KEPT_UNREAD_MICROS {
-            gone.extend(log.pieces.iter().map(|p| p.number));
-            return Some(Revised { table, log: None, gone, first });
+        if ends || sizes.is_none() {
+            gone.extend(log.pieces.drain(..).map(|p| p.number));
+            log.bytes = 0;
+            // Readers who expect this number learn that it is gone.
+            log.head.next += 1;
+            log.head.since = epoch.0;
+            return Some(Revised { table, log, ends, gone, first });
         }
-        for bytes in sizes {
-            log.pieces.push_back(Piece { number: log.next, base: base.0, epoch: epoch.0, bytes: *bytes });
-            log.next += 1;
+        for bytes in sizes.unwrap_or_default() {
+            log.push(Piece { number: log.head.next, base: base.0, epoch: epoch.0, bytes: *bytes });
+            log.head.next += 1;
         }
-        while log.bytes() > KEPT_BYTES {
+        while log.is_full() {
             log.forget_oldest(&mut gone);
         }
-        if overflown {
-            gone.extend(log.pieces.drain(..).map(|p| p.number));
-            // Readers who expect this number learn that it is gone.
-            log.next += 1;
-            log.since = epoch.0;
-        }
-        Some(Revised { table, log: Some(log), gone, first })
+        Some(Revised { table, log, ends, gone, first })
     }
 
     /// The commit was applied.
     pub(in crate::state) fn revised(&self, revised: Revised) {
         let mut logs = self.0.lock();
-        match (revised.log, logs.get_mut(&revised.table)) {
-            (Some(mut log), Some(now)) => {
-                log.read_at = log.read_at.max(now.read_at);
-                *now = log;
-            }
-            _ => drop(logs.remove(&revised.table)),
+        if revised.ends {
+            logs.remove(&revised.table);
+        } else if let Some(log) = logs.get_mut(&revised.table) {
+            let read_at = log.head.read_at;
+            *log = revised.log;
+            log.head.read_at = log.head.read_at.max(read_at);
         }
     }
 
@@ -127,8 +233,14 @@ impl Logs {
         self.0.lock().remove(&table);
     }
 
-    pub(in crate::state) fn pieces(&self, table: TableId) -> Option<Vec<u64>> {
-        Some(self.0.lock().get(&table)?.pieces.iter().map(|p| p.number).collect())
+    /// The removal of everything that the table's log has on disk.
+    pub(in crate::state) fn removal(&self, table: TableId) -> Vec<Change> {
+        let logs = self.0.lock();
+        let Some(log) = logs.get(&table) else { return Vec::new() };
+        let lists: BTreeSet<u64> = log.pieces.iter().map(|p| list_of(p.number)).collect();
+        let lists = lists.into_iter().map(|list| layout::log_list(table, list));
+        let pieces = log.pieces.iter().map(|p| piece_name(table, p.number));
+        std::iter::once(layout::log(table)).chain(lists).chain(pieces).map(|name| (name, None)).collect()
     }
 
     /// Where to read on after having seen all changes up to `epoch`.
@@ -142,54 +254,56 @@ impl Logs {
             return Err(refused(format!("epoch {epoch} is still to come: the last one on disk is {committed}"))
                 .with_hint("resume from an epoch that a subscription has given out"));
         }
-        let logs = self.0.lock();
-        let Some(log) = logs.get(&table) else { return Err(gone()) };
-        if epoch.0 < log.since {
+        let mut logs = self.0.lock();
+        let Some(log) = logs.get_mut(&table) else { return Err(gone()) };
+        if epoch.0 < log.head.since {
             return Err(refused(format!("changes after epoch {epoch} are not kept any more"))
-                .with_detail(format!("The oldest epoch to resume from is {}.", log.since))
+                .with_detail(format!("The oldest epoch to resume from is {}.", log.head.since))
                 .with_hint(again));
         }
-        let next = log.pieces.iter().find(|p| p.epoch > epoch.0);
+        let next = log.pieces.get(log.pieces.partition_point(|p| p.epoch <= epoch.0));
         if let Some(piece) = next.filter(|p| p.base < epoch.0) {
             return Err(refused(format!("epoch {epoch} was not given out by a subscription"))
                 .with_detail(format!("It lies between the commits of {} and {}.", piece.base, piece.epoch))
                 .with_hint(again));
         }
-        Ok(Position(next.map_or(log.next, |p| p.number)))
+        let next = next.map_or(log.head.next, |p| p.number);
+        let reader = log.readers.upgrade().unwrap_or_default();
+        log.readers = Arc::downgrade(&reader);
+        Ok(Position { next, _reader: reader })
     }
 
-    /// The number of the piece at `position`; `None` when none of a commit up to `committed` is left.
+    /// The number and epoch of the piece at `position`; `None` when none of a commit up to `committed` is left.
     ///
     /// # Errors
     /// `ObjectNotReady` when it is not kept any more.
     pub(in crate::state) fn place(
         &self,
         table: TableId,
-        position: Position,
+        position: &Position,
         committed: Epoch,
         now: i64,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Option<(u64, Epoch)>> {
         let mut logs = self.0.lock();
         let Some(log) = logs.get_mut(&table) else { return Err(gone()) };
-        log.read_at = now;
-        let piece = log.pieces.iter().find(|p| p.number >= position.0).copied();
-        match piece {
-            Some(piece) if piece.number == position.0 => {
-                Ok((piece.epoch <= committed.0).then_some(piece.number))
-            }
-            None if position.0 == log.next => Ok(None),
-            _ => Err(behind()),
+        log.head.read_at = now;
+        match log.numbered(position.next) {
+            Some(piece) if piece.epoch <= committed.0 => Ok(Some((piece.number, Epoch(piece.epoch)))),
+            Some(_) => Ok(None),
+            None if position.next == log.head.next => Ok(None),
+            None => Err(behind()),
         }
     }
 }
 
 /// A reader has lost its place.
 pub(in crate::state) fn behind() -> Error {
-    Error::new(ErrorKind::ObjectNotReady, "the subscription fell behind: the changes that it needs are not kept any more")
+    let message = "the subscription fell behind: the changes that it needs are not kept any more";
+    Error::new(ErrorKind::ObjectNotReady, message)
         .with_detail(format!("Of each table and view, {} MiB of changes are kept.", KEPT_BYTES >> 20))
         .with_hint("subscribe again with a snapshot, and read faster")
 }
 
-fn gone() -> Error {
+pub(in crate::state) fn gone() -> Error {
     Error::new(ErrorKind::ObjectNotReady, "the table or view was dropped, or its changes are not kept any more")
 }
