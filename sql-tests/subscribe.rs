@@ -174,7 +174,10 @@ async fn connect(port: u16) -> (tokio_postgres::Client, JoinHandle<()>) {
 /// How many sockets a process has open.
 fn sockets(pid: u32) -> usize {
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-    files.filter_map(|file| file.path().read_link().ok()).filter(|to| to.to_string_lossy().starts_with("socket:")).count()
+    files
+        .filter_map(|file| file.path().read_link().ok())
+        .filter(|to| to.to_string_lossy().starts_with("socket:"))
+        .count()
 }
 
 /// The weight and key of the next row, or what the subscription ended with.

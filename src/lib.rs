@@ -49,6 +49,8 @@
 //! A `SELECT` pins the last complete epoch, plans with DataFusion over tables whose scans read [`state`] at it, and
 //! releases the pin when the scans are done.
 //!
+//! A `SUBSCRIBE` reads a snapshot at the last commit, then the table's change log, which each commit writes with its pages.
+//!
 //! # Where state is
 //!
 //! A state table is an ordered map from encoded keys to rows. What is sealed but not yet committed are *runs*; a commit

@@ -171,8 +171,9 @@ impl Session {
         let slot = self.cursor(name)?;
         let Some(cursor) = slot.open.lock().take() else {
             let message = format!("the last FETCH from cursor \"{name}\" has not come to its end");
-            return Err(Error::new(ErrorKind::InvalidCursorState, message)
-                .with_hint("read it to its end; if it failed or was cancelled, CLOSE the cursor and declare it again"));
+            return Err(Error::new(ErrorKind::InvalidCursorState, message).with_hint(
+                "read it to its end; if it failed or was cancelled, CLOSE the cursor and declare it again",
+            ));
         };
         let fetch = Fetch {
             cursor: Some(cursor),

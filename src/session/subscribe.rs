@@ -107,9 +107,7 @@ impl Subscription {
         let (next, position) = read.await.map_err(ended)??;
         self.position = position;
         match next {
-            Next::Changes(changes) => {
-                self.batch(changes.epoch, Arc::new(changes.weights), &changes.rows).map(Some)
-            }
+            Next::Changes(changes) => self.batch(changes.epoch, Arc::new(changes.weights), &changes.rows).map(Some),
             Next::UpTo(epoch) if self.told.is_some_and(|told| told < epoch) => {
                 self.told = Some(epoch);
                 self.complete(epoch).map(Some)

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, is_word};
 use super::options::options;
 use super::statement::{Statement, Subscribe};
 use crate::common::{Error, ErrorKind, Result};
@@ -112,14 +112,20 @@ fn declare(c: &mut Cursor) -> Result<Statement> {
 
 /// `[NEXT | n | ALL | FORWARD [n | ALL]] [FROM | IN] name`.
 fn direction(c: &mut Cursor) -> Result<(String, Option<usize>)> {
+    // What stands alone is the name, whatever word it is.
+    let alone = matches!(c.peek_nth(1), Token::EOF) || is_word(c.peek_nth(1), "WITH");
+    if alone {
+        return Ok((c.ident()?, Some(1)));
+    }
     for word in ["PRIOR", "FIRST", "LAST", "ABSOLUTE", "RELATIVE", "BACKWARD"] {
-        if c.at(word) && !matches!(c.peek_nth(1), Token::EOF) {
-            return Err(c.not_supported(&format!("{word}: cursors go forward only")).with_hint("NEXT, n, ALL, FORWARD"));
+        if c.at(word) {
+            return Err(c
+                .not_supported(&format!("{word}: cursors go forward only"))
+                .with_hint("NEXT, n, ALL, FORWARD"));
         }
     }
-    let named = matches!(c.peek_nth(1), Token::EOF);
     let mut rows = Some(1);
-    if !named && !c.take(&["NEXT"]) {
+    if !c.take(&["NEXT"]) {
         c.take(&["FORWARD"]);
         if c.take(&["ALL"]) {
             rows = None;

@@ -239,6 +239,78 @@ fn what_psql_asks() {
 }
 
 #[test]
+fn subscriptions_and_cursors() {
+    let subscribe = |since, snapshot, progress| Subscribe { name: "v".into(), since, snapshot, progress };
+    for (sql, expected) in [
+        ("SUBSCRIBE TO v", subscribe(None, true, false)),
+        ("SUBSCRIBE public.V", subscribe(None, true, false)),
+        ("SUBSCRIBE TO v WITH (snapshot = false, progress = 'on')", subscribe(None, false, true)),
+        ("SUBSCRIBE TO v SINCE 17", subscribe(Some(17), false, false)),
+        ("SUBSCRIBE TO v SINCE EPOCH 17 WITH (progress = true, snapshot = false)", subscribe(Some(17), false, true)),
+        ("SUBSCRIBE TO v AS OF 3", subscribe(Some(3), false, false)),
+    ] {
+        assert_eq!(one(sql), Statement::Subscribe(expected.clone()), "{sql}");
+        let inner = Box::new(Statement::Subscribe(expected));
+        let declared = Statement::DeclareCursor { name: "c".into(), hold: false, inner };
+        assert_eq!(one(&format!("DECLARE c CURSOR FOR {sql}")), declared, "{sql}");
+    }
+    let fetch = |rows, timeout: Option<&str>| Statement::FetchCursor {
+        name: "c".into(),
+        rows,
+        timeout: timeout.map(str::to_string),
+    };
+    for (sql, expected) in [
+        ("FETCH c", fetch(Some(1), None)),
+        ("FETCH FROM c", fetch(Some(1), None)),
+        ("FETCH NEXT FROM c", fetch(Some(1), None)),
+        ("FETCH NEXT c", fetch(Some(1), None)),
+        ("FETCH 0 c", fetch(Some(0), None)),
+        ("FETCH 5 IN \"c\"", fetch(Some(5), None)),
+        ("FETCH FORWARD c", fetch(Some(1), None)),
+        ("FETCH FORWARD 5 FROM c", fetch(Some(5), None)),
+        ("FETCH FORWARD ALL FROM c", fetch(None, None)),
+        ("FETCH ALL c", fetch(None, None)),
+        ("FETCH c WITH (timeout = '1s')", fetch(Some(1), Some("1s"))),
+        ("FETCH ALL FROM c WITH (timeout = '1s')", fetch(None, Some("1s"))),
+        ("MOVE FORWARD 3 IN c", Statement::MoveCursor { name: "c".into(), rows: Some(3) }),
+        ("MOVE ALL c", Statement::MoveCursor { name: "c".into(), rows: None }),
+        ("CLOSE c", Statement::CloseCursor { name: Some("c".into()) }),
+    ] {
+        assert_eq!(one(sql), expected, "{sql}");
+    }
+    for (sql, hold) in [
+        ("DECLARE c CURSOR FOR SELECT 1", false),
+        ("DECLARE c INSENSITIVE NO SCROLL CURSOR WITHOUT HOLD FOR SELECT 1", false),
+        ("DECLARE c ASENSITIVE CURSOR WITH HOLD FOR WITH a AS (SELECT 1) SELECT * FROM a", true),
+        ("DECLARE c CURSOR WITH HOLD FOR VALUES (1)", true),
+    ] {
+        let Statement::DeclareCursor { name, hold: held, inner } = one(sql) else { panic!("{sql}") };
+        assert_eq!((name.as_str(), held), ("c", hold), "{sql}");
+        assert!(matches!(*inner, Statement::Query(_)), "{sql}");
+    }
+    for (sql, state, part) in [
+        ("SUBSCRIBE", "42601", "end of input"),
+        ("SUBSCRIBE TO (SELECT 1)", "0A000", "not a query"),
+        ("SUBSCRIBE TO v SINCE yesterday", "42601", "an epoch is a whole number"),
+        ("SUBSCRIBE TO v SINCE -1", "42601", "an epoch is a whole number"),
+        ("SUBSCRIBE TO v SINCE 99999999999999999999", "42601", "an epoch is a whole number"),
+        ("SUBSCRIBE TO v SINCE 1 WITH (snapshot = true)", "22023", "has no snapshot"),
+        ("SUBSCRIBE TO v WITH (snapshot = perhaps)", "22023", "snapshot must be true or false"),
+        ("SUBSCRIBE TO v WITH (shape = 1)", "22023", "no option \"shape\""),
+        ("DECLARE c SCROLL CURSOR FOR SELECT 1", "0A000", "forward only"),
+        ("DECLARE c CURSOR FOR DELETE FROM t", "42601", "DELETE"),
+        ("FETCH PRIOR FROM c", "0A000", "forward only"),
+        ("FETCH -1 FROM c", "42601", "\"-\""),
+        ("FETCH c WITH (patience = '1s')", "22023", "no option \"patience\""),
+        ("FETCH", "42601", "end of input"),
+    ] {
+        let e = parse(sql).map(|p| format!("{p:?}")).unwrap_err();
+        assert!(e.message().contains(part), "{sql}: {e}");
+        assert_eq!(e.kind().sqlstate(), state, "{sql}: {e}");
+    }
+}
+
+#[test]
 fn errors_say_where() {
     for (sql, state, position, part) in [
         ("SELEC 1", "42601", 1, "at or near \"SELEC\""),

@@ -15,14 +15,14 @@ use super::*;
 use crate::common::ErrorKind;
 use crate::types::{Epoch, Keys};
 
-const BACKENDS: [StateBackend; 2] = [StateBackend::Memory, StateBackend::Sled];
-const TABLE: TableId = TableId(7);
+pub(super) const BACKENDS: [StateBackend; 2] = [StateBackend::Memory, StateBackend::Sled];
+pub(super) const TABLE: TableId = TableId(7);
 
 /// What a row is made of: a number, and a text and a list derived from it. `None` is a row of nulls.
-type Value = Option<i64>;
+pub(super) type Value = Option<i64>;
 type Model = BTreeMap<Vec<u8>, Value>;
 
-fn schema() -> SchemaRef {
+pub(super) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("n", DataType::Int64, true),
         Field::new("t", DataType::Utf8, true),
@@ -42,7 +42,7 @@ fn rows(values: &[Value]) -> RecordBatch {
     RecordBatch::try_new(schema(), columns).unwrap()
 }
 
-fn values(rows: &RecordBatch) -> Vec<Value> {
+pub(super) fn values(rows: &RecordBatch) -> Vec<Value> {
     let numbers: Vec<Value> = rows.column(0).as_primitive::<Int64Type>().iter().collect();
     assert_eq!(rows, &self::rows(&numbers), "columns of one row stay together");
     numbers
@@ -67,11 +67,11 @@ fn found(lookup: &Lookup) -> Vec<Option<Value>> {
     lookup.index.iter().map(|at| at.map(|at| rows[at as usize])).collect()
 }
 
-fn open(dir: &Path, backend: StateBackend) -> Arc<StateStore> {
+pub(super) fn open(dir: &Path, backend: StateBackend) -> Arc<StateStore> {
     StateStore::open(StateConfig { dir: dir.into(), backend, cache_bytes: 1 << 20 }).unwrap()
 }
 
-fn put(writer: &mut StateWriter, changes: &[(&str, Option<i64>)]) {
+pub(super) fn put(writer: &mut StateWriter, changes: &[(&str, Option<i64>)]) {
     let k: Vec<Vec<u8>> = changes.iter().map(|(k, _)| k.as_bytes().to_vec()).collect();
     let v: Vec<Value> = changes.iter().map(|(_, v)| *v).collect();
     let puts = BooleanArray::from(v.iter().map(Option::is_some).collect::<Vec<_>>());

@@ -109,7 +109,8 @@ fn list_of(number: u64) -> u64 {
 }
 
 fn json(value: &impl Serialize) -> Result<Bytes> {
-    let json = serde_json::to_vec(value).map_err(|e| Error::internal(format!("a change log cannot be written: {e}")))?;
+    let json =
+        serde_json::to_vec(value).map_err(|e| Error::internal(format!("a change log cannot be written: {e}")))?;
     Ok(Bytes::from(json))
 }
 
@@ -123,8 +124,7 @@ impl Revised {
     pub(in crate::state) fn changes(&self, pieces: &[Bytes]) -> Result<Vec<Change>> {
         let table = self.table;
         let new = (self.first..).zip(pieces);
-        let lists: BTreeSet<u64> =
-            self.gone.iter().copied().chain(new.clone().map(|(n, _)| n)).map(list_of).collect();
+        let lists: BTreeSet<u64> = self.gone.iter().copied().chain(new.clone().map(|(n, _)| n)).map(list_of).collect();
         let head = if self.ends { None } else { Some(json(&self.log.head)?) };
         let mut changes = vec![(layout::log(table), head)];
         for list in lists {
@@ -306,4 +306,115 @@ pub(in crate::state) fn behind() -> Error {
 
 pub(in crate::state) fn gone() -> Error {
     Error::new(ErrorKind::ObjectNotReady, "the table or view was dropped, or its changes are not kept any more")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: TableId = TableId(3);
+
+    /// The commit of `epoch` after that of the epoch before, with pieces of these sizes, applied.
+    fn commit(logs: &Logs, epoch: u64, sizes: Option<&[u64]>, now: i64) -> Option<Vec<Change>> {
+        let revised = logs.revise(TABLE, (Epoch(epoch - 1), Epoch(epoch)), sizes, now)?;
+        let pieces = vec![Bytes::from_static(b"x"); sizes.unwrap_or_default().len()];
+        let changes = revised.changes(&pieces).unwrap();
+        logs.revised(revised);
+        Some(changes)
+    }
+
+    /// The epochs of the pieces after `since`, or why there are none.
+    fn read(logs: &Logs, since: u64) -> std::result::Result<Vec<u64>, String> {
+        let committed = Epoch(u64::MAX);
+        let mut position = logs.after(TABLE, Epoch(since), committed).map_err(|e| e.message().to_string())?;
+        let mut epochs = Vec::new();
+        while let Some((_, epoch)) = logs.place(TABLE, &position, committed, 0).map_err(|e| e.message().to_string())? {
+            epochs.push(epoch.0);
+            position.next += 1;
+        }
+        Ok(epochs)
+    }
+
+    fn followed() -> Logs {
+        let logs = Logs::default();
+        assert!(logs.follow(TABLE, Epoch(1), 0).unwrap().is_some());
+        assert!(logs.follow(TABLE, Epoch(1), 0).unwrap().is_none(), "it is stored once");
+        logs
+    }
+
+    #[test]
+    fn the_oldest_commits_go_whole() {
+        let logs = followed();
+        let third = KEPT_BYTES / 3;
+        commit(&logs, 2, Some(&[third / 2, third / 2]), 0);
+        commit(&logs, 3, Some(&[third]), 0);
+        let slow = logs.after(TABLE, Epoch(1), Epoch(3)).unwrap();
+        assert_eq!(read(&logs, 1).unwrap(), [2, 2, 3]);
+        commit(&logs, 4, Some(&[third]), 0);
+        commit(&logs, 5, Some(&[third]), 0);
+        assert_eq!(read(&logs, 2).unwrap(), [3, 4, 5]);
+        assert!(read(&logs, 1).unwrap_err().contains("not kept any more"));
+        assert!(logs.place(TABLE, &slow, Epoch(5), 0).unwrap_err().message().contains("fell behind"));
+    }
+
+    #[test]
+    fn a_commit_that_is_too_large_empties_the_log() {
+        for sizes in [None, Some(&[KEPT_BYTES / 2, KEPT_BYTES / 2, 1][..])] {
+            let logs = followed();
+            commit(&logs, 2, Some(&[7]), 0);
+            let slow = logs.after(TABLE, Epoch(2), Epoch(2)).unwrap();
+            let changes = commit(&logs, 3, sizes, 0).unwrap();
+            let kept = changes.iter().filter(|(_, content)| content.is_some()).count();
+            assert_eq!(kept, 1, "nothing but the head is written: {changes:?}");
+            assert!(logs.place(TABLE, &slow, Epoch(3), 0).unwrap_err().message().contains("fell behind"));
+            assert!(read(&logs, 2).unwrap_err().contains("not kept any more"));
+            assert_eq!(read(&logs, 3).unwrap(), [0; 0]);
+            commit(&logs, 4, Some(&[7]), 0);
+            assert_eq!(read(&logs, 3).unwrap(), [4]);
+        }
+    }
+
+    #[test]
+    fn a_log_ends_when_nobody_reads_it_for_long() {
+        let logs = followed();
+        commit(&logs, 2, Some(&[7]), 0);
+        let reader = logs.after(TABLE, Epoch(2), Epoch(2)).unwrap();
+        let late = KEPT_UNREAD_MICROS + 1;
+        commit(&logs, 3, Some(&[7]), late);
+        assert_eq!(read(&logs, 1).unwrap(), [2, 3], "somebody waits for it");
+        drop(reader);
+        let changes = commit(&logs, 4, Some(&[7]), late).unwrap();
+        assert!(changes.iter().all(|(_, content)| content.is_none()), "{changes:?}");
+        assert!(!logs.is_followed(TABLE));
+        assert!(commit(&logs, 5, Some(&[7]), late).is_none());
+    }
+
+    #[test]
+    fn names_go_round_and_what_is_stored_is_read_again() {
+        // One commit before the ring's end.
+        let start = RING * 3 - 1;
+        let head = format!(r#"{{"since":1,"next":{start},"read_at":0}}"#);
+        let logs = Logs::load(vec![(layout::log(TABLE), Bytes::from(head))]).unwrap();
+        let mut disk = std::collections::BTreeMap::new();
+        for epoch in 2..300 {
+            // The first ones make place for the last.
+            let bytes = if epoch < 100 { KEPT_BYTES / 150 } else { KEPT_BYTES / 250 };
+            for (name, content) in commit(&logs, epoch, Some(&[bytes]), 0).unwrap() {
+                match content {
+                    Some(content) => disk.insert(name, content),
+                    None => disk.remove(&name),
+                };
+            }
+        }
+        let since = logs.0.lock()[&TABLE].head.since;
+        let kept: Vec<u64> = (since + 1..300).collect();
+        assert!(since > 1 && kept.len() > 200, "{since}");
+        assert_eq!(read(&logs, since).unwrap(), kept);
+        let pieces = disk.keys().filter(|name| name.starts_with(&layout::piece(TABLE, 0)[..5])).count();
+        assert_eq!(pieces, kept.len(), "what went is gone from the disk");
+        let records = disk.into_iter().filter(|(name, _)| name.starts_with(layout::LOGS)).collect();
+        assert_eq!(read(&Logs::load(records).unwrap(), since).unwrap(), kept);
+        let removed = logs.removal(TABLE);
+        assert_eq!(removed.iter().filter(|(name, _)| !name.starts_with(layout::LOGS)).count(), kept.len());
+    }
 }
