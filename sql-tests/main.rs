@@ -17,3 +17,4 @@ mod seed;
 mod server;
 mod slt;
 mod tcp;
+mod tpch;
