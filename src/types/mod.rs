@@ -8,6 +8,7 @@ pub mod pretty;
 mod sql_name;
 pub mod time;
 pub mod time_windows;
+mod verifier;
 
 pub use chunk::{ROW_ID, StreamChunk};
 pub use conflict::Conflict;
@@ -15,3 +16,4 @@ pub use id::{ActorId, Epoch, FragmentId, JobId, OperatorId, SessionId, TableId};
 pub use key::{Keys, VNODES, vnode};
 pub use sql_name::sql_name;
 pub use time_windows::TimeWindows;
+pub use verifier::Verifier;

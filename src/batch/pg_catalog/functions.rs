@@ -303,10 +303,10 @@ pub fn clock(zone: &Zone, now: impl Fn() -> i64 + Clone + Send + Sync + 'static)
 
 /// Functions on the session's user and variables.
 fn session(client: &Arc<dyn Client>) -> Vec<ScalarUDF> {
-    let user = client.user().to_string();
-    let mut all: Vec<_> = ["current_user", "session_user", "user", "current_role"]
-        .map(|name| constant(name, user.as_str().into()))
-        .into();
+    let user = client.user();
+    let mut all: Vec<_> =
+        ["current_user", "user", "current_role"].map(|name| constant(name, user.as_str().into())).into();
+    all.push(constant("session_user", client.session_user().as_str().into()));
     all.push(constant("pg_backend_pid", client.id().0.into()));
     let c = client.clone();
     all.push(function("current_setting", DataType::Utf8, move |args| {
