@@ -35,7 +35,9 @@ async fn roles_log_in_with_their_passwords_through_a_kill() {
     let mut server = Server::start(folder.path(), &Options::default()).unwrap();
     // As long as root has no password, loopback is trusted.
     let root = connect(server.port(), "root", "anything").await.unwrap();
-    root.batch_execute("CREATE TABLE t (a INT); CREATE ROLE group_only; CREATE USER ann PASSWORD 'séc,=ret'").await.unwrap();
+    root.batch_execute("CREATE TABLE t (a INT); CREATE ROLE group_only; CREATE USER ann PASSWORD 'séc,=ret'")
+        .await
+        .unwrap();
     root.batch_execute("CREATE USER old PASSWORD 'x' VALID UNTIL '2001-01-01'; CREATE USER bare").await.unwrap();
     root.batch_execute("GRANT SELECT ON t TO ann; ALTER USER root PASSWORD 'r'").await.unwrap();
     server.kill();
@@ -43,12 +45,21 @@ async fn roles_log_in_with_their_passwords_through_a_kill() {
     let port = server.port();
 
     // Nothing tells a wrong password from a user that is not there.
-    for (user, password) in
-        [("root", "wrong"), ("ann", "wrong"), ("nobody", "wrong"), ("bare", ""), ("bare", "x"), ("old", "x"), ("group_only", "x")]
-    {
+    for (user, password) in [
+        ("root", "wrong"),
+        ("ann", "wrong"),
+        ("nobody", "wrong"),
+        ("bare", ""),
+        ("bare", "x"),
+        ("old", "x"),
+        ("group_only", "x"),
+    ] {
         let (state, message) = connect(port, user, password).await.err().unwrap();
         if !password.is_empty() {
-            assert_eq!((state.as_str(), message), ("28P01", format!("password authentication failed for user \"{user}\"")));
+            assert_eq!(
+                (state.as_str(), message),
+                ("28P01", format!("password authentication failed for user \"{user}\""))
+            );
         }
     }
     let root = connect(port, "root", "r").await.unwrap();
@@ -73,7 +84,19 @@ async fn roles_log_in_with_their_passwords_through_a_kill() {
     assert_eq!(state(&ann, "SELECT * FROM t").await, "42501");
 
     let psql = Command::new("psql")
-        .args(["-X", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "root", "-d", "dev", "-Atc", "SELECT current_user"])
+        .args([
+            "-X",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-U",
+            "root",
+            "-d",
+            "dev",
+            "-Atc",
+            "SELECT current_user",
+        ])
         .env("PGPASSWORD", "r")
         .output();
     if let Ok(output) = psql {

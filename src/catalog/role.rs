@@ -91,18 +91,6 @@ impl Privilege {
             Self::Usage => "USAGE",
         }
     }
-
-    /// As PostgreSQL writes it in an access list.
-    pub fn letter(self) -> char {
-        match self {
-            Self::Select => 'r',
-            Self::Insert => 'a',
-            Self::Update => 'w',
-            Self::Delete => 'd',
-            Self::Create => 'C',
-            Self::Usage => 'U',
-        }
-    }
 }
 
 /// The access list of an object: grantee to its privileges, and whether it may grant them on.
@@ -111,19 +99,6 @@ pub type Acl = BTreeMap<String, BTreeMap<Privilege, bool>>;
 /// What a schema grants when nobody has said otherwise: everyone may name its objects.
 pub(super) fn schema_acl() -> Acl {
     Acl::from([(EVERYONE.to_string(), BTreeMap::from([(Privilege::Usage, false)]))])
-}
-
-/// `=r/root,alice=a*/root`: an access list as PostgreSQL prints it, one item each.
-pub fn acl_items(acl: &Acl, owner: &str, all: &[Privilege]) -> Vec<String> {
-    let letters = |privileges: &mut dyn Iterator<Item = (Privilege, bool)>| -> String {
-        privileges.map(|(p, on)| if on { format!("{}*", p.letter()) } else { p.letter().to_string() }).collect()
-    };
-    let owned = format!("{owner}={}/{owner}", letters(&mut all.iter().map(|p| (*p, false))));
-    let granted = acl.iter().map(|(grantee, privileges)| {
-        let grantee = if grantee == EVERYONE { "" } else { grantee };
-        format!("{grantee}={}/{owner}", letters(&mut privileges.iter().map(|(p, on)| (*p, *on))))
-    });
-    std::iter::once(owned).chain(granted).collect()
 }
 
 impl Snapshot {

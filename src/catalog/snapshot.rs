@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Object;
 use super::def::PUBLIC;
 use super::role::{self, Acl, Role};
-use super::Object;
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::JobId;
 

@@ -238,8 +238,11 @@ impl Database {
             let mut sessions = self.services.sessions.lock();
             let open = sessions.entry(user.to_string()).or_default();
             if role.connection_limit.is_some_and(|limit| *open >= limit) && !role.superuser {
-                return Err(Error::new(ErrorKind::TooManyConnections, format!("too many connections for role \"{user}\""))
-                    .with_hint(format!("close some, or ALTER ROLE {user} CONNECTION LIMIT …")));
+                return Err(Error::new(
+                    ErrorKind::TooManyConnections,
+                    format!("too many connections for role \"{user}\""),
+                )
+                .with_hint(format!("close some, or ALTER ROLE {user} CONNECTION LIMIT …")));
             }
             *open += 1;
         }

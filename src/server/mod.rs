@@ -161,8 +161,11 @@ fn check_safe(config: &Config) -> Result<()> {
     let encrypted_only =
         |rule: &Rule| rule.channel == Channel::HostSsl || matches!(rule.method, Method::Reject) || config.tls.is_some();
     if let Some(rule) = config.rules.iter().find(|r| r.method == Method::Cert && r.channel != Channel::HostSsl) {
-        return unsafe_to(format!("the method cert needs an encrypted connection, but a rule has it for {:?}", rule.channel))
-            .map_err(|e| e.with_hint("write type = \"hostssl\""));
+        return unsafe_to(format!(
+            "the method cert needs an encrypted connection, but a rule has it for {:?}",
+            rule.channel
+        ))
+        .map_err(|e| e.with_hint("write type = \"hostssl\""));
     }
     let asks_for = |method| config.rules.iter().any(|r| r.method == method);
     if asks_for(Method::Cert) && config.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none()) {
@@ -182,7 +185,10 @@ fn check_safe(config: &Config) -> Result<()> {
         return unsafe_to(format!("refusing to listen on {listen} with a rule that trusts addresses beyond loopback"))
             .map_err(|e| e.with_hint("write method = \"scram-sha-256\" or \"cert\" in it"));
     }
-    if !config.allow_plaintext && config.tls.is_none() && !(!config.rules.is_empty() && config.rules.iter().all(encrypted_only)) {
+    if !config.allow_plaintext
+        && config.tls.is_none()
+        && !(!config.rules.is_empty() && config.rules.iter().all(encrypted_only))
+    {
         return unsafe_to(format!("refusing to listen on {listen} without encryption"))
             .map_err(|e| e.with_hint("set --tls-cert and --tls-key; or, on a network of your own, --allow-plaintext"));
     }

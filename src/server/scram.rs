@@ -60,8 +60,7 @@ impl Exchange {
             return Err(malformed("client-first-message"));
         };
         let nonce = format!("{nonce}{}", STANDARD.encode(rand::random::<[u8; 18]>()));
-        let challenge =
-            format!("r={nonce},s={},i={}", STANDARD.encode(verifier.salt()), verifier.iterations());
+        let challenge = format!("r={nonce},s={},i={}", STANDARD.encode(verifier.salt()), verifier.iterations());
         let binding = STANDARD.encode([header.as_bytes(), data].concat());
         Ok(Self { verifier, binding, nonce, first_bare: bare.to_string(), challenge })
     }
@@ -127,7 +126,9 @@ mod tests {
             let got = Exchange::new(method, first.as_bytes(), verifier, channel).map(|_| ()).map_err(|e| e.to_string());
             match (expected, got) {
                 (None, got) => assert_eq!(got, Ok(()), "{method} {first}"),
-                (Some(part), got) => assert!(got.as_ref().is_err_and(|e| e.contains(part)), "{method} {first}: {got:?}"),
+                (Some(part), got) => {
+                    assert!(got.as_ref().is_err_and(|e| e.contains(part)), "{method} {first}: {got:?}")
+                }
             }
         }
     }

@@ -177,9 +177,7 @@ impl<B: Backend> Door<B> {
         match self.method(user, database, peer) {
             Some(Method::Trust) => Ok(true),
             Some(Method::Cert) if peer.common_name.as_deref() == Some(user) && !user.is_empty() => Ok(true),
-            Some(Method::Cert) => {
-                Err(refused(format!("certificate authentication failed for user \"{user}\"")).into())
-            }
+            Some(Method::Cert) => Err(refused(format!("certificate authentication failed for user \"{user}\"")).into()),
             Some(Method::ScramSha256) => self.scram(user, peer, reader, writer).await,
             Some(Method::Reject) => Err(refused(format!("a rule rejects the connection for {who}")).into()),
             None => Err(refused(format!("no rule for {who}"))

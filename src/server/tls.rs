@@ -129,7 +129,9 @@ fn bad(path: &Path, e: impl std::fmt::Display) -> Error {
 /// The hash of the certificate by the hash function of its signature, SHA-256 for the weak ones (RFC 5929, 4.1).
 fn binding(own: &CertificateDer) -> Option<Arc<[u8]>> {
     let hash = match X509Certificate::from_der(own.as_ref()).ok()?.signature_algorithm()? {
-        SignatureAlgorithm::RsaSha1 | SignatureAlgorithm::RsaSha256 | SignatureAlgorithm::EcdsaSha256 => &digest::SHA256,
+        SignatureAlgorithm::RsaSha1 | SignatureAlgorithm::RsaSha256 | SignatureAlgorithm::EcdsaSha256 => {
+            &digest::SHA256
+        }
         SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => &digest::SHA384,
         SignatureAlgorithm::RsaSha512 => &digest::SHA512,
         _ => return None,

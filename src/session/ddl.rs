@@ -11,8 +11,8 @@ use crate::job::JobSpec;
 use crate::log::Retention;
 use crate::plan::FragmentGraph;
 use crate::planner::{self, QuerySpec};
-use crate::sql::{Statement, ast};
 use crate::sql::statement::{CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Drop};
+use crate::sql::{Statement, ast};
 use crate::types::JobId;
 
 /// What a statement answers.
@@ -237,7 +237,8 @@ impl Ddl<'_> {
                 .with_hint("new columns may follow the old ones; else DROP VIEW and create it anew"));
         }
         let object = self.object(old.id, &create.name, planned.depends_on, Definition::View(definition));
-        let object = Object { owner: old.owner.clone(), acl: old.acl.clone(), comments: old.comments.clone(), ..object };
+        let object =
+            Object { owner: old.owner.clone(), acl: old.acl.clone(), comments: old.comments.clone(), ..object };
         let change = self.services.catalog.replace(object)?;
         self.services.jobs.write_meta(change.writes, Vec::new()).await?;
         self.services.catalog.publish(change.snapshot);

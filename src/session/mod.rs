@@ -321,12 +321,7 @@ impl Session {
                 let done = self.audited(parsed, done.map(|done| (done.tag, done.notices)));
                 self.done(done?)
             }
-            S::CreateRole(_)
-            | S::AlterRole(_)
-            | S::DropRole { .. }
-            | S::Grant(_)
-            | S::Revoke(_)
-            | S::Comment(_) => {
+            S::CreateRole(_) | S::AlterRole(_) | S::DropRole { .. } | S::Grant(_) | S::Revoke(_) | S::Comment(_) => {
                 let (current, session) = (self.client.user(), self.client.session_user());
                 let actor = role::Actor { current: &current, session: &session };
                 let done = role::run(&self.services, actor, parsed).await;

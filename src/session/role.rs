@@ -22,7 +22,11 @@ pub struct Actor<'a> {
 }
 
 /// Runs a statement on roles, privileges or comments; gives its tag and notices.
-pub async fn run(services: &Arc<Services>, actor: Actor<'_>, statement: &Statement) -> Result<(&'static str, Vec<String>)> {
+pub async fn run(
+    services: &Arc<Services>,
+    actor: Actor<'_>,
+    statement: &Statement,
+) -> Result<(&'static str, Vec<String>)> {
     let _guard = services.ddl.lock().await;
     let mut roles = Roles { services, snapshot: services.catalog.snapshot(), actor, notices: Vec::new() };
     let tag = match statement {
@@ -101,7 +105,8 @@ impl Roles<'_> {
     async fn alter(&mut self, spec: &AlterRole) -> Result<&'static str> {
         let name = self.name(&spec.name);
         let old = self.snapshot.find_role(&name)?.clone();
-        let only_password = AlterRole { password: spec.password.clone(), name: spec.name.clone(), ..AlterRole::default() };
+        let only_password =
+            AlterRole { password: spec.password.clone(), name: spec.name.clone(), ..AlterRole::default() };
         let own_password = name == self.actor.current && *spec == only_password;
         let superuser = self.snapshot.is_superuser(self.actor.current);
         // As in PostgreSQL: a superuser is changed by superusers only, and so is who is one.
@@ -154,7 +159,8 @@ impl Roles<'_> {
                 _ => None,
             };
             let mut needed: Vec<String> = self.snapshot.objects().filter_map(|o| needs(o)).collect();
-            needed.extend(self.snapshot.schema_acl().contains_key(&name).then(|| "privileges for schema public".into()));
+            needed
+                .extend(self.snapshot.schema_acl().contains_key(&name).then(|| "privileges for schema public".into()));
             if !needed.is_empty() {
                 let message = format!("role \"{name}\" cannot be dropped because some objects depend on it");
                 return Err(Error::new(ErrorKind::DependentObjects, message)
@@ -190,9 +196,9 @@ impl Roles<'_> {
                 return Ok(if give { "GRANT ROLE" } else { "REVOKE ROLE" });
             }
             Granted::OnSchema { privileges } => {
-                self.snapshot.check_superuser(self.actor.current, "grant on schema public").map_err(|_| {
-                    denied("permission denied for schema public")
-                })?;
+                self.snapshot
+                    .check_superuser(self.actor.current, "grant on schema public")
+                    .map_err(|_| denied("permission denied for schema public"))?;
                 let privileges = named(privileges, &Privilege::ON_SCHEMA, "schema")?;
                 let mut acl = self.snapshot.schema_acl().clone();
                 change(&mut acl, &grantees, &privileges, grant.option, give);
@@ -225,8 +231,7 @@ impl Roles<'_> {
         give: bool,
     ) -> Result<()> {
         let role = self.actor.current;
-        let held: Vec<_> =
-            privileges.iter().copied().filter(|p| self.snapshot.may_grant(role, *p, object)).collect();
+        let held: Vec<_> = privileges.iter().copied().filter(|p| self.snapshot.may_grant(role, *p, object)).collect();
         if held.is_empty() {
             return Err(denied(format!("permission denied for {} {}", object.definition.kind(), object.name)));
         }
@@ -257,8 +262,11 @@ impl Roles<'_> {
         let is = object.definition.kind();
         if let Some(kind) = comment.kind.filter(|kind| kind.name() != is) {
             let message = format!("\"{}\" is not a {}", comment.name, kind.name());
-            return Err(Error::new(ErrorKind::WrongObjectType, message)
-                .with_hint(format!("write COMMENT ON {} {}", is.to_uppercase(), comment.name)));
+            return Err(Error::new(ErrorKind::WrongObjectType, message).with_hint(format!(
+                "write COMMENT ON {} {}",
+                is.to_uppercase(),
+                comment.name
+            )));
         }
         self.snapshot.check_owner(self.actor.current, &object)?;
         let number = match &comment.column {

@@ -87,7 +87,8 @@ fn options(c: &mut Cursor, role: &mut AlterRole) -> Result<()> {
             let minus = c.take_token(&Token::Minus);
             let at = c.position();
             let limit = c.with(Parser::parse_literal_uint)?;
-            let limit = i32::try_from(limit).map_err(|_| c.not_supported("invalid connection limit").with_position(at))?;
+            let limit =
+                i32::try_from(limit).map_err(|_| c.not_supported("invalid connection limit").with_position(at))?;
             role.connection_limit = Some(if minus { -i64::from(limit) } else { limit.into() });
         } else if c.take(&["VALID", "UNTIL"]) {
             role.valid_until = Some(c.string()?);

@@ -284,9 +284,16 @@ pub enum Granted {
     /// Memberships.
     Roles(Vec<String>),
     /// Words in upper case; empty is ALL PRIVILEGES.
-    OnObjects { privileges: Vec<String>, names: Vec<String> },
-    OnAllObjects { privileges: Vec<String> },
-    OnSchema { privileges: Vec<String> },
+    OnObjects {
+        privileges: Vec<String>,
+        names: Vec<String>,
+    },
+    OnAllObjects {
+        privileges: Vec<String>,
+    },
+    OnSchema {
+        privileges: Vec<String>,
+    },
 }
 
 /// `COMMENT ON`.

@@ -11,8 +11,7 @@ use super::types::PgType;
 use crate::batch::client::Client;
 use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
-use crate::catalog::role::acl_items;
-use crate::catalog::{Definition, Object, Privilege, Role, Snapshot};
+use crate::catalog::{Definition, Object, Role, Snapshot};
 use crate::sql::name::quote;
 
 /// What the rows are made from.
