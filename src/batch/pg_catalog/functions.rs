@@ -370,12 +370,15 @@ pub fn clock(zone: &Zone, now: impl Fn() -> i64 + Clone + Send + Sync + 'static)
     .into()
 }
 
+/// What `session_user` is called after the rewriting: the crate's rule makes `session_user()` of `current_user`.
+pub const SESSION_USER: &str = "session_authorization_user";
+
 /// Functions on the session's user and variables.
 fn session(client: &Arc<dyn Client>) -> Vec<ScalarUDF> {
     let user = client.user();
     let mut all: Vec<_> =
-        ["current_user", "user", "current_role"].map(|name| constant(name, user.as_str().into())).into();
-    all.push(constant("session_user", client.session_user().as_str().into()));
+        ["session_user", "current_user", "user", "current_role"].map(|name| constant(name, user.as_str().into())).into();
+    all.push(constant(SESSION_USER, client.session_user().as_str().into()));
     all.push(constant("pg_backend_pid", client.id().0.into()));
     let c = client.clone();
     all.push(function("current_setting", DataType::Utf8, move |args| {
