@@ -1,11 +1,15 @@
 //! What the server takes is bounded: an idle one costs next to nothing, and a busy one keeps nothing of statements that
 //! are done.
 
+use std::io::Write;
 use std::time::Duration;
 
+use rand::Rng;
+use rand::distr::Alphanumeric;
 use weir::common::clock::instant;
 
 use crate::client::Client;
+use crate::seed::rng;
 use crate::server::{Folder, Options, Server};
 
 /// Clock ticks a second, as /proc counts them on Linux.
@@ -49,8 +53,17 @@ async fn ten_views_use_less_than_a_hundredth_of_a_core() {
 
 /// Resident memory of a process in bytes.
 fn resident(pid: u32) -> i64 {
+    memory(pid, "VmRSS:")
+}
+
+/// The most that it ever was.
+fn peak(pid: u32) -> i64 {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, field: &str) -> i64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    let line = status.lines().find(|l| l.starts_with(field)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() * 1024
 }
 
@@ -83,4 +96,41 @@ async fn statements_and_connections_leave_nothing_behind() {
     let (grown, each) = (resident(server.pid()) - before, STATEMENTS + CONNECTIONS);
     println!("{grown} bytes more after {each} statements");
     assert!(grown < each * 10_000, "{} bytes are kept of each statement", grown / each);
+}
+
+/// Neither interval ever ends: only the memory that uncommitted rows take calls for barriers and checkpoints.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_committed_is_bounded() {
+    const ROWS: i64 = 200_000;
+    // The limit, and what readers and exchanges hold whatever the limit is.
+    const GROWTH: i64 = 200 << 20;
+    if !std::path::Path::new("/proc/self/status").exists() {
+        println!("skipped: no /proc here");
+        return;
+    }
+    let folder = Folder::new();
+    let mut file = std::io::BufWriter::new(std::fs::File::create(folder.path().join("wide.csv")).unwrap());
+    // What gets hardly smaller on disk: pieces of a long text that seldom overlap.
+    let mut random = rng(1);
+    let text: String = (&mut random).sample_iter(Alphanumeric).take(1 << 21).map(char::from).collect();
+    for row in 0..ROWS {
+        let from = random.random_range(0..text.len() - 1000);
+        writeln!(file, "{row},{}", &text[from..from + 1000]).unwrap();
+    }
+    file.flush().unwrap();
+    let options = Options { barrier: "1h", checkpoint: "1h", memory: "64MiB", ..Options::default() };
+    let server = Server::start(folder.path(), &options).unwrap();
+    let client = Client::connect(server.port()).await.unwrap();
+    client
+        .execute("CREATE SOURCE wide (id BIGINT, text VARCHAR) WITH (connector = 'file', path = 'wide.csv') FORMAT PLAIN ENCODE CSV")
+        .await;
+    let before = resident(server.pid());
+    client.execute("CREATE MATERIALIZED VIEW every AS SELECT id, text FROM wide").await;
+    client.wait_for("SELECT bool_and(finished) FROM weir.sources", "t").await;
+    client.execute("FLUSH").await;
+    let grown = peak(server.pid()) - before;
+    println!("{grown} bytes at the most for {ROWS} rows of 1 kB");
+    assert_eq!(client.value("SELECT count(*) FROM every").await, ROWS.to_string());
+    assert_ne!(client.value("SELECT count(*) FROM weir.checkpoints WHERE trigger = 'memory'").await, "0");
+    assert!(grown < GROWTH, "memory grew by {grown} bytes");
 }

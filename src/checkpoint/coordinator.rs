@@ -10,10 +10,14 @@ use crate::types::{ActorId, Epoch};
 pub struct Facts {
     /// Data has entered since the last barrier.
     pub dirty: bool,
+    /// In how long time alone changes something; zero when it has.
+    pub due: Option<Duration>,
     /// Somebody waits for a barrier: a session, a change of the graph, a source that has ended.
     pub barrier_wanted: bool,
     /// Somebody waits for a commit.
     pub commit_wanted: bool,
+    /// What is not committed takes much memory.
+    pub pressed: bool,
     pub since_barrier: Duration,
     pub since_commit: Duration,
 }
@@ -87,17 +91,21 @@ impl Coordinator {
     pub fn decide(&mut self, facts: Facts) -> Action {
         let mut wait: Option<Duration> = None;
         if self.missing.is_none() {
-            if facts.barrier_wanted || facts.dirty && facts.since_barrier >= self.barrier_interval {
+            // Under pressure what is complete is committed first.
+            let pressed = facts.pressed && self.committing.is_none() && self.complete == self.committed;
+            // Even what is due often comes no more often than the interval.
+            let interval = if pressed { Duration::ZERO } else { self.barrier_interval };
+            let next = if facts.dirty { Some(Duration::ZERO) } else { facts.due };
+            let next = next.map(|next| next.max(interval.saturating_sub(facts.since_barrier)));
+            if facts.barrier_wanted || next == Some(Duration::ZERO) {
                 self.injected = self.injected.next();
                 self.missing = Some(self.actors.clone());
                 return Action::Inject(self.injected);
             }
-            if facts.dirty {
-                wait = Some(self.barrier_interval - facts.since_barrier);
-            }
+            wait = next;
         }
         if self.committing.is_none() && self.complete > self.committed {
-            if facts.commit_wanted || facts.since_commit >= self.checkpoint_interval {
+            if facts.commit_wanted || facts.pressed || facts.since_commit >= self.checkpoint_interval {
                 self.committing = Some(self.complete);
                 return Action::Commit(self.complete);
             }
@@ -209,6 +217,29 @@ mod tests {
         let calm = Facts { since_commit: SECOND / 4, ..Default::default() };
         assert_eq!(c.decide(calm), Action::Wait(Some(SECOND * 3 / 4)));
         assert_eq!(c.decide(Facts { commit_wanted: true, ..calm }), Action::Commit(Epoch(8)));
+    }
+
+    #[test]
+    fn time_alone_brings_a_barrier_when_something_is_due() {
+        let mut c = coordinator(0);
+        let facts = |due, since| Facts { due: Some(due), since_barrier: since, ..Default::default() };
+        assert_eq!(c.decide(facts(SECOND * 100, SECOND * 9)), Action::Wait(Some(SECOND * 100)));
+        assert_eq!(c.decide(facts(SECOND / 4, SECOND / 2)), Action::Wait(Some(SECOND / 2)), "not before the interval");
+        assert_eq!(c.decide(facts(Duration::ZERO, SECOND / 4)), Action::Wait(Some(SECOND * 3 / 4)));
+        assert_eq!(c.decide(facts(Duration::ZERO, SECOND)), Action::Inject(Epoch(8)));
+    }
+
+    #[test]
+    fn pressure_commits_what_is_complete_and_then_ends_the_open_epoch() {
+        let mut c = coordinator(0);
+        let pressed = Facts { dirty: true, pressed: true, ..Default::default() };
+        assert_eq!(c.decide(Facts { dirty: false, ..pressed }), Action::Wait(None), "nothing to commit");
+        assert_eq!(c.decide(pressed), Action::Inject(Epoch(8)));
+        c.check_complete();
+        assert_eq!(c.decide(pressed), Action::Commit(Epoch(8)));
+        assert_eq!(c.decide(pressed), Action::Wait(Some(SECOND)), "one commit at a time, and no epoch of crumbs");
+        c.commit_ended(true);
+        assert_eq!(c.decide(pressed), Action::Inject(Epoch(9)));
     }
 
     #[test]

@@ -23,6 +23,9 @@ use crate::types::{ActorId, Epoch, JobId, TableId};
 /// After a failed commit the next attempt waits this long.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
 
+/// What is due later than this is looked at again meanwhile: the wall clock may be set.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
+
 /// So many operators in a row may leave work to the next barrier: windows of windows.
 const SETTLE_ROUNDS: usize = 5;
 
@@ -184,6 +187,8 @@ pub struct Driver {
     last_commit: Instant,
     retry_commit_at: Option<Instant>,
     injected_at: Instant,
+    /// The last barrier's now().
+    now: i64,
     alignment: Duration,
 }
 
@@ -226,6 +231,7 @@ impl Driver {
             last_commit: now,
             retry_commit_at: None,
             injected_at: now,
+            now: i64::MIN,
             alignment: Duration::ZERO,
         };
         (driver, handle, event_sender)
@@ -236,6 +242,7 @@ impl Driver {
         loop {
             let wait = self.act().await;
             let pulse = self.config.pulse.clone();
+            let uncommitted = self.config.store.uncommitted().clone();
             tokio::select! {
                 biased;
                 event = self.events.recv() => {
@@ -249,6 +256,7 @@ impl Driver {
                     None => break,
                 },
                 _ = pulse.changed() => {}
+                _ = uncommitted.pressed() => {}
                 _ = sleep(wait) => {}
             }
         }
@@ -270,14 +278,16 @@ impl Driver {
             let blocked = self.retry_commit_at.filter(|at| *at > now);
             let facts = Facts {
                 dirty: self.config.pulse.is_dirty(),
+                due: self.due_in(),
                 barrier_wanted: self.config.pulse.is_urgent() || !self.flushes.is_empty() || !self.changes.is_empty(),
                 commit_wanted: blocked.is_none() && (!self.on_commit.is_empty() || !self.meta.is_empty()),
+                pressed: blocked.is_none() && self.config.store.uncommitted().is_pressed(),
                 since_barrier: now - self.last_barrier,
                 since_commit: if blocked.is_some() { Duration::ZERO } else { now - self.last_commit },
             };
             match self.coordinator.decide(facts) {
                 Action::Inject(epoch) => self.inject(epoch).await,
-                Action::Commit(epoch) => self.start_commit(epoch, facts.commit_wanted),
+                Action::Commit(epoch) => self.start_commit(epoch, facts),
                 Action::Wait(wait) => {
                     let retry = blocked.map(|at| at - now);
                     return match (wait, retry) {
@@ -289,11 +299,18 @@ impl Driver {
         }
     }
 
+    /// In how long time alone changes something, as far as the wall clock can be foreseen.
+    fn due_in(&self) -> Option<Duration> {
+        let left = self.config.pulse.due()?.saturating_sub(self.config.clock.now_micros());
+        Some(Duration::from_micros(u64::try_from(left).unwrap_or(0)).min(LOOK_AT_CLOCK))
+    }
+
     async fn inject(&mut self, epoch: Epoch) {
         self.config.pulse.clear();
         self.last_barrier = instant();
         self.injected_at = self.last_barrier;
-        let mut barrier = Barrier::new(epoch, self.coordinator.committed());
+        self.now = self.now.max(self.config.clock.now_micros());
+        let mut barrier = Barrier::new(epoch, self.coordinator.committed(), self.now);
         // One change a barrier, so that each has its own point in the streams.
         if !self.changes.is_empty() {
             let (mut change, reply) = self.changes.remove(0);
@@ -377,7 +394,7 @@ impl Driver {
         answer(&mut self.on_complete, epoch);
     }
 
-    fn start_commit(&mut self, epoch: Epoch, requested: bool) {
+    fn start_commit(&mut self, epoch: Epoch, facts: Facts) {
         for table in self.drop_tables.drain(..) {
             self.config.store.drop_table(table);
         }
@@ -386,7 +403,11 @@ impl Driver {
         self.commit_meta = meta.len();
         let sinks: Vec<_> = self.sinks.values().cloned().collect();
         let started = instant();
-        let trigger = if requested { "request" } else { "interval" };
+        let trigger = match facts {
+            Facts { commit_wanted: true, .. } => "request",
+            Facts { pressed: true, .. } => "memory",
+            _ => "interval",
+        };
         let (history, clock) = (self.history.clone(), self.config.clock.clone());
         let alignment_micros = self.alignment.as_micros() as i64;
         let task = tokio::task::spawn_blocking(move || {

@@ -39,7 +39,7 @@ pub async fn lines(
         Statement::CreateMaterializedView(create) => {
             let snapshot = services.catalog.snapshot();
             let mut query = create.query.clone();
-            planner::rewrite(&mut query, &snapshot)?;
+            planner::rewrite(&mut query, &snapshot, planner::Purpose::Stream)?;
             planner::check_reads(&query, &snapshot, &client.user())?;
             // A plan that is only shown takes no ids.
             let mut next = 0;

@@ -30,6 +30,7 @@ mod sled;
 mod space;
 mod store;
 mod table;
+mod uncommitted;
 mod writer;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use pins::EpochPin;
 pub use scan::Batches;
 pub use store::StateStore;
 pub use table::Table;
+pub use uncommitted::{Uncommitted, UncommittedShare};
 pub use writer::StateWriter;
 
 use std::collections::HashMap;
@@ -55,7 +57,8 @@ use crate::types::TableId;
 pub struct StateConfig {
     pub dir: PathBuf,
     pub backend: StateBackend,
-    /// Bytes that page caches may hold.
+    /// Bytes that pages, deltas and the backend's caches may hold. Beside them, half as much again is for rows that
+    /// operators keep decoded, and a quarter as much for what is written and not committed.
     pub cache_bytes: u64,
 }
 

@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::changes::{self, ChangeBatch, Index, Position};
+use super::uncommitted::UncommittedShare;
 use crate::types::Epoch;
 
 pub(super) struct Run {
@@ -15,19 +16,33 @@ pub(super) struct Run {
     durable: bool,
     index: OnceLock<Index>,
     sorted: OnceLock<Vec<Position>>,
+    /// Counts its bytes until it goes.
+    _uncommitted: Option<UncommittedShare>,
 }
 
 impl Run {
     /// `index` may have been built while the epoch was open.
-    pub(super) fn new(epoch: Epoch, batches: Vec<ChangeBatch>, index: Option<Index>) -> Arc<Self> {
+    pub(super) fn new(
+        epoch: Epoch,
+        batches: Vec<ChangeBatch>,
+        index: Option<Index>,
+        uncommitted: UncommittedShare,
+    ) -> Arc<Self> {
         let index = index.map_or_else(OnceLock::new, OnceLock::from);
-        Arc::new(Self { epoch, batches, durable: false, index, sorted: OnceLock::new() })
+        Arc::new(Self {
+            epoch,
+            batches,
+            durable: false,
+            index,
+            sorted: OnceLock::new(),
+            _uncommitted: Some(uncommitted),
+        })
     }
 
     /// What deltas of a commit hold. `sorted` may come from their making.
     pub(super) fn durable(epoch: Epoch, batches: Vec<ChangeBatch>, sorted: Option<Vec<Position>>) -> Arc<Self> {
         let sorted = sorted.map_or_else(OnceLock::new, OnceLock::from);
-        Arc::new(Self { epoch, batches, durable: true, index: OnceLock::new(), sorted })
+        Arc::new(Self { epoch, batches, durable: true, index: OnceLock::new(), sorted, _uncommitted: None })
     }
 
     pub(super) fn is_durable(&self) -> bool {

@@ -35,7 +35,7 @@ const SPARE_BYTES: u64 = 16 << 20;
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_RETRY: Duration = Duration::from_millis(2);
 const LEAST_CACHE_BYTES: u64 = 4 << 20;
-const LEAST_WRITTEN_BYTES: u64 = 96 << 20;
+const LEAST_WRITTEN_BYTES: u64 = 16 << 20;
 
 type Db = sled::Db<LEAF_FANOUT>;
 
@@ -64,13 +64,14 @@ struct Written {
 }
 
 impl SledBackend {
-    /// `cache_bytes` is what it may hold of entries that were read; it holds about as much of those that were written.
-    pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Self> {
+    /// `cache_bytes` is what it may hold of entries that were read, `written_bytes` of those that were written; neither
+    /// is taken below a least that it needs to be quick.
+    pub(super) fn open(dir: &Path, cache_bytes: u64, written_bytes: u64) -> Result<Self> {
         let cache_bytes = cache_bytes.max(LEAST_CACHE_BYTES);
         let backend = Self {
             dir: dir.into(),
             cache_bytes: usize::try_from(cache_bytes).unwrap_or(usize::MAX),
-            written_limit: cache_bytes.max(LEAST_WRITTEN_BYTES),
+            written_limit: written_bytes.max(LEAST_WRITTEN_BYTES),
             state: RwLock::new(State::Closed),
             written: Mutex::default(),
         };
@@ -239,7 +240,7 @@ mod tests {
     #[test]
     fn entries_survive_reopening_and_its_memory_is_freed() {
         let dir = tempfile::tempdir().unwrap();
-        let mut backend = SledBackend::open(dir.path(), 0).unwrap();
+        let mut backend = SledBackend::open(dir.path(), 0, 0).unwrap();
         backend.written_limit = 100;
         let long = "x".repeat(60);
         for round in 0..5 {
@@ -253,7 +254,7 @@ mod tests {
         assert_eq!(backend.scan(b"l").unwrap().len(), 0);
         assert!(backend.disk_bytes() > 0);
         drop(backend);
-        let backend = SledBackend::open(dir.path(), 0).unwrap();
+        let backend = SledBackend::open(dir.path(), 0, 0).unwrap();
         assert_eq!(backend.scan(b"").unwrap().len(), 10);
     }
 
@@ -261,9 +262,9 @@ mod tests {
     fn a_scan_reads_what_it_returns_and_little_else() {
         let dir = tempfile::tempdir().unwrap();
         let entries = || (0..300).map(|i| put(&format!("{:03}", i), &"x".repeat(100)));
-        SledBackend::open(dir.path(), 0).unwrap().apply(entries().collect()).unwrap();
+        SledBackend::open(dir.path(), 0, 0).unwrap().apply(entries().collect()).unwrap();
         for (prefix, count) in [("00", 10), ("15", 10), ("29", 10), ("3", 0), ("", 300)] {
-            let backend = SledBackend::open(dir.path(), 0).unwrap();
+            let backend = SledBackend::open(dir.path(), 0, 0).unwrap();
             let names: Vec<_> = backend.scan(prefix.as_bytes()).unwrap().into_iter().map(|(name, _)| name).collect();
             assert!(names.len() == count && names.is_sorted(), "{prefix}: {names:?}");
             let reads = backend.with("count", |db| Ok(db.stats().cache.cache_misses)).unwrap();
@@ -274,7 +275,7 @@ mod tests {
     #[test]
     fn readers_go_on_during_writes() {
         let dir = tempfile::tempdir().unwrap();
-        let backend = SledBackend::open(dir.path(), 0).unwrap();
+        let backend = SledBackend::open(dir.path(), 0, 0).unwrap();
         backend.apply(vec![put("a", "0"), put("b", "0")]).unwrap();
         std::thread::scope(|s| {
             for _ in 0..2 {
@@ -296,7 +297,7 @@ mod tests {
     #[test]
     fn too_little_space_is_found_before_anything_is_touched() {
         let dir = tempfile::tempdir().unwrap();
-        let backend = SledBackend::open(dir.path(), 0).unwrap();
+        let backend = SledBackend::open(dir.path(), 0, 0).unwrap();
         assert_eq!(backend.check_space(u64::MAX / 4).unwrap_err().kind(), ErrorKind::DiskFull);
     }
 }

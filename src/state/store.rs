@@ -30,6 +30,7 @@ use super::pins::{EpochPin, Pins};
 use super::sled::SledBackend;
 use super::space::Space;
 use super::table::Table;
+use super::uncommitted::Uncommitted;
 use super::{CommitStats, StateConfig, StatsByTable, TableStats, format, layout};
 use crate::common::config::StateBackend;
 use crate::common::{Error, ErrorKind, Result, failpoint};
@@ -44,6 +45,7 @@ pub struct StateStore {
     /// Bytes that deltas may hold in memory.
     delta_bytes: usize,
     hot: Arc<HotBytes>,
+    uncommitted: Arc<Uncommitted>,
     tables: Mutex<HashMap<TableId, Arc<Table>>>,
     /// Tables that the next commit removes.
     dropped: Mutex<Vec<TableId>>,
@@ -76,8 +78,7 @@ impl StateStore {
         let dir = config.dir.join(config.backend.name());
         let backend: Arc<dyn Backend> = match config.backend {
             StateBackend::Memory => Arc::new(MemoryBackend::open(&dir)?),
-            // An eighth for sled, a quarter for deltas; the most is for decoded pages, which are what readers use.
-            StateBackend::Sled => Arc::new(SledBackend::open(&dir, config.cache_bytes / 8)?),
+            StateBackend::Sled => Arc::new(SledBackend::open(&dir, config.cache_bytes / 8, config.cache_bytes / 4)?),
         };
         let committed = match backend.get(layout::EPOCH)? {
             Some(bytes) => match bytes.as_ref().try_into() {
@@ -88,10 +89,13 @@ impl StateStore {
         };
         Ok(Arc::new(Self {
             backend,
-            cache: Arc::new(PageCache::new(config.cache_bytes / 8 * 5)),
-            delta_bytes: usize::try_from(config.cache_bytes / 4).unwrap_or(usize::MAX),
-            // Beside the caches: as much again as half of them.
+            // Pages are what readers use; deltas are what keeps random updates cheap: the more of them there may be, the
+            // more rarely pages are rewritten.
+            cache: Arc::new(PageCache::new(config.cache_bytes / 8 * 3)),
+            delta_bytes: usize::try_from(config.cache_bytes / 2).unwrap_or(usize::MAX),
             hot: HotBytes::new(config.cache_bytes / 2),
+            // A commit takes several times as much for a moment.
+            uncommitted: Uncommitted::new(config.cache_bytes / 4),
             pins: Arc::new(Pins::at(Epoch(committed))),
             committed: AtomicU64::new(committed),
             tables: Mutex::default(),
@@ -103,6 +107,11 @@ impl StateStore {
     /// What operators may keep of their rows beside the tables.
     pub fn hot_bytes(&self) -> &Arc<HotBytes> {
         &self.hot
+    }
+
+    /// What the streams have written and no commit has put on disk.
+    pub fn uncommitted(&self) -> &Arc<Uncommitted> {
+        &self.uncommitted
     }
 
     /// The last epoch whose commit is on disk; 0 for an empty folder.
@@ -124,7 +133,8 @@ impl StateStore {
             check_schema(id, decode_schema(&stored)?.as_ref(), &schema)?;
         }
         let (stats, _) = self.stored_stats(id)?;
-        let table = Table::new(id, PageCodec::new(schema)?, stats, self.backend.clone(), self.cache.clone());
+        let (backend, cache) = (self.backend.clone(), self.cache.clone());
+        let table = Table::new(id, PageCodec::new(schema)?, stats, backend, cache, self.uncommitted.clone());
         tables.insert(id, table.clone());
         Ok(table)
     }

@@ -15,6 +15,7 @@ use super::directory::{Directory, PageRef};
 use super::page::{Page, PageCodec};
 use super::run::Run;
 use super::scan::Batches;
+use super::uncommitted::Uncommitted;
 use super::writer::StateWriter;
 use super::{KeyRange, Lookup, TableStats, delta, layout, lookup, scan};
 use crate::common::{Error, Result};
@@ -26,6 +27,7 @@ pub struct Table {
     codec: PageCodec,
     backend: Arc<dyn Backend>,
     cache: Arc<PageCache>,
+    uncommitted: Arc<Uncommitted>,
     current: RwLock<Current>,
     rows: AtomicU64,
     bytes: AtomicU64,
@@ -59,10 +61,11 @@ impl Table {
         stats: TableStats,
         backend: Arc<dyn Backend>,
         cache: Arc<PageCache>,
+        uncommitted: Arc<Uncommitted>,
     ) -> Arc<Self> {
         let current = RwLock::new(Current { directory: None, runs: Arc::default() });
         let (rows, bytes) = (AtomicU64::new(stats.rows), AtomicU64::new(stats.bytes));
-        Arc::new(Self { id, codec, backend, cache, current, rows, bytes })
+        Arc::new(Self { id, codec, backend, cache, uncommitted, current, rows, bytes })
     }
 
     pub fn id(&self) -> TableId {
@@ -95,6 +98,10 @@ impl Table {
     pub fn get(&self, epoch: Epoch, keys: &Keys) -> Result<Lookup> {
         let view = self.view()?;
         lookup::lookup(self, &view, view.runs(epoch), None, keys)
+    }
+
+    pub(super) fn uncommitted(&self) -> &Arc<Uncommitted> {
+        &self.uncommitted
     }
 
     pub(super) fn codec(&self) -> &PageCodec {

@@ -13,15 +13,21 @@ use super::changes::{ChangeBatch, Index, Position, coalesce};
 use super::run::Run;
 use super::scan::Batches;
 use super::table::Table;
+use super::uncommitted::UncommittedShare;
 use super::{KeyRange, Lookup, lookup, scan};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::{Epoch, Keys};
+
+/// What the index and the order of a change take.
+const FINDING_BYTES: usize = 24;
 
 /// A view of a table for one actor: reads see its own open epoch, then all sealed epochs, then the pages.
 pub struct StateWriter {
     table: Arc<Table>,
     batches: Vec<ChangeBatch>,
     bytes: usize,
+    /// Counts `bytes` and what finding them will take.
+    uncommitted: UncommittedShare,
     /// Behind a lock because reads fill them.
     found: Mutex<Finders>,
 }
@@ -42,7 +48,8 @@ struct Order {
 
 impl StateWriter {
     pub(super) fn new(table: Arc<Table>) -> Self {
-        Self { table, batches: Vec::new(), bytes: 0, found: Mutex::default() }
+        let uncommitted = table.uncommitted().share();
+        Self { table, batches: Vec::new(), bytes: 0, uncommitted, found: Mutex::default() }
     }
 
     pub fn table(&self) -> &Arc<Table> {
@@ -123,13 +130,14 @@ impl StateWriter {
             // Batches that do not go together (of 2 GiB, say) stay apart: that is only slower.
             Ok(_) | Err(_) => (batches, found.index),
         };
-        self.table.push(Run::new(epoch, batches, index));
+        self.table.push(Run::new(epoch, batches, index, self.uncommitted.take()));
     }
 
     /// Forgets the open epoch.
     pub fn clear(&mut self) {
         self.batches.clear();
         self.bytes = 0;
+        self.uncommitted.set(0);
         *self.found.get_mut() = Finders::default();
     }
 
@@ -139,7 +147,8 @@ impl StateWriter {
     }
 
     fn push(&mut self, batch: ChangeBatch) {
-        self.bytes += batch.bytes;
+        self.bytes += batch.bytes + batch.len() * FINDING_BYTES;
+        self.uncommitted.set(self.bytes);
         self.batches.push(batch);
     }
 

@@ -29,7 +29,7 @@ use super::source::{Next, SharedSource};
 use crate::common::clock::instant;
 use crate::common::{Error, Result};
 use crate::connector::{Decoder, Unit};
-use crate::state::StateWriter;
+use crate::state::{StateWriter, Uncommitted};
 use crate::types::{ActorId, Epoch, JobId, key, time};
 
 /// One parallel instance of a fragment.
@@ -43,7 +43,13 @@ pub struct Actor {
     pub materializes: bool,
     pub events: mpsc::UnboundedSender<ActorEvent>,
     pub pulse: Pulse,
+    /// While it is full, sources and scans wait for a commit.
+    pub uncommitted: Arc<Uncommitted>,
+    pub waiting_for_room: Option<Waiting>,
 }
+
+/// A wait that the actor polls beside its channels.
+pub type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Where rows enter the fragment.
 pub struct Leaf {
@@ -72,7 +78,7 @@ pub struct SourceLeaf {
     /// The last barrier met; 0 before the first.
     epoch: Epoch,
     ended: bool,
-    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    waiting: Option<Waiting>,
 }
 
 /// One row: `position`.
@@ -143,7 +149,7 @@ impl SourceLeaf {
     }
 }
 
-fn wait(after: Duration, notify: Option<Arc<Notify>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+fn wait(after: Duration, notify: Option<Arc<Notify>>) -> Waiting {
     Box::pin(async move {
         match notify {
             Some(notify) => {
@@ -227,6 +233,9 @@ impl Actor {
                 }
             }
         }
+        if !self.poll_room(cx) {
+            return Poll::Pending;
+        }
         let mut input = 0;
         for (leaf_index, leaf) in self.leaves.iter_mut().enumerate() {
             let open = aligner.is_open(input);
@@ -247,6 +256,19 @@ impl Actor {
             }
         }
         Poll::Pending
+    }
+
+    /// Whether there is room for what sources and scans would bring; if not, the actor is woken when there is.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.waiting_for_room.is_none() && !self.uncommitted.is_full() {
+            return true;
+        }
+        let waiting = self.waiting_for_room.get_or_insert_with(|| Box::pin(Arc::clone(&self.uncommitted).room()));
+        let room = waiting.as_mut().poll(cx).is_ready();
+        if room {
+            self.waiting_for_room = None;
+        }
+        room
     }
 
     fn take(&mut self, leaf: usize, channel: usize, message: Message) -> Result<()> {
@@ -333,6 +355,9 @@ impl Actor {
         self.pipeline.barrier(barrier)?;
         if std::mem::take(&mut self.pipeline.unsettled) {
             self.pulse.unsettle();
+        }
+        if let Some(due) = self.pipeline.due.take() {
+            self.pulse.call_at(due);
         }
         self.pass_on().await?;
         self.dispatcher.barrier(barrier, self.materializes).await?;

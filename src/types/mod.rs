@@ -3,12 +3,15 @@
 pub mod chunk;
 pub mod conflict;
 pub mod id;
+pub mod json;
 pub mod key;
+pub mod pg_type;
 pub mod pretty;
 mod sql_name;
 pub mod time;
 pub mod time_windows;
 mod verifier;
+mod watermark_limits;
 
 pub use chunk::{ROW_ID, StreamChunk};
 pub use conflict::Conflict;
@@ -17,3 +20,4 @@ pub use key::{Keys, VNODES, vnode};
 pub use sql_name::sql_name;
 pub use time_windows::TimeWindows;
 pub use verifier::Verifier;
+pub use watermark_limits::WatermarkLimits;

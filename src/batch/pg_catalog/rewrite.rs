@@ -18,8 +18,8 @@ use datafusion_pg_catalog::sql::rules::{
 
 use crate::expr::functions;
 use crate::sql::ast::{
-    self, BinaryOperator, Expr, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
+    self, BinaryOperator, Expr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName,
+    ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 const SCHEMA: &str = "pg_catalog";

@@ -75,6 +75,11 @@ impl Calls {
         self.calls.iter_mut().filter_map(|c| c.values.as_mut()).map(|v| &mut v.state)
     }
 
+    /// Bytes that wait for the barrier.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.calls.iter().filter_map(|c| c.values.as_ref()).map(Values::pending_bytes).sum()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         self.calls.iter().filter_map(|c| c.values.as_ref()).map(Values::memory_bytes).sum()
     }

@@ -74,9 +74,13 @@ impl Values {
         })
     }
 
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(super) fn pending_bytes(&self) -> usize {
         let columns = self.pending.columns.iter().flatten().map(|c| c.get_array_memory_size()).sum::<usize>();
-        columns + self.pending.groups.len() * 16 + self.state.open_bytes()
+        columns + self.pending.groups.len() * 16
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.pending_bytes() + self.state.open_bytes()
     }
 
     /// Takes rows of the open epoch: row *i* belongs to group `groups[i]`.

@@ -33,8 +33,6 @@ use crate::state::{KeyRange, StateWriter};
 use crate::stream::message::{Barrier, Watermark};
 use crate::types::{Epoch, Keys, StreamChunk};
 
-/// An epoch's rows are worked off before the barrier when they hold this many bytes.
-const OPEN_BYTES: usize = 64 << 20;
 /// Partitions are computed together up to so many rows.
 const GROUP_ROWS: usize = 32 << 10;
 
@@ -51,6 +49,8 @@ pub struct OverWindow {
     /// The open epoch's chunks.
     open: Vec<(StreamChunk, RowKeys)>,
     open_bytes: usize,
+    /// They are worked off before the barrier when they hold more.
+    open_limit: usize,
     /// Output columns and values that wait for the barrier.
     held: HeldWatermarks,
 }
@@ -68,6 +68,7 @@ impl OverWindow {
             output,
             open: Vec::new(),
             open_bytes: 0,
+            open_limit: context.store.uncommitted().open_limit(),
             held: HeldWatermarks::new(&plan.rows.partition),
         })
     }
@@ -145,7 +146,7 @@ impl StreamOperator for OverWindow {
         let keys = self.rows.keys(chunk.batch())?;
         self.open_bytes += chunk.memory_size() + keys.keys.get_buffer_memory_size();
         self.open.push((chunk, keys));
-        if self.open_bytes > OPEN_BYTES {
+        if self.open_bytes > self.open_limit {
             self.flush(out).map_err(|e| e.context(self.name.clone()))?;
         }
         Ok(())

@@ -9,7 +9,6 @@ use arrow::compute::interleave;
 use arrow::datatypes::SchemaRef;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::OPEN_BYTES;
 use super::changes::{gather, send};
 use crate::common::{Error, Result};
 use crate::plan::{self, Node};
@@ -27,6 +26,8 @@ pub(super) struct Dedup {
     shown: usize,
     output: SchemaRef,
     open: Open,
+    /// It is worked off before the barrier when it holds more bytes.
+    open_limit: usize,
     /// Output columns and values that wait for the barrier.
     held: HeldWatermarks,
 }
@@ -88,6 +89,7 @@ impl Dedup {
             shown: plan.shown.len(),
             output: Arc::clone(&node.schema),
             open: Open::default(),
+            open_limit: context.store.uncommitted().open_limit(),
             held: HeldWatermarks::new(&plan.rows.partition),
         })
     }
@@ -146,7 +148,7 @@ impl StreamOperator for Dedup {
         let (batch, _) = chunk.into_parts();
         let (partitions, within) = (self.rows.partitions(&batch)?, self.rows.within(&batch)?);
         self.open.add(batch, partitions, within);
-        if self.open.bytes > OPEN_BYTES {
+        if self.open.bytes > self.open_limit {
             self.flush(out)?;
         }
         Ok(())

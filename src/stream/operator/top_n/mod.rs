@@ -24,9 +24,6 @@ use super::{BuildContext, StreamOperator};
 use crate::common::Result;
 use crate::plan::{self, Node};
 
-/// An epoch's rows are worked off before the barrier when they hold this many bytes.
-const OPEN_BYTES: usize = 64 << 20;
-
 pub(super) fn new(
     name: String,
     plan: &plan::TopN,

@@ -7,7 +7,6 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use hashbrown::HashMap;
 
-use super::OPEN_BYTES;
 use super::changes::{Changes, gather};
 use super::leading::{Fresh, Leading, Limit, Numbering, Ranks, RowKey};
 use crate::common::{Error, Result};
@@ -39,6 +38,8 @@ pub(super) struct Ranked {
     /// Rows of the open epoch.
     batches: Vec<RecordBatch>,
     batch_bytes: usize,
+    /// They are worked off before the barrier when they hold more.
+    open_limit: usize,
     /// Rows that counted and were retracted in the open epoch.
     gone: HashMap<Arc<[u8]>, Fresh>,
     known_bytes: usize,
@@ -70,6 +71,7 @@ impl Ranked {
             touched: Vec::new(),
             batches: Vec::new(),
             batch_bytes: 0,
+            open_limit: context.store.uncommitted().open_limit(),
             gone: HashMap::new(),
             known_bytes: 0,
             held: HeldWatermarks::new(&plan.rows.partition),
@@ -312,7 +314,7 @@ impl StreamOperator for Ranked {
             true => self.grow(&chunk)?,
             false => self.change(&chunk)?,
         }
-        if self.batch_bytes > OPEN_BYTES {
+        if self.batch_bytes > self.open_limit {
             self.flush(out)?;
         }
         Ok(())
