@@ -21,6 +21,7 @@ mod cursor;
 mod error;
 mod options;
 mod parse;
+mod role;
 mod utility;
 #[cfg(test)]
 mod tests;
