@@ -1,6 +1,7 @@
 //! The tests that run the whole: the real binary over the wire, and the rules of the sources. One binary, because each
 //! one links all of DataFusion.
 
+mod auth;
 mod bounded;
 mod client;
 mod compare;
@@ -18,3 +19,4 @@ mod server;
 mod slt;
 mod subscribe;
 mod tcp;
+mod tpch;

@@ -17,6 +17,7 @@ use weir::common::{Error, ErrorKind, Result, failpoint};
 use weir::database::Database;
 use weir::server::{Backend, Server};
 use weir::session::Session;
+use weir::types::Verifier;
 
 use self::settings::{Cli, Command};
 
@@ -67,6 +68,14 @@ struct Open(Arc<Database>);
 
 impl Backend for Open {
     type Session = Session;
+
+    fn asks_passwords(&self) -> bool {
+        self.0.asks_passwords()
+    }
+
+    fn verifier(&self, user: &str) -> Option<Verifier> {
+        self.0.verifier(user)
+    }
 
     fn session(&self, user: &str, database: &str) -> Result<Session> {
         self.0.session(user, database)

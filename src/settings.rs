@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 
+use weir::common::access::{Rule, TlsFiles};
 use weir::common::config::{Config, StateBackend};
 use weir::common::{Error, ErrorKind, Result};
 use weir::types::VNODES;
@@ -60,6 +61,21 @@ pub struct ServeArguments {
     /// Password that clients must prove. Better set by WEIR_PASSWORD: other users can see a flag. [default: none]
     #[arg(long, env = "WEIR_PASSWORD", hide_env_values = true)]
     password: Option<String>,
+    /// PEM file with the certificate chain for TLS; needs --tls-key. Read again when it changes. [default: none]
+    #[arg(long, env = "WEIR_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file with the certificate's private key.
+    #[arg(long, env = "WEIR_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// PEM file with the authorities of clients' certificates, for rules with the method `cert`. [default: none]
+    #[arg(long, env = "WEIR_TLS_CLIENT_CA", value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Take connections beyond loopback that are not encrypted.
+    #[arg(long, env = "WEIR_ALLOW_PLAINTEXT")]
+    allow_plaintext: bool,
+    /// A client that has not logged in by then is dropped. [default: 60s]
+    #[arg(long, env = "WEIR_AUTHENTICATION_TIMEOUT", value_name = "TIME")]
+    authentication_timeout: Option<Span>,
     /// Clients at a time; one more is refused. [default: 500]
     #[arg(long, env = "WEIR_MAX_CONNECTIONS", value_name = "N")]
     max_connections: Option<usize>,
@@ -81,7 +97,46 @@ struct File {
     checkpoint_interval: Option<Span>,
     password: Option<String>,
     max_connections: Option<usize>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls_client_ca: Option<PathBuf>,
+    allow_plaintext: Option<bool>,
+    authentication_timeout: Option<Span>,
+    #[serde(default)]
+    rules: Vec<FileRule>,
     log: Option<String>,
+}
+
+/// One `[[rules]]` of the TOML file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRule {
+    #[serde(rename = "type")]
+    channel: String,
+    #[serde(default = "all")]
+    database: String,
+    #[serde(default = "all")]
+    user: String,
+    #[serde(default = "all")]
+    address: String,
+    method: String,
+}
+
+fn all() -> String {
+    "all".to_string()
+}
+
+impl FileRule {
+    fn rule(&self) -> Result<Rule, String> {
+        let named = |name: &String| Some(name.clone()).filter(|name| name != "all");
+        Ok(Rule {
+            channel: self.channel.parse()?,
+            database: named(&self.database),
+            user: named(&self.user),
+            address: self.address.parse()?,
+            method: self.method.parse()?,
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -144,10 +199,37 @@ impl ServeArguments {
                 .or(file.checkpoint_interval)
                 .map_or(default.checkpoint_interval, |s| s.0),
             password: self.password.or(file.password).filter(|p| !p.is_empty()),
+            rules: rules(&file.rules)?,
+            tls: tls(
+                self.tls_cert.or(file.tls_cert),
+                self.tls_key.or(file.tls_key),
+                self.tls_client_ca.or(file.tls_client_ca),
+            )?,
+            allow_plaintext: self.allow_plaintext || file.allow_plaintext.unwrap_or_default(),
+            authentication_timeout: self
+                .authentication_timeout
+                .or(file.authentication_timeout)
+                .map_or(default.authentication_timeout, |s| s.0),
             max_connections: self.max_connections.or(file.max_connections).unwrap_or(default.max_connections),
         };
         check(&config)?;
         Ok(Settings { config, log: self.log.or(file.log).unwrap_or_else(|| "info".to_string()) })
+    }
+}
+
+fn rules(rules: &[FileRule]) -> Result<Vec<Rule>> {
+    let one = |(index, rule): (usize, &FileRule)| {
+        rule.rule().map_err(|e| Error::new(ErrorKind::ConfigFile, format!("rule {}: {e}", index + 1)))
+    };
+    rules.iter().enumerate().map(one).collect()
+}
+
+fn tls(cert: Option<PathBuf>, key: Option<PathBuf>, client_ca: Option<PathBuf>) -> Result<Option<TlsFiles>> {
+    match (cert, key, client_ca) {
+        (Some(cert), Some(key), client_ca) => Ok(Some(TlsFiles { cert, key, client_ca })),
+        (None, None, None) => Ok(None),
+        _ => Err(Error::new(ErrorKind::InvalidParameterValue, "half of the TLS settings is missing")
+            .with_hint("--tls-cert and --tls-key go together; --tls-client-ca needs both")),
     }
 }
 

@@ -9,7 +9,11 @@ use crate::types::SessionId;
 pub trait Client: fmt::Debug + Send + Sync {
     fn id(&self) -> SessionId;
 
-    fn user(&self) -> &str;
+    /// Whose privileges count: `current_user`.
+    fn user(&self) -> String;
+
+    /// Who the session acts for: `session_user`.
+    fn session_user(&self) -> String;
 
     /// A variable's value; `None` for a name that nobody knows.
     fn setting(&self, name: &str) -> Option<String>;

@@ -28,7 +28,7 @@ use super::pg_catalog::{ClientTypes, Opened, PgCatalog, clock};
 use super::system::{SystemSchema, SystemTables};
 use super::table::EpochTable;
 use super::zone::{WallClock, Zone};
-use crate::catalog::{Column, Definition, Object, Snapshot, View};
+use crate::catalog::{Column, Definition, Object, Privilege, Snapshot, View};
 use crate::common::clock::Clock;
 use crate::common::{Error, ErrorKind, Result};
 use crate::expr::{functions, rules};
@@ -102,6 +102,7 @@ impl BatchEnv {
 
     fn planning(&self, snapshot: Arc<Snapshot>, zone: Zone, client: Arc<dyn Client>) -> Result<Planning> {
         let moment = Arc::new(Mutex::new(Moment { epoch: Epoch(0), purpose: Purpose::Read, now: 0 }));
+        let user = client.user();
         let list = Arc::new(MemoryCatalogProviderList::new());
         let mut schemas: HashMap<String, Arc<dyn SchemaProvider>> = HashMap::new();
         let public = PublicSchema {
@@ -137,7 +138,7 @@ impl BatchEnv {
         // Views plan their query in the same session.
         let _ = public.state.set(Arc::downgrade(&state));
         let tasks = state.task_ctx();
-        Ok(Planning { snapshot, zone, state, tasks, moment })
+        Ok(Planning { snapshot, user, zone, state, tasks, moment })
     }
 }
 
@@ -145,6 +146,8 @@ impl BatchEnv {
 /// statement.
 struct Planning {
     snapshot: Arc<Snapshot>,
+    /// Whose privileges count; a client that changes its role forgets what was planned.
+    user: String,
     zone: Zone,
     state: Arc<SessionState>,
     tasks: Arc<TaskContext>,
@@ -216,10 +219,12 @@ impl BatchContext {
             }
             ast::Statement::Insert(mut insert) => {
                 // VALUES may be long, and has nothing to be rewritten.
-                if let Some(query) = &mut insert.source
-                    && !matches!(query.body.as_ref(), ast::SetExpr::Values(_))
-                {
-                    self.rewrite(query)?;
+                if let Some(query) = &mut insert.source {
+                    if matches!(query.body.as_ref(), ast::SetExpr::Values(_)) {
+                        planner::check_reads(query, &self.planning.snapshot, &self.planning.user)?;
+                    } else {
+                        self.rewrite(query)?;
+                    }
                 }
                 ast::Statement::Insert(insert)
             }
@@ -229,8 +234,17 @@ impl BatchContext {
         plan.map_err(|e| self.explain_missing(e))
     }
 
+    /// Whether the client may do that.
+    ///
+    /// # Errors
+    /// `InsufficientPrivilege`.
+    pub fn check(&self, privilege: Privilege, object: &Object) -> Result<()> {
+        self.planning.snapshot.check(&self.planning.user, privilege, object)
+    }
+
     fn rewrite(&self, query: &mut ast::Query) -> Result<()> {
         planner::rewrite(query, &self.planning.snapshot, planner::Purpose::Batch)?;
+        planner::check_reads(query, &self.planning.snapshot, &self.planning.user)?;
         self.env.pg.rewrite(query, &self.planning.snapshot);
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
+use super::role::Acl;
 use crate::types::pg_type::PgType;
 use crate::types::{Conflict, JobId, ROW_ID, TableId, WatermarkLimits};
 
@@ -24,6 +25,10 @@ pub struct Object {
     pub created_at: i64,
     /// Objects that it reads: they cannot be dropped before it.
     pub depends_on: Vec<JobId>,
+    /// What others than the owner may do.
+    pub acl: Acl,
+    /// By column number from 1; 0 is the object itself.
+    pub comments: BTreeMap<usize, String>,
     pub definition: Definition,
 }
 

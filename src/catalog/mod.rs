@@ -7,6 +7,7 @@
 //! A change is made in two steps, so that nothing is visible before it is durable. Knows no SQL and no plans.
 
 pub mod def;
+pub mod role;
 mod snapshot;
 
 use std::sync::Arc;
@@ -14,12 +15,15 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 pub use def::{Column, Definition, MaterializedView, Object, Sink, Source, Table, View, Watermark};
+pub use role::{Acl, Privilege, Role};
 pub use snapshot::Snapshot;
 
 use crate::common::{Error, Result};
 use crate::types::{JobId, TableId};
 
 const OBJECT: &str = "catalog/object/";
+const ROLE: &str = "catalog/role/";
+const SCHEMA_ACL: &str = "catalog/schema_acl";
 const NEXT_ID: &str = "catalog/next_id";
 /// Ids below are left to tables that are not the catalog's.
 const FIRST_ID: u32 = 1;
@@ -53,16 +57,28 @@ impl Catalog {
     pub fn load(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Self> {
         let mut objects = Vec::new();
         let mut next_id = FIRST_ID;
+        let mut roles = Role::built_in();
+        let mut schema_acl = None;
         for (key, value) in entries {
             let key = String::from_utf8_lossy(&key);
             if key == NEXT_ID {
                 next_id = read(&key, &value)?;
             } else if key.starts_with(OBJECT) {
                 objects.push(Arc::new(read::<Object>(&key, &value)?));
+            } else if key.starts_with(ROLE) {
+                let role: Role = read(&key, &value)?;
+                roles.insert(role.name.clone(), Arc::new(role));
+            } else if key == SCHEMA_ACL {
+                schema_acl = Some(read::<Acl>(&key, &value)?);
             }
         }
         objects.sort_by_key(|o| o.id);
-        let snapshot = Arc::new(Snapshot::new(objects, 1)?);
+        let mut snapshot = Snapshot::new(objects, 1)?;
+        snapshot.roles = roles;
+        if let Some(acl) = schema_acl {
+            snapshot.schema_acl = acl;
+        }
+        let snapshot = Arc::new(snapshot);
         Ok(Self { current: RwLock::new(snapshot), next_id: Mutex::new(next_id) })
     }
 
@@ -116,6 +132,46 @@ impl Catalog {
         self.change(snapshot, ids.iter().map(|id| (object_key(*id), None)).collect())
     }
 
+    /// Prepares the snapshot where `role` is new, or takes the place of the one of its name.
+    ///
+    /// # Errors
+    /// `Internal` when it cannot be written.
+    pub fn put_role(&self, role: Role) -> Result<Change> {
+        let write = (role_key(&role.name), Some(write(&role)?));
+        self.change(self.snapshot().with_role(role), vec![write])
+    }
+
+    /// Prepares the snapshot without the role and the memberships in it.
+    ///
+    /// # Errors
+    /// `Internal` when it cannot be written.
+    pub fn drop_role(&self, name: &str) -> Result<Change> {
+        let before = self.snapshot();
+        let after = before.without_role(name);
+        let mut writes = vec![(role_key(name), None)];
+        for member in before.roles().filter(|r| r.member_of.contains(name)) {
+            if let Some(role) = after.role(&member.name) {
+                writes.push((role_key(&role.name), Some(write(role.as_ref())?)));
+            }
+        }
+        self.change(after, writes)
+    }
+
+    /// Prepares the snapshot where the schema grants `acl`.
+    ///
+    /// # Errors
+    /// `Internal` when it cannot be written.
+    pub fn put_schema_acl(&self, acl: Acl) -> Result<Change> {
+        let write = (SCHEMA_ACL.into(), Some(write(&acl)?));
+        self.change(self.snapshot().with_schema_acl(acl), vec![write])
+    }
+
+    /// A new role's id, of the same counter as those of objects.
+    pub fn next_role_id(&self) -> u32 {
+        // The first two are those of the built-in roles.
+        self.next() + 1
+    }
+
     fn change(&self, snapshot: Snapshot, mut writes: MetaWrites) -> Result<Change> {
         writes.push((NEXT_ID.into(), Some(write(&*self.next_id.lock())?)));
         Ok(Change { snapshot: Arc::new(snapshot), writes })
@@ -130,6 +186,10 @@ impl Catalog {
 /// `id` in ten digits, so that the order of keys is the order of ids.
 fn object_key(id: JobId) -> Vec<u8> {
     format!("{OBJECT}{:010}", id.0).into_bytes()
+}
+
+fn role_key(name: &str) -> Vec<u8> {
+    format!("{ROLE}{name}").into_bytes()
 }
 
 fn read<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
@@ -161,6 +221,8 @@ mod tests {
             sql: String::new(),
             created_at: 0,
             depends_on: depends_on.to_vec(),
+            acl: Acl::default(),
+            comments: BTreeMap::new(),
             definition,
         }
     }

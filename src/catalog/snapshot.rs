@@ -5,15 +5,30 @@ use std::sync::Arc;
 
 use super::Object;
 use super::def::PUBLIC;
+use super::role::{self, Acl, Role};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::JobId;
 
 /// All objects by id and by name. Cheap to clone; ids rise in the order of creation.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     by_id: BTreeMap<JobId, Arc<Object>>,
     by_name: BTreeMap<String, JobId>,
+    pub(super) roles: BTreeMap<String, Arc<Role>>,
+    pub(super) schema_acl: Acl,
     version: u64,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            by_id: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            roles: Role::built_in(),
+            schema_acl: role::schema_acl(),
+            version: 0,
+        }
+    }
 }
 
 impl Snapshot {
@@ -97,6 +112,32 @@ impl Snapshot {
         next.by_name.remove(&old.name);
         next.insert(Arc::new(object))?;
         Ok(next)
+    }
+
+    pub(super) fn with_role(&self, role: Role) -> Self {
+        let mut next = self.clone();
+        next.version += 1;
+        next.roles.insert(role.name.clone(), Arc::new(role));
+        next
+    }
+
+    /// Without the role, and without the memberships in it.
+    pub(super) fn without_role(&self, name: &str) -> Self {
+        let mut next = self.clone();
+        next.version += 1;
+        next.roles.remove(name);
+        for role in next.roles.values_mut().filter(|r| r.member_of.contains(name)) {
+            Arc::make_mut(role).member_of.remove(name);
+        }
+        next
+    }
+
+    pub fn schema_acl(&self) -> &Acl {
+        &self.schema_acl
+    }
+
+    pub(super) fn with_schema_acl(&self, acl: Acl) -> Self {
+        Self { version: self.version + 1, schema_acl: acl, ..self.clone() }
     }
 
     pub(super) fn without(&self, ids: &[JobId]) -> Result<Self> {

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::access::{Rule, TlsFiles};
+
 /// Which state backend holds the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StateBackend {
@@ -40,6 +42,13 @@ pub struct Config {
     /// Asked of clients; needed to listen beyond loopback.
     pub password: Option<String>,
     pub max_connections: usize,
+    /// Without them: everyone is trusted on loopback until root has a password, then all prove theirs.
+    pub rules: Vec<Rule>,
+    pub tls: Option<TlsFiles>,
+    /// Beyond loopback, connections need not be encrypted.
+    pub allow_plaintext: bool,
+    /// From the connect to the end of the log-in.
+    pub authentication_timeout: Duration,
 }
 
 impl Default for Config {
@@ -54,6 +63,10 @@ impl Default for Config {
             checkpoint_interval: Duration::from_secs(1),
             password: None,
             max_connections: 500,
+            rules: Vec::new(),
+            tls: None,
+            allow_plaintext: false,
+            authentication_timeout: Duration::from_secs(60),
         }
     }
 }

@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::batch::BatchEnv;
 use crate::batch::context::DATABASE;
+use crate::catalog::role::ROOT;
 use crate::catalog::{Catalog, Definition};
 use crate::checkpoint::{Driver, DriverConfig};
 use crate::common::clock::Clock;
@@ -40,7 +41,7 @@ use crate::session::settings::Settings;
 use crate::session::{Session, logs_visible};
 use crate::state::{StateConfig, StateStore};
 use crate::stream::pulse::Pulse;
-use crate::types::{Epoch, JobId, SessionId};
+use crate::types::{Epoch, JobId, SessionId, Verifier};
 
 /// How long a start waits for what was written before it.
 const CATCH_UP: Duration = Duration::from_secs(10);
@@ -133,6 +134,8 @@ impl Database {
             driver: handle,
             ingests: Ingests::default(),
             logs,
+            first_password: config.password.as_deref().map(Verifier::of).transpose()?,
+            sessions: Mutex::default(),
             settings: Settings::new(config),
             compute: compute.handle().clone(),
             ddl: tokio::sync::Mutex::new(()),
@@ -215,15 +218,54 @@ impl Database {
     /// A session for a user who has been let in.
     ///
     /// # Errors
-    /// `UndefinedObject` for a database other than `dev`.
+    /// `UndefinedDatabase` for one other than `dev`; `InvalidAuthorization` for a role that is not there or may not log
+    /// in; `TooManyConnections` when the role has as many as it may.
     pub fn session(&self, user: &str, database: &str) -> Result<Session> {
         if database != DATABASE {
             let message = format!("database \"{database}\" does not exist");
             return Err(Error::new(ErrorKind::UndefinedDatabase, message)
                 .with_hint(format!("connect to the one database there is: {DATABASE}")));
         }
+        let snapshot = self.services.catalog.snapshot();
+        let refused = |message: String| Error::new(ErrorKind::InvalidAuthorization, message);
+        let role = snapshot.role(user).ok_or_else(|| {
+            refused(format!("role \"{user}\" does not exist"))
+                .with_hint(format!("connect as {ROOT}, who can CREATE ROLE \"{user}\" LOGIN"))
+        })?;
+        if !role.login {
+            return Err(refused(format!("role \"{user}\" is not permitted to log in")));
+        }
+        {
+            let mut sessions = self.services.sessions.lock();
+            let open = sessions.entry(user.to_string()).or_default();
+            if role.connection_limit.is_some_and(|limit| *open >= limit) && !role.superuser {
+                return Err(Error::new(
+                    ErrorKind::TooManyConnections,
+                    format!("too many connections for role \"{user}\""),
+                )
+                .with_hint(format!("close some, or ALTER ROLE {user} CONNECTION LIMIT …")));
+            }
+            *open += 1;
+        }
         let id = SessionId(self.next_session.fetch_add(1, Ordering::SeqCst));
         Ok(Session::new(id, user, self.services.clone()))
+    }
+
+    /// Whether clients must prove who they are: root has a password.
+    pub fn asks_passwords(&self) -> bool {
+        self.verifier(ROOT).is_some()
+    }
+
+    /// What proves a user's password, if there is one that can still be used.
+    pub fn verifier(&self, user: &str) -> Option<Verifier> {
+        let snapshot = self.services.catalog.snapshot();
+        let role = snapshot.role(user)?;
+        let now = self.services.jobs.env().clock.now_micros();
+        match role.valid_until {
+            Some(end) if end <= now => None,
+            _ if user == ROOT => role.verifier.clone().or_else(|| self.services.first_password.clone()),
+            _ => role.verifier.clone(),
+        }
     }
 
     /// Ends the epoch, makes it durable, stops everything.

@@ -6,6 +6,7 @@
 //!
 //! Nothing here runs or is stored: callers pass a snapshot and a source of table ids, and get plain data back.
 
+mod access;
 mod bind;
 mod context;
 mod define;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use datafusion::logical_expr::LogicalPlan;
 
+pub use access::check_reads;
 pub use context::{Types, config, renamed};
 pub use define::{define_source, define_table};
 pub use explain::explain;

@@ -113,6 +113,8 @@ impl World {
             sql: String::new(),
             created_at: 0,
             depends_on,
+            acl: Default::default(),
+            comments: Default::default(),
             definition,
         })?;
         self.catalog.publish(change.snapshot);

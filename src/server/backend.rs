@@ -10,16 +10,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::common::Result;
 use crate::session::{Notice, Prepared, Response, Session, Statement, TransactionStatus};
-use crate::types::SessionId;
+use crate::types::{SessionId, Verifier};
 
 /// Opens sessions. The server keeps it for as long as it listens.
 pub trait Backend: Send + Sync + 'static {
     type Session: BackendSession;
 
+    /// Whether clients are asked for a password where no rule says otherwise.
+    fn asks_passwords(&self) -> bool;
+
+    /// What proves a user's password; `None` for one without, or that is not there.
+    fn verifier(&self, user: &str) -> Option<Verifier>;
+
     /// A session for an authenticated user.
     ///
     /// # Errors
-    /// `UndefinedDatabase`, or that the database is not ready.
+    /// `UndefinedDatabase`; `InvalidAuthorization` for a user that may not log in.
     fn session(&self, user: &str, database: &str) -> Result<Self::Session>;
 }
 

@@ -11,8 +11,11 @@ mod extended;
 mod frontend;
 mod params;
 mod rows;
+mod scram;
 mod simple;
 mod startup;
+mod throttle;
+mod tls;
 mod wire;
 
 use std::io;
@@ -27,7 +30,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::backend::{Backend, BackendSession};
-use self::startup::{Door, Verifier};
+use self::startup::Door;
+use self::throttle::Throttle;
+use self::tls::Tls;
+use crate::common::access::{Channel, Method, Rule};
 use crate::common::config::Config;
 use crate::common::{Error, ErrorKind, Result};
 
@@ -42,7 +48,10 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     max_connections: usize,
-    password: Option<Verifier>,
+    rules: Vec<Rule>,
+    tls: Option<Tls>,
+    allow_plaintext: bool,
+    log_in_limit: Duration,
     stop_limit: Duration,
 }
 
@@ -50,20 +59,24 @@ impl Server {
     /// Takes the port. Clients that connect now wait until [`Server::serve`].
     ///
     /// # Errors
-    /// `InvalidParameterValue` for an address beyond loopback without a password; `Io` when the port cannot be had.
+    /// `InvalidParameterValue` for settings that let strangers in or show what they send; `ConfigFile` for a certificate
+    /// that cannot be used; `Io` when the port cannot be had.
     pub async fn bind(config: &Config) -> Result<Self> {
         let listen = config.listen;
-        if !listen.ip().is_loopback() && config.password.is_none() {
-            return Err(Error::new(
-                ErrorKind::InvalidParameterValue,
-                format!("refusing to listen on {listen} without a password"),
-            )
-            .with_hint("set --password, WEIR_PASSWORD, or `password` in the TOML file; or listen on 127.0.0.1"));
-        }
+        check_safe(config)?;
+        let tls = config.tls.clone().map(Tls::open).transpose()?;
         let listener = TcpListener::bind(listen).await.map_err(|e| cannot_listen(listen, e))?;
         let address = listener.local_addr()?;
-        let password = config.password.as_deref().map(Verifier::new);
-        Ok(Self { listener, address, max_connections: config.max_connections, password, stop_limit: STOP_LIMIT })
+        Ok(Self {
+            listener,
+            address,
+            max_connections: config.max_connections,
+            rules: config.rules.clone(),
+            tls,
+            allow_plaintext: config.allow_plaintext,
+            log_in_limit: config.authentication_timeout,
+            stop_limit: STOP_LIMIT,
+        })
     }
 
     /// Where it listens: the port that was chosen when the settings ask for port 0.
@@ -75,11 +88,16 @@ impl Server {
     pub async fn serve<B: Backend>(self, backend: Arc<B>, stop: CancellationToken) {
         let door = Arc::new(Door {
             backend,
-            password: self.password,
+            rules: self.rules,
+            tls: self.tls,
+            allow_plaintext: self.allow_plaintext,
+            throttle: Throttle::default(),
+            mock: rand::random(),
             slots: Arc::new(Semaphore::new(self.max_connections)),
             registry: cancel::Registry::default(),
         });
         let mut clients = JoinSet::new();
+        let limit = self.log_in_limit;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -92,7 +110,7 @@ impl Server {
                     let (door, stop) = (door.clone(), stop.clone());
                     clients.spawn(async move {
                         let served = tokio::select! {
-                            served = client(&door, socket, &stop) => served,
+                            served = client(&door, socket, limit, &stop) => served,
                             // A client that does not read its goodbye must not hold up the stop.
                             () = async { stop.cancelled().await; tokio::time::sleep(self.stop_limit).await } => Ok(()),
                         };
@@ -112,14 +130,19 @@ impl Server {
     }
 }
 
-async fn client<B: Backend>(door: &Door<B>, socket: TcpStream, stop: &CancellationToken) -> io::Result<()> {
+async fn client<B: Backend>(
+    door: &Door<B>,
+    socket: TcpStream,
+    limit: Duration,
+    stop: &CancellationToken,
+) -> io::Result<()> {
     socket.set_nodelay(true)?;
     // A client whose machine vanished gives its place back after two minutes.
     let probe = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(20));
     SockRef::from(&socket).set_tcp_keepalive(&probe.with_retries(3))?;
     let admitted = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        admitted = tokio::time::timeout(startup::TIMEOUT, door.admit(socket)) => admitted,
+        admitted = tokio::time::timeout(limit, door.admit(socket)) => admitted,
     };
     match admitted {
         Ok(Ok(Some(admitted))) => {
@@ -130,6 +153,46 @@ async fn client<B: Backend>(door: &Door<B>, socket: TcpStream, stop: &Cancellati
         Ok(Ok(None)) | Err(_) => Ok(()),
         Ok(Err(e)) => Err(e),
     }
+}
+
+/// Beyond loopback nobody is let in unproved, nor unencrypted unless told so.
+fn check_safe(config: &Config) -> Result<()> {
+    let unsafe_to = |message: String| Err(Error::new(ErrorKind::InvalidParameterValue, message));
+    let encrypted_only =
+        |rule: &Rule| rule.channel == Channel::HostSsl || matches!(rule.method, Method::Reject) || config.tls.is_some();
+    if let Some(rule) = config.rules.iter().find(|r| r.method == Method::Cert && r.channel != Channel::HostSsl) {
+        return unsafe_to(format!(
+            "the method cert needs an encrypted connection, but a rule has it for {:?}",
+            rule.channel
+        ))
+        .map_err(|e| e.with_hint("write type = \"hostssl\""));
+    }
+    let asks_for = |method| config.rules.iter().any(|r| r.method == method);
+    if asks_for(Method::Cert) && config.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none()) {
+        return unsafe_to("a rule asks for certificates, but nobody is known who signs them".into())
+            .map_err(|e| e.with_hint("set --tls-client-ca beside --tls-cert and --tls-key"));
+    }
+    let listen = config.listen;
+    if listen.ip().is_loopback() {
+        return Ok(());
+    }
+    if config.password.is_none() && config.rules.is_empty() {
+        return unsafe_to(format!("refusing to listen on {listen} without a password")).map_err(|e| {
+            e.with_hint("set --password, WEIR_PASSWORD, or `password` in the TOML file; or listen on 127.0.0.1")
+        });
+    }
+    if config.rules.iter().any(|r| r.method == Method::Trust && !r.address.is_loopback()) {
+        return unsafe_to(format!("refusing to listen on {listen} with a rule that trusts addresses beyond loopback"))
+            .map_err(|e| e.with_hint("write method = \"scram-sha-256\" or \"cert\" in it"));
+    }
+    if !config.allow_plaintext
+        && config.tls.is_none()
+        && !(!config.rules.is_empty() && config.rules.iter().all(encrypted_only))
+    {
+        return unsafe_to(format!("refusing to listen on {listen} without encryption"))
+            .map_err(|e| e.with_hint("set --tls-cert and --tls-key; or, on a network of your own, --allow-plaintext"));
+    }
+    Ok(())
 }
 
 fn cannot_listen(address: SocketAddr, e: io::Error) -> Error {

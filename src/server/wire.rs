@@ -6,8 +6,7 @@ use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use pgwire::messages::Message;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::error::{Fault, violation};
 use crate::common::{Error, Result};
@@ -27,13 +26,14 @@ const KEEP: usize = 1 << 20;
 
 /// The client's bytes, cut into messages.
 pub struct Reader {
-    half: OwnedReadHalf,
+    half: Box<dyn AsyncRead + Send + Unpin>,
     buffer: BytesMut,
 }
 
 impl Reader {
-    pub fn new(half: OwnedReadHalf) -> Self {
-        Self { half, buffer: BytesMut::new() }
+    /// `begun` was read from the client before.
+    pub fn new(half: impl AsyncRead + Send + Unpin + 'static, begun: &[u8]) -> Self {
+        Self { half: Box::new(half), buffer: BytesMut::from(begun) }
     }
 
     /// The body of a start-up packet, which has a length but no tag. `None` when the client left.
@@ -115,15 +115,15 @@ fn length(field: &[u8], limit: usize) -> Result<usize> {
 
 /// The server's messages. They leave with [`Writer::flush`]; a sender of rows asks [`Writer::is_full`].
 pub struct Writer {
-    half: OwnedWriteHalf,
+    half: Box<dyn AsyncWrite + Send + Unpin>,
     buffer: BytesMut,
     /// Where a row began that is not finished.
     row: Option<usize>,
 }
 
 impl Writer {
-    pub fn new(half: OwnedWriteHalf) -> Self {
-        Self { half, buffer: BytesMut::new(), row: None }
+    pub fn new(half: impl AsyncWrite + Send + Unpin + 'static) -> Self {
+        Self { half: Box::new(half), buffer: BytesMut::new(), row: None }
     }
 
     /// Queues a message.
@@ -137,11 +137,6 @@ impl Writer {
             self.buffer.truncate(start);
             Error::internal(format!("a message cannot be sent: {e}"))
         })
-    }
-
-    /// Queues one raw byte, as the answer to an encryption request is.
-    pub fn byte(&mut self, byte: u8) {
-        self.buffer.put_u8(byte);
     }
 
     /// Queues a DataRow whose columns `fill` appends; a row that fails half way (even by a panic) leaves nothing.
@@ -174,6 +169,8 @@ impl Writer {
     pub async fn flush(&mut self) -> io::Result<()> {
         self.drop_row();
         self.half.write_all_buf(&mut self.buffer).await?;
+        // An encrypted half keeps what it has taken until it is told.
+        self.half.flush().await?;
         if self.buffer.capacity() > KEEP {
             self.buffer = BytesMut::new();
         }

@@ -7,17 +7,50 @@ use crate::batch::{Client, PlanningCache};
 use crate::common::Result;
 use crate::types::SessionId;
 
+/// Who a session is.
+#[derive(Debug, Clone)]
+struct Names {
+    /// Who logged in.
+    login: String,
+    /// By SET SESSION AUTHORIZATION.
+    session: String,
+    /// By SET ROLE.
+    current: String,
+}
+
 #[derive(Debug)]
 pub struct SessionClient {
     id: SessionId,
-    user: String,
+    names: Mutex<Names>,
     variables: Mutex<Variables>,
     planning: PlanningCache,
 }
 
 impl SessionClient {
     pub fn new(id: SessionId, user: &str) -> Self {
-        Self { id, user: user.to_string(), variables: Mutex::default(), planning: PlanningCache::default() }
+        let name = || user.to_string();
+        let names = Mutex::new(Names { login: name(), session: name(), current: name() });
+        Self { id, names, variables: Mutex::default(), planning: PlanningCache::default() }
+    }
+
+    /// Who logged in: what it may become is asked of this one.
+    pub fn login(&self) -> String {
+        self.names.lock().login.clone()
+    }
+
+    /// Acts as `role`; `None` is the session's user.
+    pub fn set_role(&self, role: Option<&str>) {
+        let mut names = self.names.lock();
+        names.current = role.map_or_else(|| names.session.clone(), str::to_string);
+        self.planning.clear();
+    }
+
+    /// Becomes `user`; `None` is who logged in.
+    pub fn set_session_user(&self, user: Option<&str>) {
+        let mut names = self.names.lock();
+        names.session = user.map_or_else(|| names.login.clone(), str::to_string);
+        names.current = names.session.clone();
+        self.planning.clear();
     }
 
     /// Locked for as long as the guard lives: not across an await.
@@ -31,8 +64,12 @@ impl Client for SessionClient {
         self.id
     }
 
-    fn user(&self) -> &str {
-        &self.user
+    fn user(&self) -> String {
+        self.names.lock().current.clone()
+    }
+
+    fn session_user(&self) -> String {
+        self.names.lock().session.clone()
     }
 
     fn setting(&self, name: &str) -> Option<String> {

@@ -1,17 +1,18 @@
 //! CREATE and DROP: checked, planned, started, and durable when they return.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::services::{Services, log_retention};
-use crate::catalog::{Catalog, Column, Definition, MaterializedView, Object, Sink, Snapshot, View};
+use crate::catalog::{Acl, Catalog, Column, Definition, MaterializedView, Object, Privilege, Sink, Snapshot, View};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector;
 use crate::job::JobSpec;
 use crate::log::Retention;
 use crate::plan::FragmentGraph;
 use crate::planner::{self, QuerySpec};
-use crate::sql::Statement;
 use crate::sql::statement::{CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Drop};
+use crate::sql::{Statement, ast};
 use crate::types::JobId;
 
 /// What a statement answers.
@@ -52,6 +53,19 @@ impl Ddl<'_> {
         exists
     }
 
+    /// Something may be made, and `query` read for it.
+    fn may_create(&self, snapshot: &Snapshot, query: Option<&ast::Query>) -> Result<()> {
+        snapshot.check_schema(self.owner, Privilege::Create)?;
+        match query {
+            Some(query) => {
+                let mut query = query.clone();
+                planner::rewrite(&mut query, snapshot, planner::Purpose::Stream)?;
+                planner::check_reads(&query, snapshot, self.owner)
+            }
+            None => Ok(()),
+        }
+    }
+
     fn object(&self, id: JobId, name: &str, depends_on: Vec<JobId>, definition: Definition) -> Object {
         Object {
             id,
@@ -60,6 +74,8 @@ impl Ddl<'_> {
             sql: self.text.trim().trim_end_matches(';').to_string(),
             created_at: self.services.jobs.env().clock.now_micros(),
             depends_on,
+            acl: Acl::default(),
+            comments: BTreeMap::new(),
             definition,
         }
     }
@@ -101,6 +117,7 @@ impl Ddl<'_> {
             return Ok("CREATE_SOURCE");
         }
         let id = self.services.catalog.next_job_id();
+        self.may_create(&snapshot, None)?;
         let source = self.open(id, &create.name, &create.options)?;
         let columns = source.default_schema()?;
         let definition = planner::define_source(create, columns.as_deref())?;
@@ -130,6 +147,7 @@ impl Ddl<'_> {
             return Ok("CREATE_TABLE");
         }
         let id = self.services.catalog.next_job_id();
+        self.may_create(&snapshot, None)?;
         let source = match create.options.is_empty() {
             true => None,
             false => Some(self.open(id, &create.name, &create.options)?),
@@ -160,6 +178,7 @@ impl Ddl<'_> {
             if self.exists(&snapshot, &create.name, create.if_not_exists) {
                 return Ok(TAG);
             }
+            self.may_create(&snapshot, Some(&create.query))?;
             let catalog = &self.services.catalog;
             let id = catalog.next_job_id();
             let planned = planner::plan_materialized_view(&snapshot, spec(create), &mut || catalog.next_table_id())?;
@@ -193,6 +212,7 @@ impl Ddl<'_> {
         if old.is_none() && self.exists(&snapshot, &create.name, create.if_not_exists) {
             return Ok("CREATE_VIEW");
         }
+        self.may_create(&snapshot, Some(&create.query))?;
         let planned = planner::plan_view(&snapshot, &create.query, &create.columns)?;
         let definition = View { columns: planned.columns, query: create.query.to_string() };
         let Some(old) = old else {
@@ -201,6 +221,7 @@ impl Ddl<'_> {
             self.finish(object, None, None).await?;
             return Ok("CREATE_VIEW");
         };
+        snapshot.check_owner(self.owner, old)?;
         let Definition::View(before) = &old.definition else {
             let message = format!("\"{}\" is a {}, not a view", create.name, old.definition.kind());
             return Err(Error::new(ErrorKind::WrongObjectType, message));
@@ -216,6 +237,8 @@ impl Ddl<'_> {
                 .with_hint("new columns may follow the old ones; else DROP VIEW and create it anew"));
         }
         let object = self.object(old.id, &create.name, planned.depends_on, Definition::View(definition));
+        let object =
+            Object { owner: old.owner.clone(), acl: old.acl.clone(), comments: old.comments.clone(), ..object };
         let change = self.services.catalog.replace(object)?;
         self.services.jobs.write_meta(change.writes, Vec::new()).await?;
         self.services.catalog.publish(change.snapshot);
@@ -228,6 +251,7 @@ impl Ddl<'_> {
         if self.exists(&snapshot, &create.name, create.if_not_exists) {
             return Ok("CREATE_SINK");
         }
+        self.may_create(&snapshot, Some(&create.query))?;
         let catalog = &self.services.catalog;
         let id = catalog.next_job_id();
         connector::sink(id, &create.name, &create.options, &self.services.jobs.env().connectors)?;
@@ -252,7 +276,10 @@ impl Ddl<'_> {
         let mut ids = Vec::new();
         for name in &drop.names {
             match snapshot.get(name) {
-                Some(object) if object.definition.kind() == kind => ids.push(object.id),
+                Some(object) if object.definition.kind() == kind => {
+                    snapshot.check_owner(self.owner, object)?;
+                    ids.push(object.id);
+                }
                 Some(object) => {
                     let is = object.definition.kind();
                     return Err(Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is not a {kind}"))

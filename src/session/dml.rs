@@ -13,9 +13,9 @@ use futures::TryStreamExt;
 use super::client::SessionClient;
 use super::query::with_parameters;
 use super::services::Services;
-use crate::batch::{BatchContext, Purpose};
+use crate::batch::{BatchContext, Client, Purpose};
 use crate::catalog::def::schema;
-use crate::catalog::{Definition, Object, Table};
+use crate::catalog::{Definition, Object, Privilege, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::table_log;
 use crate::expr::{bytea, json};
@@ -77,6 +77,7 @@ pub async fn insert(
     let object = snapshot.find(&target(statement)?)?.clone();
     let table = writable(&object)?;
     let context = services.batch.context(snapshot, epoch, Purpose::Insert, client.clone())?;
+    context.check(Privilege::Insert, &object)?;
     let plan = with_parameters(plan_insert(&context, statement).await?, parameters)?;
     let LogicalPlan::Dml(dml) = plan else { return Err(Error::internal("INSERT planned as something else")) };
     let input = context.physical(Arc::unwrap_or_clone(dml.input)).await?;
@@ -109,9 +110,14 @@ pub async fn change(
     parameters: &[ScalarValue],
 ) -> Result<Outcome> {
     let name = target(statement)?;
+    let privilege = match statement {
+        ast::Statement::Update(_) => Privilege::Update,
+        _ => Privilege::Delete,
+    };
     let id = {
         let snapshot = services.catalog.snapshot();
         let object = snapshot.find(&name)?;
+        snapshot.check(&client.user(), privilege, object)?;
         let table = writable(object)?;
         if table.append_only {
             let message = format!("table \"{name}\" is append only");
@@ -128,6 +134,7 @@ pub async fn change(
     let object = snapshot.find(&name)?.clone();
     let table = writable(&object)?;
     let context = services.batch.context(snapshot, epoch, Purpose::Change, client.clone())?;
+    context.check(privilege, &object)?;
     let (query, assigned) = affected(statement, table)?;
     let plan = with_parameters(context.plan(&query).await?, parameters)?;
     let physical = context.physical(plan).await?;

@@ -9,6 +9,7 @@ use super::client::SessionClient;
 use super::ddl::spec;
 use super::query;
 use super::services::Services;
+use crate::batch::Client;
 use crate::common::{Error, Result};
 use crate::planner;
 use crate::sql::Statement;
@@ -37,6 +38,9 @@ pub async fn lines(
         }
         Statement::CreateMaterializedView(create) => {
             let snapshot = services.catalog.snapshot();
+            let mut query = create.query.clone();
+            planner::rewrite(&mut query, &snapshot, planner::Purpose::Stream)?;
+            planner::check_reads(&query, &snapshot, &client.user())?;
             // A plan that is only shown takes no ids.
             let mut next = 0;
             let planned = planner::plan_materialized_view(&snapshot, spec(create), &mut || {

@@ -9,6 +9,7 @@ mod dml;
 mod explain;
 mod prepared;
 mod query;
+mod role;
 pub mod services;
 pub mod settings;
 mod show;
@@ -32,6 +33,7 @@ use self::dml::Written;
 use self::query::Limits;
 use self::services::Services;
 use crate::batch::{Client, Purpose, pg_catalog};
+use crate::catalog::role::denied;
 use crate::common::{Error, ErrorKind, Result, clock};
 use crate::sql;
 use crate::types::{JobId, SessionId};
@@ -98,6 +100,10 @@ pub struct Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.client.planning().clear();
+        let mut sessions = self.services.sessions.lock();
+        if let Some(open) = sessions.get_mut(&self.client.login()) {
+            *open = open.saturating_sub(1);
+        }
     }
 }
 
@@ -288,12 +294,15 @@ impl Session {
                 Ok(Response::Done("RESET".into()))
             }
             S::AlterSystemSet { name, value } => {
+                let to = format!("set parameter \"{name}\"");
+                self.services.catalog.snapshot().check_superuser(&self.client.user(), &to)?;
                 let (barrier, checkpoint) = self.services.settings.set(name, value.as_deref())?;
                 self.services.driver.set_intervals(barrier, checkpoint);
                 Ok(Response::Done("ALTER SYSTEM".into()))
             }
             S::Discard { what } => {
                 if what == "ALL" {
+                    self.client.set_session_user(None);
                     self.client.variables().reset_all();
                     self.prepared.clear();
                     self.cursors.clear();
@@ -346,11 +355,59 @@ impl Session {
             | S::CreateView(_)
             | S::CreateSink(_)
             | S::Drop(_) => {
-                let done = ddl::run(&self.services, self.client.user(), &statement.text, parsed).await?;
-                self.notices.extend(done.notices.into_iter().map(|message| Notice { severity: "NOTICE", message }));
-                Ok(Response::Done(done.tag.into()))
+                let done = ddl::run(&self.services, &self.client.user(), &statement.text, parsed).await;
+                let done = self.audited(parsed, done.map(|done| (done.tag, done.notices)));
+                self.done(done?)
+            }
+            S::CreateRole(_) | S::AlterRole(_) | S::DropRole { .. } | S::Grant(_) | S::Revoke(_) | S::Comment(_) => {
+                let (current, session) = (self.client.user(), self.client.session_user());
+                let actor = role::Actor { current: &current, session: &session };
+                let done = role::run(&self.services, actor, parsed).await;
+                let done = self.audited(parsed, done);
+                self.done(done?)
+            }
+            S::SetRole { name } => {
+                let snapshot = self.services.catalog.snapshot();
+                if let Some(name) = name {
+                    snapshot.find_role(name)?;
+                    if !snapshot.has_role(&self.client.session_user(), name) {
+                        return Err(denied(format!("permission denied to set role \"{name}\"")));
+                    }
+                }
+                self.client.set_role(name.as_deref());
+                Ok(Response::Done("SET".into()))
+            }
+            S::SetSessionAuthorization { name } => {
+                let snapshot = self.services.catalog.snapshot();
+                if let Some(name) = name {
+                    snapshot.find_role(name)?;
+                    if !snapshot.is_superuser(&self.client.login()) && *name != self.client.login() {
+                        return Err(denied("permission denied to set session authorization"));
+                    }
+                }
+                self.client.set_session_user(name.as_deref());
+                Ok(Response::Done("SET".into()))
             }
         }
+    }
+
+    fn done(&mut self, (tag, notices): (&'static str, Vec<String>)) -> Result<Response> {
+        self.notices.extend(notices.into_iter().map(|message| Notice { severity: "NOTICE", message }));
+        Ok(Response::Done(tag.into()))
+    }
+
+    /// One line of the log for each change of the catalog: who, what, on which object. Never the statement's text, which
+    /// may hold a password.
+    fn audited<T>(&self, statement: &sql::Statement, outcome: Result<T>) -> Result<T> {
+        let (user, login, (action, object)) = (self.client.user(), self.client.login(), statement.action());
+        match &outcome {
+            Ok(_) => tracing::info!(target: "audit", session = self.id().0, login, user, action, object, "done"),
+            Err(e) => {
+                let state = e.kind().sqlstate();
+                tracing::info!(target: "audit", session = self.id().0, login, user, action, object, state, "refused");
+            }
+        }
+        outcome
     }
 
     fn wrote(&mut self, written: Option<Written>) {

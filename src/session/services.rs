@@ -16,7 +16,7 @@ use crate::job::ingest::Ingests;
 use crate::log::Retention;
 use crate::log::logs::Logs;
 use crate::state::{EpochPin, StateStore};
-use crate::types::{Epoch, JobId};
+use crate::types::{Epoch, JobId, Verifier};
 
 pub struct Services {
     pub catalog: Arc<Catalog>,
@@ -29,6 +29,10 @@ pub struct Services {
     pub settings: Settings,
     /// Where queries run: the wire never waits for them.
     pub compute: tokio::runtime::Handle,
+    /// Of the password in the settings: root's until ALTER ROLE gives it another.
+    pub first_password: Option<Verifier>,
+    /// Open sessions by the role that logged in.
+    pub sessions: Mutex<HashMap<String, u32>>,
     /// One change of the catalog at a time.
     pub ddl: tokio::sync::Mutex<()>,
     /// INSERT shares a table's lock; UPDATE and DELETE, which read before they write, have it alone.

@@ -21,7 +21,7 @@ use super::query::Limits;
 use super::services::Services;
 use crate::batch::Client;
 use crate::batch::zone::{Zone, retype};
-use crate::catalog::{Object, Snapshot};
+use crate::catalog::{Object, Privilege, Snapshot};
 use crate::checkpoint::Progress;
 use crate::common::{Error, ErrorKind, Result};
 use crate::sql::statement::Subscribe;
@@ -176,6 +176,7 @@ fn ended(e: tokio::task::JoinError) -> Error {
 /// What is subscribed to, and its visible columns.
 fn target(catalog: &Snapshot, client: &SessionClient, name: &str) -> Result<(Arc<Object>, SchemaRef)> {
     let object = catalog.find(name)?;
+    catalog.check(&client.user(), Privilege::Select, object)?;
     if object.definition.rows().is_none() {
         let message = format!("\"{name}\" is a {}: it keeps no rows", object.definition.kind());
         return Err(Error::new(ErrorKind::WrongObjectType, message)

@@ -10,7 +10,7 @@ use super::options::options;
 use super::statement::{
     ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Emit, Statement, WatermarkDef,
 };
-use super::{ast, interval, name, types};
+use super::{ast, interval, name, role, types};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::{Conflict, WatermarkLimits};
 
@@ -22,7 +22,11 @@ pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
             .not_supported("OR REPLACE is only supported for views that are not materialized")
             .with_hint("DROP the object first, or write CREATE … IF NOT EXISTS"));
     }
-    if c.take(&["SOURCE"]) {
+    if c.take(&["ROLE"]) {
+        role::create(c, false)
+    } else if c.take(&["USER"]) {
+        role::create(c, true)
+    } else if c.take(&["SOURCE"]) {
         source(c)
     } else if c.take(&["TABLE"]) {
         table(c)
@@ -37,7 +41,7 @@ pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
         match c.peek().token {
             Token::Word(_) => Err(c
                 .not_supported(&format!("CREATE {word} is not supported"))
-                .with_hint("what can be created: SOURCE, TABLE, MATERIALIZED VIEW, VIEW, SINK")),
+                .with_hint("what can be created: SOURCE, TABLE, MATERIALIZED VIEW, VIEW, SINK, ROLE")),
             _ => Err(c.unexpected("SOURCE, TABLE, MATERIALIZED VIEW, VIEW or SINK")),
         }
     }

@@ -22,6 +22,7 @@ mod cursors;
 mod error;
 mod options;
 mod parse;
+mod role;
 mod utility;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,23 @@ pub enum Statement {
     CreateView(CreateView),
     CreateSink(CreateSink),
     Drop(Drop),
+    CreateRole(AlterRole),
+    AlterRole(AlterRole),
+    DropRole {
+        if_exists: bool,
+        names: Vec<String>,
+    },
+    Grant(Grant),
+    Revoke(Grant),
+    /// `None` is NONE: back to the session's user.
+    SetRole {
+        name: Option<String>,
+    },
+    /// `None` is DEFAULT.
+    SetSessionAuthorization {
+        name: Option<String>,
+    },
+    Comment(Comment),
     /// `INSERT`, as sqlparser has it (always `ast::Statement::Insert`).
     Insert(Box<ast::Statement>),
     /// `UPDATE` (always `ast::Statement::Update`).
@@ -118,6 +135,27 @@ pub enum Statement {
         /// `None` is ALL.
         rows: Option<usize>,
     },
+}
+
+impl Statement {
+    /// What a definition does, and to which objects, for the audit; nothing of its values.
+    pub fn action(&self) -> (&'static str, String) {
+        match self {
+            Self::CreateSource(c) => ("CREATE SOURCE", c.name.clone()),
+            Self::CreateTable(c) => ("CREATE TABLE", c.name.clone()),
+            Self::CreateMaterializedView(c) => ("CREATE MATERIALIZED VIEW", c.name.clone()),
+            Self::CreateView(c) => ("CREATE VIEW", c.name.clone()),
+            Self::CreateSink(c) => ("CREATE SINK", c.name.clone()),
+            Self::Drop(d) => ("DROP", d.names.join(", ")),
+            Self::CreateRole(r) => ("CREATE ROLE", r.name.clone()),
+            Self::AlterRole(r) => ("ALTER ROLE", r.name.clone()),
+            Self::DropRole { names, .. } => ("DROP ROLE", names.join(", ")),
+            Self::Grant(g) => ("GRANT", format!("{:?} TO {}", g.what, g.roles.join(", "))),
+            Self::Revoke(g) => ("REVOKE", format!("{:?} FROM {}", g.what, g.roles.join(", "))),
+            Self::Comment(c) => ("COMMENT", c.name.clone()),
+            _ => ("", String::new()),
+        }
+    }
 }
 
 /// A kind of catalog object, as DDL names it.
@@ -247,6 +285,72 @@ pub struct Subscribe {
     pub snapshot: bool,
     /// Whether rows tell which epochs are complete.
     pub progress: bool,
+}
+
+/// `CREATE ROLE` and `ALTER ROLE`: `None` leaves what is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AlterRole {
+    pub name: String,
+    pub if_not_exists: bool,
+    pub superuser: Option<bool>,
+    pub login: Option<bool>,
+    pub create_role: Option<bool>,
+    /// Below 0 is no limit.
+    pub connection_limit: Option<i64>,
+    /// `PASSWORD NULL` is `Some(None)`.
+    pub password: Option<Option<Password>>,
+    /// A timestamp's text, or `infinity`.
+    pub valid_until: Option<String>,
+    /// `IN ROLE`: roles that it becomes a member of.
+    pub in_roles: Vec<String>,
+}
+
+/// Text that is not to be shown.
+#[derive(Clone, PartialEq)]
+pub struct Password(pub String);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// `GRANT` and `REVOKE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    pub what: Granted,
+    /// PUBLIC is `public`.
+    pub roles: Vec<String>,
+    /// `WITH GRANT OPTION` of GRANT, `GRANT OPTION FOR` of REVOKE.
+    pub option: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Granted {
+    /// Memberships.
+    Roles(Vec<String>),
+    /// Words in upper case; empty is ALL PRIVILEGES.
+    OnObjects {
+        privileges: Vec<String>,
+        names: Vec<String>,
+    },
+    OnAllObjects {
+        privileges: Vec<String>,
+    },
+    OnSchema {
+        privileges: Vec<String>,
+    },
+}
+
+/// `COMMENT ON`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comment {
+    /// `None` for whatever the object is: its column.
+    pub kind: Option<ObjectKind>,
+    pub name: String,
+    pub column: Option<String>,
+    /// `None` takes it away.
+    pub text: Option<String>,
 }
 
 /// What `SHOW` lists.

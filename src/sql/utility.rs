@@ -5,12 +5,14 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, is_word};
 use super::statement::{Drop, ObjectKind, Show, Statement};
-use super::{cursors, types};
+use super::{cursors, role, types};
 use crate::common::{Error, Result};
 
 /// The statement, or `None` when its first word is none of these.
 pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
-    let statement = if c.take(&["DROP"]) {
+    let statement = if let Some(statement) = role::statement(c)? {
+        statement
+    } else if c.take(&["DROP"]) {
         drop_objects(c)?
     } else if c.take(&["SHOW"]) {
         show(c)?
@@ -117,7 +119,7 @@ fn transaction_modes(c: &mut Cursor) -> Result<()> {
     c.with(Parser::parse_transaction_modes).map(|_| ())
 }
 
-fn kind(c: &mut Cursor) -> Result<ObjectKind> {
+pub(super) fn kind(c: &mut Cursor) -> Result<ObjectKind> {
     let kinds: [(&[&str], ObjectKind); 5] = [
         (&["MATERIALIZED", "VIEW"], ObjectKind::MaterializedView),
         (&["SOURCE"], ObjectKind::Source),

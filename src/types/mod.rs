@@ -10,6 +10,7 @@ pub mod pretty;
 mod sql_name;
 pub mod time;
 pub mod time_windows;
+mod verifier;
 mod watermark_limits;
 
 pub use chunk::{ROW_ID, StreamChunk};
@@ -18,4 +19,5 @@ pub use id::{ActorId, Epoch, FragmentId, JobId, OperatorId, SessionId, TableId};
 pub use key::{Keys, VNODES, vnode};
 pub use sql_name::sql_name;
 pub use time_windows::TimeWindows;
+pub use verifier::Verifier;
 pub use watermark_limits::WatermarkLimits;

@@ -20,7 +20,7 @@ use super::procs::Function;
 use super::types::TypeNames;
 use crate::batch::client::Client;
 use crate::batch::zone::Zone;
-use crate::catalog::Snapshot;
+use crate::catalog::{Privilege, Snapshot};
 use crate::common::{Error, ErrorKind};
 use crate::state::StateStore;
 
@@ -130,7 +130,6 @@ fn constants() -> Vec<ScalarUDF> {
     let version = format!("PostgreSQL 15.0 (Weir {})", env!("CARGO_PKG_VERSION"));
     let mut all = vec![constant("version", version.as_str().into()), constant("getdatabaseencoding", "UTF8".into())];
     for name in [
-        "has_column_privilege",
         "has_function_privilege",
         "pg_collation_is_visible",
         "pg_conversion_is_visible",
@@ -147,7 +146,7 @@ fn constants() -> Vec<ScalarUDF> {
     ] {
         all.push(constant(name, true.into()));
     }
-    for name in ["col_description", "obj_description", "shobj_description", "pg_get_function_sqlbody"] {
+    for name in ["shobj_description", "pg_get_function_sqlbody"] {
         all.push(constant(name, ScalarValue::Utf8(None)));
     }
     for name in ["pg_get_ruledef", "pg_get_triggerdef", "pg_tablespace_location"] {
@@ -204,6 +203,53 @@ impl Scope {
         Live { snapshot: &self.snapshot, system: &self.system, client: self.client.as_ref() }
     }
 
+    /// The role that an argument names, by its name or its id.
+    fn role(&self, arg: &ScalarValue) -> Option<String> {
+        match arg.try_as_str() {
+            Some(name) => name.map(str::to_string),
+            None => {
+                let role = live::number(Some(arg)).and_then(|n| i32::try_from(n).ok())?;
+                self.live().role_name(role).map(str::to_string)
+            }
+        }
+    }
+
+    /// `has_…_privilege([user,] object, [column,] privileges)`: whether one of the privileges is held.
+    fn has_privilege(&self, function: &str, args: &[ScalarValue]) -> DfResult<ScalarValue> {
+        let width = if function == "has_column_privilege" { 3 } else { 2 };
+        let (user, rest) = match args {
+            [user, rest @ ..] if args.len() > width => (self.role(user), rest),
+            rest => (Some(self.client.user()), rest),
+        };
+        let (Some(user), Some(object), Some(wanted)) = (user, rest.first(), word(rest, rest.len().saturating_sub(1)))
+        else {
+            return Ok(ScalarValue::Boolean(None));
+        };
+        self.snapshot.find_role(&user)?;
+        let wanted = wanted.split(',').map(|w| w.trim().to_ascii_uppercase());
+        let mut wanted = wanted.map(|w| w.strip_suffix(" WITH GRANT OPTION").unwrap_or(&w).to_string());
+        let known = |word: &str, all: &[Privilege]| all.iter().copied().find(|p| p.name() == word);
+        if function == "has_schema_privilege" {
+            let of_schema = |word: String| known(&word, &Privilege::ON_SCHEMA);
+            return Ok(wanted.any(|w| of_schema(w).is_some_and(|p| self.snapshot.may_in_schema(&user, p))).into());
+        }
+        let object = match object.try_as_str() {
+            Some(name) => {
+                let name = name.unwrap_or_default();
+                let name = name.strip_prefix("public.").unwrap_or(name).trim_matches('"');
+                Some(self.snapshot.find(name)?.as_ref())
+            }
+            None => id(rest, 0).and_then(|relation| live::find(&self.snapshot, relation)),
+        };
+        // What is the server's own can be read, not changed.
+        let may = |word: String| match (known(&word, &Privilege::ON_RELATION), object) {
+            (Some(privilege), Some(object)) => self.snapshot.may(&user, privilege, object),
+            (privilege, None) => privilege == Some(Privilege::Select),
+            (None, Some(object)) => self.snapshot.has_role(&user, &object.owner),
+        };
+        Ok(wanted.any(may).into())
+    }
+
     /// Bytes of a relation's rows at the last checkpoint.
     fn size(&self, relation: i32) -> i64 {
         let table = live::find(&self.snapshot, relation).and_then(|o| o.definition.rows());
@@ -254,6 +300,29 @@ pub fn scoped(scope: &Scope) -> Vec<ScalarUDF> {
     all.push(function("pg_get_constraintdef", DataType::Utf8, move |args| {
         text(id(args, 0).and_then(|constraint| live::describe_constraint(&s.snapshot, constraint)))
     }));
+    // Above 0, of a column.
+    for (name, of_column) in [("obj_description", false), ("col_description", true)] {
+        let s = scope.clone();
+        all.push(function(name, DataType::Utf8, move |args| {
+            let column = if of_column { live::number(args.get(1)).unwrap_or(-1) } else { 0 };
+            let object = id(args, 0).and_then(|relation| live::find(&s.snapshot, relation));
+            let comment = usize::try_from(column).ok().and_then(|column| object?.comments.get(&column));
+            text(comment.map(String::as_str))
+        }));
+    }
+    for name in ["has_table_privilege", "has_any_column_privilege", "has_column_privilege", "has_schema_privilege"] {
+        let s = scope.clone();
+        all.push(function(name, DataType::Boolean, move |args| s.has_privilege(name, args)));
+    }
+    let s = scope.clone();
+    all.push(function("pg_has_role", DataType::Boolean, move |args| {
+        let (user, of) = match args {
+            [of, _] => (Some(s.client.user()), s.role(of)),
+            [user, of, ..] => (s.role(user), s.role(of)),
+            _ => (None, None),
+        };
+        Ok(ScalarValue::Boolean(user.zip(of).map(|(user, of)| s.snapshot.has_role(&user, &of))))
+    }));
     for name in ["pg_table_size", "pg_relation_size", "pg_total_relation_size"] {
         let s = scope.clone();
         all.push(function(name, DataType::Int64, move |args| {
@@ -299,12 +368,16 @@ pub fn clock(zone: &Zone, now: impl Fn() -> i64 + Clone + Send + Sync + 'static)
     .into()
 }
 
+/// What `session_user` is called after the rewriting: the crate's rule makes `session_user()` of `current_user`.
+pub const SESSION_USER: &str = "session_authorization_user";
+
 /// Functions on the session's user and variables.
 fn session(client: &Arc<dyn Client>) -> Vec<ScalarUDF> {
-    let user = client.user().to_string();
-    let mut all: Vec<_> = ["current_user", "session_user", "user", "current_role"]
+    let user = client.user();
+    let mut all: Vec<_> = ["session_user", "current_user", "user", "current_role"]
         .map(|name| constant(name, user.as_str().into()))
         .into();
+    all.push(constant(SESSION_USER, client.session_user().as_str().into()));
     all.push(constant("pg_backend_pid", client.id().0.into()));
     let c = client.clone();
     all.push(function("current_setting", DataType::Utf8, move |args| {

@@ -1,5 +1,7 @@
 //! The rows that tell of what exists now: relations with their columns and keys, roles, schemas, settings.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::scalar::ScalarValue;
 
@@ -9,7 +11,7 @@ use super::types::PgType;
 use crate::batch::client::Client;
 use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
-use crate::catalog::{Definition, Object, Snapshot};
+use crate::catalog::{Definition, Object, Role, Snapshot};
 use crate::sql::name::quote;
 use crate::types::pg_type;
 
@@ -65,7 +67,8 @@ type Maker = fn(&Live) -> Vec<Row>;
 const ROWS: &[(&str, Maker)] = &[
     ("pg_attrdef", |live| live.defaults()),
     ("pg_attribute", |live| live.attributes()),
-    ("pg_authid", |live| live.roles()),
+    ("pg_auth_members", |live| live.members()),
+    ("pg_authid", |_| Vec::new()),
     ("pg_class", |live| live.classes()),
     ("pg_constraint", |live| live.constraints()),
     ("pg_database", |live| live.databases()),
@@ -385,48 +388,69 @@ impl Live<'_> {
         vec![vec![("oid", 12.into()), ("lanname", "internal".into()), ("lanowner", oid::ROOT.into())]]
     }
 
-    /// Root first, then everyone who owns something, and who asks.
-    fn role_names(&self) -> Vec<&str> {
-        let mut others: Vec<&str> = self.snapshot.objects().map(|o| o.owner.as_str()).collect();
-        others.push(self.client.user());
-        others.retain(|name| *name != ROOT);
-        others.sort_unstable();
-        others.dedup();
-        others.insert(0, ROOT);
-        others
+    /// The id of a role by its name; that of root for one that is no more.
+    fn role(&self, name: &str) -> i32 {
+        self.snapshot.role(name).map_or(oid::ROOT, |role| oid::role(role))
     }
 
-    fn role(&self, name: &str) -> i32 {
-        match self.role_names().iter().position(|n| *n == name) {
-            Some(at) if at > 0 => oid::role(at),
-            _ => oid::ROOT,
-        }
+    /// The role with this id.
+    pub fn find_role(&self, role: i32) -> Option<&Role> {
+        self.snapshot.roles().find(|r| oid::role(r) == role).map(|r| r.as_ref())
     }
 
     /// The name of a role, as `pg_get_userbyid` tells it.
     pub fn role_name(&self, role: i32) -> Option<&str> {
-        self.role_names().into_iter().find(|name| self.role(name) == role)
+        self.find_role(role).map(|r| r.name.as_str())
+    }
+
+    fn members(&self) -> Vec<Row> {
+        let pairs = self.snapshot.roles().flat_map(|r| r.member_of.iter().map(|of| (of.as_str(), r.name.as_str())));
+        pairs
+            .map(|(of, member)| -> Row {
+                vec![
+                    ("roleid", self.role(of).into()),
+                    ("member", self.role(member).into()),
+                    ("grantor", oid::ROOT.into()),
+                    ("admin_option", false.into()),
+                ]
+            })
+            .collect()
     }
 
     fn roles(&self) -> Vec<Row> {
-        let yes =
-            ["rolsuper", "rolinherit", "rolcreaterole", "rolcreatedb", "rolcanlogin", "rolreplication", "rolbypassrls"];
-        let row = |name: &str| -> Row {
-            let mut row =
-                vec![("oid", self.role(name).into()), ("rolname", name.into()), ("rolconnlimit", (-1).into())];
-            row.extend(yes.map(|column| (column, true.into())));
-            row
+        let row = |r: &Arc<Role>| -> Row {
+            let limit = r.connection_limit.and_then(|limit| i32::try_from(limit).ok()).unwrap_or(-1);
+            vec![
+                ("oid", oid::role(r).into()),
+                ("rolname", r.name.as_str().into()),
+                ("rolconnlimit", limit.into()),
+                // Shown to nobody, as in PostgreSQL's view.
+                ("rolpassword", "********".into()),
+                ("rolsuper", r.superuser.into()),
+                ("rolinherit", true.into()),
+                ("rolcreaterole", (r.superuser || r.create_role).into()),
+                ("rolcreatedb", false.into()),
+                ("rolcanlogin", r.login.into()),
+                ("rolreplication", false.into()),
+                ("rolbypassrls", r.superuser.into()),
+            ]
         };
-        self.role_names().into_iter().map(row).collect()
+        self.snapshot.roles().map(row).collect()
     }
 
     fn users(&self) -> Vec<Row> {
-        let row = |name: &str| -> Row {
-            let mut row = vec![("usesysid", self.role(name).into()), ("usename", name.into())];
-            row.extend(["usecreatedb", "usesuper", "userepl", "usebypassrls"].map(|column| (column, true.into())));
-            row
+        let row = |r: &Arc<Role>| -> Row {
+            vec![
+                ("usesysid", oid::role(r).into()),
+                ("usename", r.name.as_str().into()),
+                ("passwd", "********".into()),
+                ("usecreatedb", false.into()),
+                ("usesuper", r.superuser.into()),
+                ("userepl", false.into()),
+                ("usebypassrls", r.superuser.into()),
+            ]
         };
-        self.role_names().into_iter().map(row).collect()
+        self.snapshot.roles().filter(|r| r.login).map(row).collect()
     }
 
     fn settings(&self) -> Vec<Row> {
@@ -449,9 +473,6 @@ const SCHEMAS: [(i32, &str); 4] = [
     (oid::PUBLIC, PUBLIC),
     (oid::WEIR, "weir"),
 ];
-
-/// The role that owns the database.
-const ROOT: &str = "root";
 
 fn attribute(relation: i32, number: i16, c: &Column) -> Row {
     let pg = PgType::marked(c.data_type, c.mark);

@@ -1,6 +1,6 @@
 //! Object ids: those of catalog objects follow from their job's id, so they last and are never used again.
 
-use crate::catalog::Object;
+use crate::catalog::{Object, Role};
 
 /// The one database.
 pub const DATABASE: i32 = 5;
@@ -79,9 +79,14 @@ pub fn function(index: usize) -> i32 {
     FUNCTIONS + index as i32
 }
 
-/// The `index`th role beside root.
-pub fn role(index: usize) -> i32 {
-    ROLES + index as i32
+/// The built-in roles have numbers of their own; the others' follow from their ids.
+pub fn role(role: &Role) -> i32 {
+    match role.name.as_str() {
+        "root" => ROOT,
+        _ if role.is_built_in() => ROLES,
+        // Between the numbers of relations, which are multiples of four from the first.
+        _ => FIRST_USER.wrapping_add(role.id.wrapping_mul(4) as i32).wrapping_add(3),
+    }
 }
 
 /// The `index`th connector in use.

@@ -18,8 +18,8 @@ use datafusion_pg_catalog::sql::rules::{
 
 use crate::expr::functions;
 use crate::sql::ast::{
-    self, BinaryOperator, Expr, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
+    self, BinaryOperator, Expr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName,
+    ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 const SCHEMA: &str = "pg_catalog";
@@ -68,6 +68,7 @@ pub fn rewrite(query: &mut Query, is_catalog: &dyn Fn(&str) -> bool) {
     }
     let _ = query.visit(&mut Exists);
     show_names(query);
+    let _ = query.visit(&mut SessionUser);
     apply(&SPELLING, query);
 }
 
@@ -78,6 +79,25 @@ fn apply(rules: &Rules, query: &mut Query) {
     }
     if let Statement::Query(rewritten) = statement {
         *query = *rewritten;
+    }
+}
+
+/// The crate's rule makes `current_user` a call of `session_user()`: the real one goes by another name.
+struct SessionUser;
+
+impl VisitorMut for SessionUser {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(call) = expr
+            && let [ObjectNamePart::Identifier(name)] = call.name.0.as_mut_slice()
+            && name.value.eq_ignore_ascii_case("session_user")
+        {
+            name.value = super::functions::SESSION_USER.to_string();
+            let none = FunctionArgumentList { duplicate_treatment: None, args: Vec::new(), clauses: Vec::new() };
+            call.args = FunctionArguments::List(none);
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -18,11 +18,13 @@ use tokio_util::sync::CancellationToken;
 use crate::common::{Error, ErrorKind, Result};
 use crate::server::backend::{Backend, BackendSession};
 use crate::session::{Notice, Prepared, Response, Statement, TransactionStatus};
-use crate::types::SessionId;
+use crate::types::{SessionId, Verifier};
 
 /// Counts what outlives a statement, so that tests can wait for it to end.
 #[derive(Default)]
 pub struct Fake {
+    /// Of root.
+    pub password: Mutex<Option<String>>,
     ids: AtomicI32,
     /// Endless streams that are alive.
     pub streams: Arc<AtomicUsize>,
@@ -46,6 +48,14 @@ pub struct FakeSession {
 
 impl Backend for Fake {
     type Session = FakeSession;
+
+    fn asks_passwords(&self) -> bool {
+        self.password.lock().is_some()
+    }
+
+    fn verifier(&self, user: &str) -> Option<Verifier> {
+        self.password.lock().as_deref().filter(|_| user == "root").map(|p| Verifier::of(p).unwrap())
+    }
 
     fn session(&self, _user: &str, database: &str) -> Result<FakeSession> {
         if database != "dev" {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::fake::{Fake, eventually};
 use super::start;
 use crate::common::ErrorKind;
+use crate::common::access::{Channel, Method, Rule};
 use crate::common::config::Config;
 use crate::server::Server;
 
@@ -157,7 +158,19 @@ async fn the_door_is_not_opened_unsafely_nor_twice() {
     assert_eq!(error.kind(), ErrorKind::InvalidParameterValue);
     assert!(error.hint().unwrap().contains("WEIR_PASSWORD"));
     let with_password = Config { password: Some("x".into()), ..open };
-    assert!(Server::bind(&with_password).await.is_ok());
+    let error = Server::bind(&with_password).await.err().unwrap();
+    assert!(error.message().contains("without encryption"), "{error}");
+    let told = Config { allow_plaintext: true, ..with_password };
+    assert!(Server::bind(&told).await.is_ok());
+    let trusting = Rule {
+        channel: Channel::Host,
+        database: None,
+        user: None,
+        address: "10.0.0.0/8".parse().unwrap(),
+        method: Method::Trust,
+    };
+    let error = Server::bind(&Config { rules: vec![trusting], ..told }).await.err().unwrap();
+    assert!(error.message().contains("trusts addresses beyond loopback"), "{error}");
 
     let first = Server::bind(&Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() }).await.unwrap();
     let taken = Config { listen: first.address(), ..Config::default() };

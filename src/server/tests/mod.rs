@@ -35,6 +35,7 @@ async fn start(change: impl FnOnce(&mut Config)) -> Running {
     change(&mut config);
     let server = Server::bind(&config).await.unwrap();
     let (address, backend, stop) = (server.address(), Arc::new(Fake::default()), CancellationToken::new());
+    *backend.password.lock() = config.password.clone();
     let serving = tokio::spawn(server.serve(backend.clone(), stop.clone()));
     Running { address, backend, stop, serving }
 }

@@ -1,6 +1,5 @@
 //! Change logs over a real store: what commits put in, who may read on from where, over reopening and dropping.
 
-use arrow::array::Array;
 
 use super::*;
 use crate::common::ErrorKind;

@@ -1,0 +1,105 @@
+//! Logging in to the real binary: passwords, roles and their limits, over tokio-postgres and psql, through kill -9.
+
+use std::process::Command;
+
+use tokio_postgres::{Client, NoTls};
+
+use crate::server::{Folder, Options, Server};
+
+async fn connect(port: u16, user: &str, password: &str) -> Result<Client, (String, String)> {
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(port).user(user).dbname("dev").password(password);
+    match config.connect(NoTls).await {
+        Ok((client, connection)) => {
+            tokio::spawn(connection);
+            Ok(client)
+        }
+        Err(e) => match e.as_db_error() {
+            Some(e) => Err((e.code().code().to_string(), e.message().to_string())),
+            None => Err((String::new(), e.to_string())),
+        },
+    }
+}
+
+/// The SQLSTATE of a statement's failure.
+async fn state(client: &Client, sql: &str) -> String {
+    match client.simple_query(sql).await {
+        Ok(_) => "00000".into(),
+        Err(e) => e.code().map_or_else(String::new, |c| c.code().to_string()),
+    }
+}
+
+#[tokio::test]
+async fn roles_log_in_with_their_passwords_through_a_kill() {
+    let folder = Folder::new();
+    let mut server = Server::start(folder.path(), &Options::default()).unwrap();
+    // As long as root has no password, loopback is trusted.
+    let root = connect(server.port(), "root", "anything").await.unwrap();
+    root.batch_execute("CREATE TABLE t (a INT); CREATE ROLE group_only; CREATE USER ann PASSWORD 'séc,=ret'")
+        .await
+        .unwrap();
+    root.batch_execute("CREATE USER old PASSWORD 'x' VALID UNTIL '2001-01-01'; CREATE USER bare").await.unwrap();
+    root.batch_execute("GRANT SELECT ON t TO ann; ALTER USER root PASSWORD 'r'").await.unwrap();
+    server.kill();
+    let server = Server::start(folder.path(), &Options::default()).unwrap();
+    let port = server.port();
+
+    // Nothing tells a wrong password from a user that is not there.
+    for (user, password) in [
+        ("root", "wrong"),
+        ("ann", "wrong"),
+        ("nobody", "wrong"),
+        ("bare", ""),
+        ("bare", "x"),
+        ("old", "x"),
+        ("group_only", "x"),
+    ] {
+        let (state, message) = connect(port, user, password).await.err().unwrap();
+        if !password.is_empty() {
+            assert_eq!(
+                (state.as_str(), message),
+                ("28P01", format!("password authentication failed for user \"{user}\""))
+            );
+        }
+    }
+    let root = connect(port, "root", "r").await.unwrap();
+    let ann = connect(port, "ann", "séc,=ret").await.unwrap();
+    assert_eq!(state(&ann, "SELECT * FROM t").await, "00000");
+    assert_eq!(state(&ann, "INSERT INTO t VALUES (1)").await, "42501");
+    assert_eq!(state(&ann, "CREATE ROLE x").await, "42501");
+    assert_eq!(state(&ann, "SET SESSION AUTHORIZATION root").await, "42501");
+    assert_eq!(state(&ann, "ALTER ROLE ann PASSWORD 'mine'").await, "00000");
+    assert_eq!(state(&ann, "ALTER ROLE ann SUPERUSER").await, "42501");
+    assert_eq!(state(&ann, "ALTER ROLE root PASSWORD 'mine'").await, "42501");
+    assert!(connect(port, "ann", "séc,=ret").await.is_err());
+
+    root.batch_execute("ALTER ROLE ann CONNECTION LIMIT 1").await.unwrap();
+    assert_eq!(connect(port, "ann", "mine").await.err().unwrap().0, "53300");
+    root.batch_execute("ALTER ROLE ann CONNECTION LIMIT -1 NOLOGIN").await.unwrap();
+    let (state_now, message) = connect(port, "ann", "mine").await.err().unwrap();
+    assert_eq!((state_now.as_str(), message.as_str()), ("28000", "role \"ann\" is not permitted to log in"));
+
+    // Dropped while connected: the session has nothing left.
+    root.batch_execute("REVOKE ALL ON t FROM ann; DROP ROLE ann").await.unwrap();
+    assert_eq!(state(&ann, "SELECT * FROM t").await, "42501");
+
+    let psql = Command::new("psql")
+        .args([
+            "-X",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-U",
+            "root",
+            "-d",
+            "dev",
+            "-Atc",
+            "SELECT current_user",
+        ])
+        .env("PGPASSWORD", "r")
+        .output();
+    if let Ok(output) = psql {
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "root\n", "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
