@@ -1,10 +1,10 @@
 //! SUBSCRIBE, and the statements of SQL cursors: DECLARE, FETCH and MOVE.
 
-use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, is_word};
 use super::options::options;
+use super::parse;
 use super::statement::{Statement, Subscribe};
 use crate::common::{Error, ErrorKind, Result};
 
@@ -103,9 +103,12 @@ fn declare(c: &mut Cursor) -> Result<Statement> {
         c.take(&["WITHOUT", "HOLD"]);
     }
     c.expect(&["FOR"])?;
-    let inner = match c.take(&["SUBSCRIBE"]) {
-        true => Statement::Subscribe(subscribe(c)?),
-        false => Statement::Query(c.with(Parser::parse_query)?),
+    let inner = if c.take(&["SUBSCRIBE"]) {
+        Statement::Subscribe(subscribe(c)?)
+    } else if c.peek().token == Token::LParen || ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| c.at(word)) {
+        parse::query(c)?
+    } else {
+        return Err(c.unexpected("a query or SUBSCRIBE"));
     };
     Ok(Statement::DeclareCursor { name, hold, inner: Box::new(inner) })
 }

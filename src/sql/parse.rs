@@ -83,7 +83,7 @@ pub(super) fn statement(c: &mut Cursor) -> Result<Statement> {
     }
 }
 
-fn query(c: &mut Cursor) -> Result<Statement> {
+pub(super) fn query(c: &mut Cursor) -> Result<Statement> {
     let query = c.with(Parser::parse_query)?;
     match query.body.as_ref() {
         ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_) | ast::SetExpr::Merge(_) => {

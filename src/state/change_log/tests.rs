@@ -1,6 +1,5 @@
 //! Change logs over a real store: what commits put in, who may read on from where, over reopening and dropping.
 
-
 use super::*;
 use crate::common::ErrorKind;
 use crate::state::tests::{BACKENDS, TABLE, open, put, schema, values};
@@ -101,6 +100,7 @@ fn a_commit_gives_out_its_changes_once_it_is_on_disk() {
         assert_eq!(world.changes(&mut position), (fourth.clone(), 4));
         assert_eq!(world.refused(3), "epoch 3 was not given out by a subscription");
 
+        drop(frozen);
         let world = world.reopen();
         let (mut frozen, mut position) = world.follow(Some(1)).unwrap();
         assert_eq!(world.changes(&mut position), ([second, fourth.clone()].concat(), 4));
