@@ -5,6 +5,7 @@
 mod backend;
 mod cancel;
 mod connection;
+mod copy;
 mod encode;
 mod error;
 mod extended;

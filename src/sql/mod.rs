@@ -13,6 +13,7 @@ pub mod names;
 pub mod statement;
 pub mod types;
 pub mod window;
+mod copy;
 mod create;
 mod cursor;
 mod error;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::DataType;
 
 use super::ast;
+pub use super::copy::{Copy, CopyHeader, CopyOptions};
 use crate::types::Conflict;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,7 @@ pub enum Statement {
     Update(Box<ast::Statement>),
     /// `DELETE` (always `ast::Statement::Delete`).
     Delete(Box<ast::Statement>),
+    Copy(Copy),
     /// `SELECT`, `VALUES`, `WITH …`, `TABLE …`.
     Query(Box<ast::Query>),
     Explain {
