@@ -4,6 +4,7 @@
 mod bounded;
 mod client;
 mod compare;
+mod copy;
 mod crash;
 mod examples;
 mod failure;

@@ -412,7 +412,7 @@ mod tests {
             ("(COLOUR 'red')", "\"colour\" not recognized"),
             ("(FORMAT csv, FORCE_QUOTE *)", "only in COPY TO"),
             ("(ENCODING 'LATIN1')", "not supported"),
-            ("CSV 7", "option of COPY"),
+            ("CSV 7", "near \"7\""),
         ] {
             let message = options(text).unwrap_err();
             assert!(message.contains(part), "{text}: {message}");
