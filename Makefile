@@ -5,7 +5,7 @@ FEATURES := --features failpoints
 CARGO ?= cargo
 export SEED RUNS
 
-.PHONY: help run test check crash bless bench demo
+.PHONY: postgres help run test check crash bless bench demo
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ check: ## formatting, clippy with warnings denied, the rules of the layers
 	$(CARGO) fmt --check
 	$(CARGO) clippy $(FEATURES) --all-targets -- -D warnings
 	$(CARGO) test $(FEATURES) --test sql layers
+
+postgres: ## ask a PostgreSQL for the answers of sql-tests/functions: make postgres SERVER='host=localhost user=me'
+	WEIR_POSTGRES="$(SERVER)" cargo test --features failpoints --test sql -- postgres
 
 crash: ## kill a server again and again: make crash RUNS=500 SEED=7
 	WEIR_RUNS=$${RUNS:-25} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql crash -- --nocapture

@@ -15,6 +15,7 @@ mod checkpoint;
 mod events;
 mod hot;
 mod insert;
+mod large;
 mod nexmark;
 mod recovery;
 mod report;
@@ -42,7 +43,7 @@ struct Bench {
     parallelism: usize,
 }
 
-const PARTS: &[&str] = &["hot", "checkpoint", "state", "insert", "recovery", "nexmark"];
+const PARTS: &[&str] = &["hot", "checkpoint", "state", "insert", "recovery", "nexmark", "large"];
 
 fn main() -> Outcome<()> {
     let parallelism = std::thread::available_parallelism()?.get();
@@ -84,6 +85,9 @@ async fn run(parallelism: usize) -> Outcome<()> {
     }
     if does("nexmark") {
         nexmark::measure(&bench, &mut report).await?;
+    }
+    if does("large") {
+        large::measure(&bench, &mut report).await?;
     }
     report.finish(&bench)
 }

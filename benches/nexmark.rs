@@ -93,11 +93,11 @@ fn queries() -> Outcome<BTreeMap<u32, String>> {
 }
 
 /// One run of a view.
-struct Run {
-    seconds: f64,
-    cpu_seconds: f64,
-    peak_megabytes: f64,
-    state_megabytes: f64,
+pub struct Run {
+    pub seconds: f64,
+    pub cpu_seconds: f64,
+    pub peak_megabytes: f64,
+    pub state_megabytes: f64,
 }
 
 pub async fn measure(bench: &Bench, report: &mut Report) -> Outcome<()> {
@@ -111,7 +111,7 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Outcome<()> {
         let (rows, batch_seconds) = batch(bench, whole, number, &query).await?;
         let mut runs = Vec::new();
         for input in &inputs {
-            runs.push(view(bench, input, &query).await.map_err(|e| format!("q{number}: {e}"))?);
+            runs.push(view(bench, input, &query, Options::default()).await.map_err(|e| format!("q{number}: {e}"))?);
         }
         let (run, got) = runs.last().ok_or("no run")?;
         if *got != rows {
@@ -161,8 +161,8 @@ async fn batch(bench: &Bench, events: &Events, number: u32, query: &str) -> Outc
 }
 
 /// The view's run and its rows.
-async fn view(bench: &Bench, events: &Events, query: &str) -> Outcome<(Run, u64)> {
-    let mut server = Server::fresh(bench, Options::default()).await?;
+pub async fn view(bench: &Bench, events: &Events, query: &str, options: Options) -> Outcome<(Run, u64)> {
+    let mut server = Server::fresh(bench, options).await?;
     let client = server.connect().await?;
     client.simple_query("CREATE TABLE side_input (key BIGINT PRIMARY KEY, value VARCHAR)").await?;
     client.simple_query(&format!("INSERT INTO side_input {SIDE_INPUT}")).await?;

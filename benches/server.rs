@@ -16,11 +16,12 @@ use crate::{Bench, Outcome};
 pub struct Options {
     pub backend: &'static str,
     pub checkpoint_interval: &'static str,
+    pub memory_limit: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { backend: "sled", checkpoint_interval: "1s" }
+        Self { backend: "sled", checkpoint_interval: "1s", memory_limit: "1GiB" }
     }
 }
 
@@ -53,6 +54,7 @@ impl Server {
             .arg(dir.join("data"))
             .args(["--state-backend", options.backend])
             .args(["--checkpoint-interval", options.checkpoint_interval])
+            .args(["--memory-limit", options.memory_limit])
             .args(["--parallelism", &bench.parallelism.to_string()])
             .stdin(Stdio::null())
             .stderr(File::create(&log)?)

@@ -12,6 +12,7 @@ mod faults;
 mod layers;
 mod nexmark;
 mod oracle;
+mod postgres;
 mod psql;
 mod seed;
 mod server;

@@ -2,6 +2,7 @@
 //! step every view must hold what its query gives as a batch over the tables, both read in one statement.
 
 mod rank;
+mod rows;
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -20,7 +21,7 @@ const TABLES: &[&str] = &[
 
 /// Views: name, query. A view may read those before it.
 fn views() -> Vec<(&'static str, &'static str)> {
-    [VIEWS, rank::VIEWS].concat()
+    [VIEWS, rank::VIEWS, rows::VIEWS].concat()
 }
 
 const VIEWS: &[(&str, &str)] = &[

@@ -62,7 +62,8 @@ impl BatchEnv {
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
         let mut builder =
             SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
-        for rule in rules::rules() {
+        builder = builder.with_expr_planners(functions::expr_planners());
+        for rule in rules::rules(false) {
             builder = builder.with_analyzer_rule(rule);
         }
         let mut state = builder.build();
@@ -229,7 +230,7 @@ impl BatchContext {
     }
 
     fn rewrite(&self, query: &mut ast::Query) -> Result<()> {
-        planner::rewrite(query, &self.planning.snapshot)?;
+        planner::rewrite(query, &self.planning.snapshot, planner::Purpose::Batch)?;
         self.env.pg.rewrite(query, &self.planning.snapshot);
         Ok(())
     }
@@ -359,7 +360,7 @@ impl PublicSchema {
     async fn view(&self, view: &View) -> DfResult<Arc<dyn TableProvider>> {
         let state = self.state()?;
         let mut query = parse_query(&view.query)?;
-        planner::rewrite(&mut query, &self.snapshot)?;
+        planner::rewrite(&mut query, &self.snapshot, planner::Purpose::Batch)?;
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(query)));
         // A view of a view comes back here through the schema.
         let plan = Box::pin(state.statement_to_plan(statement)).await?;

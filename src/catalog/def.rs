@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Conflict, JobId, ROW_ID, TableId};
+use crate::types::pg_type::PgType;
+use crate::types::{Conflict, JobId, ROW_ID, TableId, WatermarkLimits};
 
 /// The one schema that users' objects live in.
 pub const PUBLIC: &str = "public";
@@ -39,6 +40,9 @@ pub enum Definition {
 pub struct Column {
     pub name: String,
     pub data_type: DataType,
+    /// Of a type of PostgreSQL's that is kept as text.
+    #[serde(default)]
+    pub mark: Option<PgType>,
     pub nullable: bool,
     /// Not shown by `*`, `DESCRIBE` or `\d`.
     pub hidden: bool,
@@ -52,6 +56,7 @@ pub struct Watermark {
     /// Index into the columns.
     pub column: usize,
     pub delay_micros: i64,
+    pub limits: WatermarkLimits,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -156,7 +161,20 @@ impl Object {
 
 impl Column {
     pub fn new(name: impl Into<String>, data_type: DataType, nullable: bool) -> Self {
-        Self { name: name.into(), data_type, nullable, hidden: false, default: None }
+        Self { name: name.into(), data_type, mark: None, nullable, hidden: false, default: None }
+    }
+
+    /// A column that holds what the field does.
+    pub fn of(field: &Field) -> Self {
+        Self { mark: PgType::of(field), ..Self::new(field.name(), field.data_type().clone(), field.is_nullable()) }
+    }
+
+    pub fn field(&self) -> Field {
+        let field = Field::new(&self.name, self.data_type.clone(), self.nullable);
+        match self.mark {
+            Some(mark) => mark.mark(field),
+            None => field,
+        }
     }
 
     /// The hidden key of rows that have none.
@@ -166,7 +184,5 @@ impl Column {
 }
 
 pub fn schema(columns: &[Column]) -> SchemaRef {
-    Arc::new(Schema::new(
-        columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable)).collect::<Vec<_>>(),
-    ))
+    Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()))
 }

@@ -10,6 +10,8 @@ use crate::types::{ActorId, Epoch};
 pub struct Facts {
     /// Data has entered since the last barrier.
     pub dirty: bool,
+    /// In how long time alone changes something; zero when it has.
+    pub due: Option<Duration>,
     /// Somebody waits for a barrier: a session, a change of the graph, a source that has ended.
     pub barrier_wanted: bool,
     /// Somebody waits for a commit.
@@ -91,15 +93,16 @@ impl Coordinator {
         if self.missing.is_none() {
             // Under pressure what is complete is committed first.
             let pressed = facts.pressed && self.committing.is_none() && self.complete == self.committed;
-            let due = pressed || facts.since_barrier >= self.barrier_interval;
-            if facts.barrier_wanted || facts.dirty && due {
+            // Even what is due often comes no more often than the interval.
+            let interval = if pressed { Duration::ZERO } else { self.barrier_interval };
+            let next = if facts.dirty { Some(Duration::ZERO) } else { facts.due };
+            let next = next.map(|next| next.max(interval.saturating_sub(facts.since_barrier)));
+            if facts.barrier_wanted || next == Some(Duration::ZERO) {
                 self.injected = self.injected.next();
                 self.missing = Some(self.actors.clone());
                 return Action::Inject(self.injected);
             }
-            if facts.dirty {
-                wait = Some(self.barrier_interval - facts.since_barrier);
-            }
+            wait = next;
         }
         if self.committing.is_none() && self.complete > self.committed {
             if facts.commit_wanted || facts.pressed || facts.since_commit >= self.checkpoint_interval {
@@ -214,6 +217,16 @@ mod tests {
         let calm = Facts { since_commit: SECOND / 4, ..Default::default() };
         assert_eq!(c.decide(calm), Action::Wait(Some(SECOND * 3 / 4)));
         assert_eq!(c.decide(Facts { commit_wanted: true, ..calm }), Action::Commit(Epoch(8)));
+    }
+
+    #[test]
+    fn time_alone_brings_a_barrier_when_something_is_due() {
+        let mut c = coordinator(0);
+        let facts = |due, since| Facts { due: Some(due), since_barrier: since, ..Default::default() };
+        assert_eq!(c.decide(facts(SECOND * 100, SECOND * 9)), Action::Wait(Some(SECOND * 100)));
+        assert_eq!(c.decide(facts(SECOND / 4, SECOND / 2)), Action::Wait(Some(SECOND / 2)), "not before the interval");
+        assert_eq!(c.decide(facts(Duration::ZERO, SECOND / 4)), Action::Wait(Some(SECOND * 3 / 4)));
+        assert_eq!(c.decide(facts(Duration::ZERO, SECOND)), Action::Inject(Epoch(8)));
     }
 
     #[test]

@@ -23,6 +23,9 @@ use crate::types::{ActorId, Epoch, JobId, TableId};
 /// After a failed commit the next attempt waits this long.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
 
+/// What is due later than this is looked at again meanwhile: the wall clock may be set.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
+
 /// So many operators in a row may leave work to the next barrier: windows of windows.
 const SETTLE_ROUNDS: usize = 5;
 
@@ -184,6 +187,8 @@ pub struct Driver {
     last_commit: Instant,
     retry_commit_at: Option<Instant>,
     injected_at: Instant,
+    /// The last barrier's now().
+    now: i64,
     alignment: Duration,
 }
 
@@ -226,6 +231,7 @@ impl Driver {
             last_commit: now,
             retry_commit_at: None,
             injected_at: now,
+            now: i64::MIN,
             alignment: Duration::ZERO,
         };
         (driver, handle, event_sender)
@@ -272,6 +278,7 @@ impl Driver {
             let blocked = self.retry_commit_at.filter(|at| *at > now);
             let facts = Facts {
                 dirty: self.config.pulse.is_dirty(),
+                due: self.due_in(),
                 barrier_wanted: self.config.pulse.is_urgent() || !self.flushes.is_empty() || !self.changes.is_empty(),
                 commit_wanted: blocked.is_none() && (!self.on_commit.is_empty() || !self.meta.is_empty()),
                 pressed: blocked.is_none() && self.config.store.uncommitted().is_pressed(),
@@ -292,11 +299,18 @@ impl Driver {
         }
     }
 
+    /// In how long time alone changes something, as far as the wall clock can be foreseen.
+    fn due_in(&self) -> Option<Duration> {
+        let left = self.config.pulse.due()?.saturating_sub(self.config.clock.now_micros());
+        Some(Duration::from_micros(u64::try_from(left).unwrap_or(0)).min(LOOK_AT_CLOCK))
+    }
+
     async fn inject(&mut self, epoch: Epoch) {
         self.config.pulse.clear();
         self.last_barrier = instant();
         self.injected_at = self.last_barrier;
-        let mut barrier = Barrier::new(epoch, self.coordinator.committed());
+        self.now = self.now.max(self.config.clock.now_micros());
+        let mut barrier = Barrier::new(epoch, self.coordinator.committed(), self.now);
         // One change a barrier, so that each has its own point in the streams.
         if !self.changes.is_empty() {
             let (mut change, reply) = self.changes.remove(0);

@@ -93,11 +93,20 @@ struct Inner {
     hint: Option<String>,
     position: Option<usize>,
     origin: Option<String>,
+    lasting: bool,
 }
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), detail: None, hint: None, position: None, origin: None }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+            origin: None,
+            lasting: false,
+        }))
     }
 
     /// A broken invariant of Weir's own: a bug, never the user's doing.
@@ -141,6 +150,16 @@ impl Error {
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.0.message = format!("{context}: {}", self.0.message);
         self
+    }
+
+    /// Trying again cannot help.
+    pub fn lasting(mut self) -> Self {
+        self.0.lasting = true;
+        self
+    }
+
+    pub fn is_lasting(&self) -> bool {
+        self.0.lasting
     }
 
     pub fn kind(&self) -> ErrorKind {

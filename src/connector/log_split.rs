@@ -92,7 +92,7 @@ impl LogSplit {
     /// The next piece of the side file, if one is being handed out and has more.
     fn piece(&mut self) -> Result<Option<Unit>> {
         let Some(pieces) = &mut self.side else { return Ok(None) };
-        let Some((payload, rows)) = pieces.reader.next()? else {
+        let Some((payload, rows)) = pieces.reader.piece()? else {
             self.side = None;
             return Ok(None);
         };

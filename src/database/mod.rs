@@ -9,6 +9,7 @@
 //! ```
 
 mod system;
+mod watermarks;
 
 use std::fs::{File, TryLockError};
 use std::path::Path;

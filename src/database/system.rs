@@ -10,6 +10,7 @@ use arrow::array::{
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 
+use super::watermarks::{self, WatermarkRow};
 use crate::batch::system::Rows;
 use crate::batch::{SystemTable, SystemTables};
 use crate::catalog::Definition;
@@ -171,41 +172,10 @@ fn source_rows(rows: Vec<SourceRow>) -> Result<RecordBatch> {
     ])
 }
 
-struct WatermarkRow {
-    job: String,
-    fragment: i64,
-    operator: String,
-    column: String,
-    watermark: i64,
-    held_by: String,
-}
-
-/// One row a job, operator and time column: the lowest `watermark` of its actors, whether the stream has `ended`, and who
-/// holds it back (`held_by`: an actor, and the source that it reads).
+/// One row a job, operator and time column: the lowest `watermark` of its actors (null before there is one), whether the
+/// stream has `ended`, and what holds it back: the input whose watermark is the lowest, or that has none (`held_by`).
 fn watermarks(services: &Services, _: Epoch) -> Result<RecordBatch> {
-    let mut rows = Vec::new();
-    for job in services.jobs.status() {
-        let sources: Vec<_> = job.handles.sources.iter().map(|s| s.name.clone()).collect();
-        for operator in &job.handles.operators {
-            let seen = operator.stats.watermarks.lock().clone();
-            let columns: HashSet<usize> = seen.keys().map(|(column, _)| *column).collect();
-            for column in columns {
-                let of_column = seen.iter().filter(|((c, _), _)| *c == column);
-                let Some(((_, actor), lowest)) = of_column.min_by_key(|(_, micros)| **micros) else { continue };
-                let known = seen.keys().filter(|(c, _)| *c == column).count();
-                let silent = if known < operator.actors { ", others have sent none" } else { "" };
-                rows.push(WatermarkRow {
-                    job: job.spec.name.clone(),
-                    fragment: i64::from(operator.fragment.0),
-                    operator: format!("{} {}", operator.name, operator.id),
-                    column: operator.schema.fields().get(column).map_or(String::new(), |f| f.name().clone()),
-                    watermark: *lowest,
-                    held_by: format!("actor {actor} reading {}{silent}", sources.join(", ")),
-                });
-            }
-        }
-    }
-    watermark_rows(rows)
+    watermark_rows(watermarks::rows(&services.jobs.status()))
 }
 
 fn watermark_rows(rows: Vec<WatermarkRow>) -> Result<RecordBatch> {
@@ -214,9 +184,9 @@ fn watermark_rows(rows: Vec<WatermarkRow>) -> Result<RecordBatch> {
         ("fragment", int(rows.iter().map(|r| Some(r.fragment)))),
         ("operator", text(rows.iter().map(|r| Some(&r.operator)))),
         ("column", text(rows.iter().map(|r| Some(&r.column)))),
-        ("watermark", at(rows.iter().map(|r| (r.watermark != time::END_OF_TIME).then_some(r.watermark)))),
-        ("ended", flag(rows.iter().map(|r| r.watermark == time::END_OF_TIME))),
-        ("held_by", text(rows.iter().map(|r| Some(&r.held_by)))),
+        ("watermark", at(rows.iter().map(|r| r.watermark.filter(|w| *w != time::END_OF_TIME)))),
+        ("ended", flag(rows.iter().map(|r| r.watermark == Some(time::END_OF_TIME)))),
+        ("held_by", text(rows.iter().map(|r| r.held_by.as_ref()))),
     ])
 }
 
@@ -335,7 +305,7 @@ fn setting_rows(rows: Vec<crate::session::settings::Setting>) -> Result<RecordBa
 }
 
 /// Records that could not be read and rows that could not be evaluated: `job`, `source` (or operator), `split`, `offset`,
-/// `raw`, `error`, `at`. A record that several jobs read is listed once, with the first of them.
+/// `raw`, `expression` that failed, `error`, `at`. A record that several jobs read is listed once, with the first of them.
 fn dead_letters(services: &Services, epoch: Epoch) -> Result<RecordBatch> {
     let mut rows = Vec::new();
     let mut seen = HashSet::new();
@@ -355,7 +325,7 @@ fn dead_letters(services: &Services, epoch: Epoch) -> Result<RecordBatch> {
 
 fn dead_letter_rows(rows: Vec<(String, RecordBatch)>) -> Result<RecordBatch> {
     let letters = named(rows, dead_letters_schema())?;
-    rename(letters, &["job", "source", "split", "offset", "raw", "error", "at"])
+    rename(letters, &["job", "source", "split", "offset", "raw", "expression", "error", "at"])
 }
 
 /// Rows that came after their window had closed: `job`, `operator`, `actor`, `epoch`, `number`, `row` (JSON), `weight`,

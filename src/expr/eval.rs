@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array};
 use arrow::compute::concat;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use crate::common::{Error, Result};
 use crate::types::StreamChunk;
@@ -29,6 +30,8 @@ pub struct Evaluated {
 pub struct FailedRow {
     /// The row by itself, as it came in.
     pub row: StreamChunk,
+    /// What failed, as SQL has it.
+    pub expression: Option<String>,
     pub error: Error,
 }
 
@@ -95,7 +98,10 @@ impl Search<'_> {
     /// Rows `start..end` failed together with `error`.
     fn split(&mut self, start: usize, end: usize, error: Error) {
         if end - start <= 1 {
-            self.failed.push(FailedRow { row: self.chunk.slice(start, end - start), error });
+            let row = self.chunk.slice(start, end - start);
+            let fails = |e: &&Arc<dyn PhysicalExpr>| evaluate_whole(std::slice::from_ref(*e), &row).is_err();
+            let expression = self.exprs.iter().find(fails).map(|e| fmt_sql(e.as_ref()).to_string());
+            self.failed.push(FailedRow { row, expression, error });
             return;
         }
         let middle = start + (end - start) / 2;

@@ -8,9 +8,12 @@ use std::sync::{Arc, LazyLock};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
 
+use super::json::planner::JsonOperators;
+use super::pg::operators::PgOperators;
 use super::session::SessionBound;
 use super::time_windows::WindowEnds;
 use super::tumble::TumbleStart;
@@ -35,6 +38,13 @@ pub fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
     registry().scalars.get(name).cloned()
 }
 
+/// What operators mean: Weir's own rules come first.
+pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(JsonOperators), Arc::new(PgOperators)];
+    planners.extend(SessionStateDefaults::default_expr_planners());
+    planners
+}
+
 /// Functions that take a lambda, such as `array_transform`.
 pub fn higher_order(name: &str) -> Option<Arc<HigherOrderUDF>> {
     registry().higher_order.get(name).cloned()
@@ -54,6 +64,10 @@ impl Registry {
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::new())));
         scalars.extend(super::checked::functions());
         scalars.push(Arc::new(super::bytea::function()));
+        scalars.extend(super::series::functions());
+        scalars.extend(super::json::functions());
+        scalars.push(super::array_input::function());
+        scalars.extend(super::pg::functions());
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::of_cumulate())));
         scalars.extend(WindowEnds::all().map(|f| Arc::new(ScalarUDF::from(f))));
         let scalars = by_name(scalars, |f| (f.name().to_string(), f.aliases().to_vec()));

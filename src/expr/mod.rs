@@ -2,12 +2,18 @@
 //! physical expressions and arrays.
 
 pub mod aggregate;
+mod array_input;
 pub mod bytea;
 pub mod checked;
 pub mod eval;
+pub mod function;
 pub mod functions;
+pub mod json;
+mod lateral;
+mod pg;
 pub mod proto;
 pub mod rules;
+mod series;
 pub mod session;
 pub mod time_windows;
 mod tumble;

@@ -10,11 +10,23 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::array_input::ArrayInput;
 use super::bytea::ByteaInput;
 use super::checked::CheckedArithmetic;
+use super::lateral::LateralRows;
+use super::pg::rounding::RoundingCast;
+use super::pg::timestamp_text::TimestampText;
 
-pub fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    vec![Arc::new(ByteaInput), Arc::new(CheckedArithmetic)]
+/// `streaming` plans have no relation of one row.
+pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![
+        Arc::new(LateralRows { constant: streaming }),
+        Arc::new(ByteaInput),
+        Arc::new(ArrayInput),
+        Arc::new(RoundingCast),
+        Arc::new(TimestampText),
+        Arc::new(CheckedArithmetic),
+    ]
 }
 
 /// Rewrites the expressions that `concerns` picks, wherever they stand in the plan; types must stay. Columns keep their

@@ -28,7 +28,7 @@ use crate::stream::exchange::{EdgeReceiver, EdgeSender, edge};
 use crate::stream::letters::{Letters, dead_letters_schema, late_rows_schema};
 use crate::stream::operator::build::build as build_operator;
 use crate::stream::operator::sink::SinkOperator;
-use crate::stream::operator::{BuildContext, StreamOperator};
+use crate::stream::operator::{BuildContext, SourceWatermarks, StreamOperator};
 use crate::stream::pipeline::{Entry, OperatorStats, Pipeline, Stage};
 use crate::stream::pulse::Pulse;
 use crate::stream::source::SharedSource;
@@ -91,7 +91,16 @@ impl JobEnv {
 
     /// Builds a job. `upstreams` says how many actors materialize each job that is read.
     pub fn build(&self, job: JobId, graph: &FragmentGraph, upstreams: &HashMap<JobId, usize>) -> Result<Built> {
-        Builder { env: self, job, graph, upstreams, built: Built::default(), wires: HashMap::new() }.build()
+        Builder {
+            env: self,
+            job,
+            graph,
+            upstreams,
+            built: Built::default(),
+            watermarks: Arc::default(),
+            wires: HashMap::new(),
+        }
+        .build()
     }
 
     /// Opens what a source or a table reads.
@@ -115,6 +124,7 @@ struct Builder<'a> {
     graph: &'a FragmentGraph,
     upstreams: &'a HashMap<JobId, usize>,
     built: Built,
+    watermarks: Arc<SourceWatermarks>,
     /// By receiving fragment and leaf.
     wires: HashMap<(FragmentId, OperatorId), Wires>,
 }
@@ -273,6 +283,7 @@ impl Builder<'_> {
             fragment.id.0 as usize * 1000 + actor,
             self.writer(self.graph.dead_letters, dead_letters_schema())?,
             self.writer(self.graph.late_rows, late_rows_schema())?,
+            self.graph.policy,
             self.env.clock.clone(),
         );
         let actor = Actor {
@@ -321,6 +332,8 @@ impl Builder<'_> {
                     vnodes: vnodes_of(parts.actor, parts.actors),
                     actor: parts.actor,
                     actors: parts.actors,
+                    clock: &self.env.clock,
+                    sources: &self.watermarks,
                 };
                 build_operator(node, &context)?
             }

@@ -298,6 +298,9 @@ impl Jobs {
             }
             job.failures += 1;
             job.last_error = Some(error.clone());
+            if error.is_lasting() {
+                job.failures = MAX_FAILURES;
+            }
             failures = job.failures;
             tracing::error!(job = %job.spec.name, failures, error = %error, "the job failed");
         }

@@ -127,7 +127,7 @@ impl SideReader {
     }
 
     /// The next piece and its rows; `None` at the end. Blocking.
-    pub fn next(&mut self) -> Result<Option<(Bytes, u32)>> {
+    pub fn piece(&mut self) -> Result<Option<(Bytes, u32)>> {
         let bad = |what: &str| Error::corrupted(format!("{}, byte {}: {what}", self.path.display(), self.at));
         let mut header = Vec::with_capacity(HEADER);
         (&mut self.file).take(HEADER as u64).read_to_end(&mut header)?;

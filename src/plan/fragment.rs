@@ -17,6 +17,16 @@ pub struct FragmentGraph {
     pub dead_letters: TableId,
     /// Where rows that came too late go.
     pub late_rows: TableId,
+    pub policy: Policy,
+}
+
+/// What becomes of rows that do not fit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Late rows are dead letters too.
+    pub late_are_dead: bool,
+    /// A row that cannot be evaluated stops the job; else it is a dead letter, and left out.
+    pub fail_on_error: bool,
 }
 
 /// Operators that run fused in one actor; parallel unless `single`.

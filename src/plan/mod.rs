@@ -11,10 +11,10 @@ pub mod node;
 pub mod over;
 
 pub use expr::Expr;
-pub use fragment::{Edge, Fragment, FragmentGraph};
+pub use fragment::{Edge, Fragment, FragmentGraph, Policy};
 pub use join::{Expiry, HashJoin, JoinKind, JoinSide, JoinWatermark};
 pub use node::{
     AggCall, AggMethod, AggPhase, Distribution, GroupingSet, HashAgg, Materialize, Node, Operator, Properties,
-    SessionWindow, SinkOp, SourceRead, TableRead, WatermarkStep,
+    SessionWindow, SinkOp, SourceRead, TableRead, TemporalFilter, UnnestColumn, WatermarkStep,
 };
 pub use over::{Frame, FrameBound, FrameUnits, OverWindow, Rank, RowOrder, SortColumn, TopN, WindowCall};

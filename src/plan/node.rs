@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Expr, HashJoin, OverWindow, TopN};
 pub use crate::expr::aggregate::AggMethod;
-use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows};
+use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows, WatermarkLimits};
 
 /// One operator with its inputs. Also the fragment-local tree, where [`Operator::Exchange`] is a leaf.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,6 +63,7 @@ pub enum Operator {
     Watermark {
         column: usize,
         delay_micros: i64,
+        limits: WatermarkLimits,
         state: TableId,
     },
     HashAgg(HashAgg),
@@ -80,13 +81,31 @@ pub enum Operator {
     },
     TopN(TopN),
     OverWindow(OverWindow),
+    TemporalFilter(TemporalFilter),
     Union,
+    /// Each row once for every element of its lists, numbered by a last column; the shorter lists end with nulls.
+    Unnest {
+        columns: Vec<UnnestColumn>,
+        /// A row whose lists are all empty or null stays, once.
+        keep_empty: bool,
+    },
     /// In a plan: rows move between actors. In a fragment: a leaf that receives from another fragment.
     Exchange {
         distribution: Distribution,
     },
     Materialize(Materialize),
     Sink(SinkOp),
+}
+
+/// What an output column of Unnest is made of: input columns, by index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UnnestColumn {
+    /// The column as it is.
+    Same(usize),
+    /// An element of the list.
+    Element(usize),
+    /// A field of the struct.
+    Field(usize, usize),
 }
 
 /// How the watermark of an input column becomes that of an output column: by evaluating the (monotone) expression
@@ -173,6 +192,10 @@ pub struct HashAgg {
     pub window: Option<usize>,
     /// Emit a group once, when the watermark has passed its window column, and free its state.
     pub emit_on_close: bool,
+    /// How long a window takes rows after its close, with `emit_on_close`: its row is then replaced. In microseconds.
+    pub lateness_micros: i64,
+    /// Close all windows when nothing has come for so long, with `emit_on_close`. In microseconds of now().
+    pub close_timeout: Option<i64>,
     /// The input of the aggregation never retracts.
     pub append_only: bool,
     /// One row a group; not for `Partial`.
@@ -203,6 +226,27 @@ pub struct SessionWindow {
     pub sessions: TableId,
     /// With `emit_on_close`: one row an open session, by end; and how far each actor has closed.
     pub open: Option<TableId>,
+}
+
+/// Compares a time of each row with one that rises with now(). Rows whose turn is yet to come wait in state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TemporalFilter {
+    /// Over the input's columns; a timestamp or a date.
+    pub value: Expr,
+    /// Over one column, now(), of the type TIMESTAMPTZ. Of the type of `value`, and never falls while now() rises.
+    pub now: Expr,
+    /// A row is in the result until its turn comes; else from then on.
+    pub leaves: bool,
+    /// A row's turn comes when `now` reaches its value; else when `now` is above it.
+    pub reached: bool,
+    /// What identifies a row of the input.
+    pub key: Vec<usize>,
+    /// The input's column that carries the watermark, where `value` is nothing else.
+    pub watermark: Option<usize>,
+    /// Rows whose turn is yet to come, by value.
+    pub state: TableId,
+    /// One row an actor: the last now().
+    pub clock: TableId,
 }
 
 /// One set of GROUPING SETS.
@@ -261,6 +305,7 @@ impl Node {
             }
             Operator::TopN(t) => tables.extend(t.state.map(|s| (node.id, s))),
             Operator::OverWindow(o) => tables.push((node.id, o.state)),
+            Operator::TemporalFilter(f) => tables.extend([(node.id, f.state), (node.id, f.clock)]),
             Operator::Materialize(m) => tables.push((node.id, m.table)),
             _ => {}
         });
@@ -284,7 +329,9 @@ impl Operator {
             Self::GroupingSets { .. } => "GroupingSets",
             Self::TopN(_) => "TopN",
             Self::OverWindow(_) => "OverWindow",
+            Self::TemporalFilter(_) => "TemporalFilter",
             Self::Union => "Union",
+            Self::Unnest { .. } => "Unnest",
             Self::Exchange { .. } => "Exchange",
             Self::Materialize(_) => "Materialize",
             Self::Sink(_) => "Sink",

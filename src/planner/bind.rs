@@ -49,22 +49,23 @@ pub(super) fn plan(context: &Context, query: &ast::Query) -> Result<LogicalPlan>
 /// # Errors
 /// What the query has wrong, and `NotSupported` for what cannot be kept up to date.
 pub(super) fn streaming(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = super::now::mark(plan)?;
     check(&plan)?;
     let mut config = super::config();
     // A join follows its subquery; the alternative runs it once, before the query.
     config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let plan = super::distinct_on::rewrite(plan)?;
     let mut analyzer = Analyzer::new();
-    analyzer.rules.extend(analyzer_rules());
+    analyzer.rules.extend(analyzer_rules(true));
     let plan = analyzer.execute_and_check(plan, &config, |_, _| {})?;
     let config = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
-    let plan = Optimizer::with_rules(rules()).optimize(plan, &config, |_, _| {})?;
+    let plan = Optimizer::with_rules(rules(&plan)?).optimize(plan, &config, |_, _| {})?;
     check_joined(&plan)?;
     Ok(plan)
 }
 
-fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    vec![
+fn rules(plan: &LogicalPlan) -> Result<Vec<Arc<dyn OptimizerRule + Send + Sync>>> {
+    let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(RewriteSetComparison::new()),
         Arc::new(OptimizeUnions::new()),
         Arc::new(SimplifyExpressions::new()),
@@ -78,7 +79,12 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(PushDownFilter::new()),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
-    ]
+    ];
+    if super::now::mentions(plan)? {
+        // It would take now() out of the conditions that it may stand in.
+        rules.retain(|rule| rule.name() != CommonSubexprEliminate::new().name());
+    }
+    Ok(rules)
 }
 
 /// Refuses expressions that a streaming job cannot keep up to date.
@@ -109,12 +115,11 @@ fn check_expr(node: &LogicalPlan, e: &Expr) -> Result<()> {
              moment at which to fail",
         )
         .with_hint("aggregate in it, as in (SELECT max(price) FROM …), or end it with LIMIT 1")),
-        Expr::Placeholder(p) => Err(Error::new(
+        Expr::Placeholder(p) if !super::now::is_now(e) => Err(Error::new(
             ErrorKind::UndefinedParameter,
             format!("the parameter {} has no value in a streaming job", p.id),
         )
         .with_hint("write the value itself")),
-        Expr::Unnest(_) => Err(Error::not_supported("unnest is not supported in streaming jobs yet")),
         _ => Ok(()),
     }
 }

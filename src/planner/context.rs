@@ -9,7 +9,6 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
-use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{
     AggregateUDF, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF, col,
@@ -51,12 +50,7 @@ impl TableSource for Relation {
 
 impl<'a> Context<'a> {
     pub fn new(snapshot: &'a Snapshot) -> Self {
-        Self {
-            snapshot,
-            config: config(),
-            expr_planners: SessionStateDefaults::default_expr_planners(),
-            used: RefCell::default(),
-        }
+        Self { snapshot, config: config(), expr_planners: functions::expr_planners(), used: RefCell::default() }
     }
 
     pub fn config(&self) -> &ConfigOptions {
@@ -101,7 +95,7 @@ impl<'a> Context<'a> {
     /// The view's query, under the names of the view's columns.
     fn view(&self, view: &View) -> Result<LogicalPlan> {
         let mut query = sql::parse_query(&view.query)?;
-        super::rewrite(&mut query, self.snapshot)?;
+        super::rewrite(&mut query, self.snapshot, super::Purpose::Stream)?;
         let plan = super::bind::plan(self, &query)?;
         renamed(plan, view.columns.iter().map(|c| c.name.as_str()))
     }
@@ -155,7 +149,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        functions::scalar(name)
+        functions::scalar(super::now::function(name))
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

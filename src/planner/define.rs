@@ -6,7 +6,8 @@ use super::fragment;
 use super::lower::{Lowerer, TablePlan, TableSpec};
 use crate::catalog::def::{Column, Source, Table, Watermark};
 use crate::common::{Error, ErrorKind, Result};
-use crate::sql::statement::{ColumnDef, CreateSource, CreateTable, WatermarkDef};
+use crate::plan::Policy;
+use crate::sql::statement::{ColumnDef, CreateSource, CreateTable, Emit, WatermarkDef};
 use crate::types::{Conflict, JobId, ROW_ID, TableId, key, time};
 
 /// The source that a statement defines. `default_columns` are the connector's, for a statement that names none.
@@ -73,7 +74,7 @@ pub fn define_table(
         primary_key.push(columns.len());
         columns.push(Column::row_id());
     }
-    let mut lowerer = Lowerer::new(table_ids, false);
+    let mut lowerer = Lowerer::new(table_ids, Emit::OnUpdate, None);
     let TablePlan { root, table } = lowerer.table_job(&TableSpec {
         id,
         name: &statement.name,
@@ -84,7 +85,7 @@ pub fn define_table(
         options: &statement.options,
         append_only,
     });
-    let graph = fragment::cut(root, table_ids);
+    let graph = fragment::cut(root, Policy::default(), table_ids);
     let graph = serde_json::to_string(&graph).map_err(|e| Error::internal(format!("a fragment graph: {e}")))?;
     let options = statement.options.clone();
     Ok(Table { columns, primary_key, conflict, watermark, options, append_only, table, graph })
@@ -92,9 +93,7 @@ pub fn define_table(
 
 fn columns(declared: &[ColumnDef], default: Option<&Schema>) -> Result<Vec<Column>> {
     let columns: Vec<Column> = match (declared, default) {
-        ([], Some(schema)) => {
-            schema.fields().iter().map(|f| Column::new(f.name(), f.data_type().clone(), f.is_nullable())).collect()
-        }
+        ([], Some(schema)) => schema.fields().iter().map(|f| Column::of(f)).collect(),
         ([], None) => {
             return Err(Error::new(ErrorKind::InvalidDefinition, "no columns are given")
                 .with_hint("name them with their types: (id BIGINT, at TIMESTAMP)"));
@@ -102,6 +101,7 @@ fn columns(declared: &[ColumnDef], default: Option<&Schema>) -> Result<Vec<Colum
         (declared, _) => declared
             .iter()
             .map(|c| Column {
+                mark: c.mark,
                 default: c.default.clone(),
                 ..Column::new(c.name.clone(), c.data_type.clone(), c.nullable)
             })
@@ -115,13 +115,13 @@ fn columns(declared: &[ColumnDef], default: Option<&Schema>) -> Result<Vec<Colum
 }
 
 fn watermark(def: Option<&WatermarkDef>, columns: &[Column]) -> Result<Option<Watermark>> {
-    let Some(WatermarkDef { column: name, delay_micros }) = def else { return Ok(None) };
+    let Some(WatermarkDef { column: name, delay_micros, limits }) = def else { return Ok(None) };
     let Some(column) = columns.iter().position(|c| c.name == *name) else {
         return Err(undefined(name, "WATERMARK"));
     };
     match columns.get(column).map(|c| &c.data_type) {
         Some(t) if *t == time::timestamp() || *t == time::timestamptz() => {
-            Ok(Some(Watermark { column, delay_micros: *delay_micros }))
+            Ok(Some(Watermark { column, delay_micros: *delay_micros, limits: *limits }))
         }
         other => Err(Error::new(
             ErrorKind::DatatypeMismatch,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::plan::{Distribution, Edge, Fragment, FragmentGraph, Node, Operator};
+use crate::plan::{Distribution, Edge, Fragment, FragmentGraph, Node, Operator, Policy};
 use crate::types::{FragmentId, JobId, TableId};
 
 /// The graph of the plan under `root`; upstream fragments come first.
-pub(super) fn cut(root: Node, table_ids: &mut dyn FnMut() -> TableId) -> FragmentGraph {
+pub(super) fn cut(root: Node, policy: Policy, table_ids: &mut dyn FnMut() -> TableId) -> FragmentGraph {
     let mut upstreams: BTreeSet<JobId> = BTreeSet::new();
     root.visit(&mut |node| {
         if let Operator::TableScan(scan) = &node.operator {
@@ -21,6 +21,7 @@ pub(super) fn cut(root: Node, table_ids: &mut dyn FnMut() -> TableId) -> Fragmen
         upstreams: upstreams.into_iter().collect(),
         dead_letters: table_ids(),
         late_rows: table_ids(),
+        policy,
     }
 }
 

@@ -13,6 +13,8 @@ mod distinct_on;
 mod explain;
 mod fragment;
 mod lower;
+mod now;
+mod options;
 #[cfg(test)]
 mod tests;
 
@@ -29,14 +31,16 @@ pub use explain::explain;
 use crate::catalog::def::{Column, Definition};
 use crate::catalog::{Snapshot, View};
 use crate::common::{Error, ErrorKind, Result};
-use crate::plan::FragmentGraph;
+use crate::plan::{FragmentGraph, Policy};
 use crate::sql;
 use crate::sql::ast;
 use crate::sql::names::{name_columns, shown};
+use crate::sql::statement::Emit;
 use crate::types::{JobId, TableId};
 
 use self::context::Context;
 use self::lower::{Lowered, Lowerer};
+use self::options::ViewOptions;
 
 /// A query that becomes a job.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +49,9 @@ pub struct QuerySpec<'q> {
     pub query: &'q ast::Query,
     /// Names for the columns, or none to keep the query's.
     pub columns: &'q [String],
-    pub emit_on_window_close: bool,
+    pub emit: Emit,
+    /// Those of WITH; none for a sink, whose are its connector's.
+    pub options: &'q BTreeMap<String, String>,
 }
 
 /// A materialized view ready to be made.
@@ -83,10 +89,20 @@ pub struct PlannedQuery {
     pub depends_on: Vec<JobId>,
 }
 
-/// Names the columns of a query and rewrites its windows, and FETCH, to plain SQL that DataFusion plans; the batch side
-/// needs nothing more of them.
-pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot) -> Result<()> {
+/// What a query is rewritten for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Stream,
+    Batch,
+}
+
+/// Names the columns of a query and rewrites its windows, FETCH, and functions that return rows to plain SQL that
+/// DataFusion plans; the batch side needs nothing more of them.
+pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot, purpose: Purpose) -> Result<()> {
     name_columns(query);
+    sql::set_returning::rewrite(query, purpose == Purpose::Batch)?;
+    sql::json::rewrite(query);
+    sql::pg::rewrite(query);
     sql::fetch::rewrite(query)?;
     sql::window::rewrite(query, &|table| watermark_column(snapshot, table))
 }
@@ -94,7 +110,7 @@ pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot) -> Result<()> {
 /// The query of a view, ready to be planned inline.
 pub fn view_query(view: &View, snapshot: &Snapshot) -> Result<Box<ast::Query>> {
     let mut query = sql::parse_query(&view.query)?;
-    rewrite(&mut query, snapshot)?;
+    rewrite(&mut query, snapshot, Purpose::Batch)?;
     Ok(query)
 }
 
@@ -107,22 +123,27 @@ pub fn plan_materialized_view(
     spec: QuerySpec,
     table_ids: &mut dyn FnMut() -> TableId,
 ) -> Result<PlannedView> {
+    let options = ViewOptions::of(spec.options, spec.emit)?;
     let bound = bind(snapshot, spec)?;
-    let mut lowerer = Lowerer::new(table_ids, spec.emit_on_window_close);
+    let mut lowerer = Lowerer::new(table_ids, spec.emit, options.lateness);
     let lowered = lowerer.query(&bound.plan)?;
     let (Lowered { node, visible }, table) = lowerer.materialize(lowered)?;
-    let notices = std::mem::take(&mut lowerer.notices);
+    let mut notices = std::mem::take(&mut lowerer.notices);
     let key = match &node.operator {
         crate::plan::Operator::Materialize(m) => m.key.clone(),
         _ => return Err(Error::internal("a view's plan does not end in Materialize")),
     };
+    let (append_only, watermark_columns) = (node.properties.append_only, node.properties.watermark_columns.clone());
+    let columns = columns(&node.schema, visible);
+    let graph = fragment::cut(node, options.policy, table_ids);
+    notices.extend(explain::growth(&graph));
     Ok(PlannedView {
-        columns: columns(&node.schema, visible),
+        columns,
         key,
         table,
-        append_only: node.properties.append_only,
-        watermark_columns: node.properties.watermark_columns.clone(),
-        graph: fragment::cut(node, table_ids),
+        append_only,
+        watermark_columns,
+        graph,
         depends_on: bound.depends_on,
         notices,
     })
@@ -138,7 +159,7 @@ pub fn plan_sink(
     table_ids: &mut dyn FnMut() -> TableId,
 ) -> Result<PlannedSink> {
     let bound = bind(snapshot, spec)?;
-    let mut lowerer = Lowerer::new(table_ids, spec.emit_on_window_close);
+    let mut lowerer = Lowerer::new(table_ids, spec.emit, None);
     let lowered = lowerer.query(&bound.plan)?;
     let Lowered { node, visible } = lowerer.sink(lowered, id, name, options);
     let notices = std::mem::take(&mut lowerer.notices);
@@ -147,7 +168,7 @@ pub fn plan_sink(
     Ok(PlannedSink {
         columns,
         append_only: node.properties.append_only,
-        graph: fragment::cut(node, table_ids),
+        graph: fragment::cut(node, Policy::default(), table_ids),
         depends_on: bound.depends_on,
         notices,
     })
@@ -175,7 +196,7 @@ fn bind(snapshot: &Snapshot, spec: QuerySpec) -> Result<Bound> {
 fn named(snapshot: &Snapshot, query: &ast::Query, columns: &[String]) -> Result<Bound> {
     let context = Context::new(snapshot);
     let mut query = query.clone();
-    rewrite(&mut query, snapshot)?;
+    rewrite(&mut query, snapshot, Purpose::Stream)?;
     let mut plan = bind::plan(&context, &query)?;
     let fields = plan.schema().fields().len();
     if !columns.is_empty() {
@@ -209,10 +230,8 @@ fn unique<'n>(names: impl Iterator<Item = &'n String>) -> Result<()> {
 }
 
 fn columns(schema: &Schema, visible: usize) -> Vec<Column> {
-    let column = |(i, field): (usize, &Arc<arrow::datatypes::Field>)| Column {
-        hidden: i >= visible,
-        ..Column::new(field.name(), field.data_type().clone(), field.is_nullable())
-    };
+    let column =
+        |(i, field): (usize, &Arc<arrow::datatypes::Field>)| Column { hidden: i >= visible, ..Column::of(field) };
     schema.fields().iter().enumerate().map(column).collect()
 }
 

@@ -233,7 +233,7 @@ impl Ddl<'_> {
         connector::sink(id, &create.name, &create.options, &self.services.jobs.env().connectors)?;
         let planned = {
             let query =
-                QuerySpec { query: &create.query, columns: &[], emit_on_window_close: create.emit_on_window_close };
+                QuerySpec { query: &create.query, columns: &[], emit: create.emit, options: &Default::default() };
             let ids = &mut || catalog.next_table_id();
             planner::plan_sink(&snapshot, id, &create.name, query, &create.options, ids)?
         };
@@ -322,7 +322,7 @@ impl std::ops::Drop for DropOnCancel<'_> {
 
 /// What the planner needs of the statement.
 pub fn spec(create: &CreateMaterializedView) -> QuerySpec<'_> {
-    QuerySpec { query: &create.query, columns: &create.columns, emit_on_window_close: create.emit_on_window_close }
+    QuerySpec { query: &create.query, columns: &create.columns, emit: create.emit, options: &create.options }
 }
 
 fn encode(graph: &FragmentGraph) -> Result<String> {

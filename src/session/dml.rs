@@ -18,9 +18,10 @@ use crate::catalog::def::schema;
 use crate::catalog::{Definition, Object, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::table_log;
-use crate::expr::bytea;
+use crate::expr::{bytea, json};
 use crate::sql::{self, ast};
 use crate::types::JobId;
+use crate::types::pg_type::PgType;
 
 /// A write of the session: the table and the log offset after it.
 #[derive(Debug, Clone, Copy)]
@@ -190,6 +191,7 @@ fn affected(statement: &ast::Statement, table: &Table) -> Result<(ast::Query, Ve
                 // A text is a time in the session's zone: the query knows it.
                 let value = match table.columns.get(column).map(|c| &c.data_type) {
                     Some(DataType::Timestamp(_, Some(_))) => format!("CAST({} AS TIMESTAMPTZ)", assignment.value),
+                    Some(DataType::Timestamp(_, None)) => format!("CAST({} AS TIMESTAMP)", assignment.value),
                     _ => assignment.value.to_string(),
                 };
                 values.push_str(&format!(", {value} AS \"__new_{column}\""));
@@ -276,6 +278,9 @@ pub fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let options = CastOptions { safe: false, ..Default::default() };
     let cast = match (column.data_type(), field.data_type()) {
         (DataType::Utf8 | DataType::Utf8View, DataType::Binary) => bytea::read(column),
+        (_, data_type) if PgType::of(field).is_some() => {
+            cast_with_options(column, data_type, &options).map_err(Error::from).and_then(|c| json::read(&c, field))
+        }
         (_, data_type) => cast_with_options(column, data_type, &options).map_err(Error::from),
     };
     cast.map_err(|e| e.context(format!("column \"{}\"", field.name())))

@@ -96,7 +96,12 @@ fn columns(object: &Object) -> Vec<Vec<String>> {
     columns
         .map(|(index, c)| {
             let yes_no = |yes: bool| if yes { "true" } else { "false" }.to_string();
-            vec![c.name.clone(), sql_name(&c.data_type), yes_no(c.hidden), yes_no(key.contains(&index))]
+            vec![
+                c.name.clone(),
+                c.mark.map_or_else(|| sql_name(&c.data_type), |m| m.name().to_uppercase()),
+                yes_no(c.hidden),
+                yes_no(key.contains(&index)),
+            ]
         })
         .collect()
 }

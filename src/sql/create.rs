@@ -1,16 +1,18 @@
 //! `CREATE SOURCE | TABLE | MATERIALIZED VIEW | VIEW | SINK`.
 
+use std::collections::BTreeMap;
+
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::cursor::{Cursor, is_word};
 use super::options::options;
 use super::statement::{
-    ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Statement, WatermarkDef,
+    ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Emit, Statement, WatermarkDef,
 };
 use super::{ast, interval, name, types};
 use crate::common::{Error, ErrorKind, Result};
-use crate::types::Conflict;
+use crate::types::{Conflict, WatermarkLimits};
 
 pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
     c.expect(&["CREATE"])?;
@@ -49,8 +51,9 @@ fn source(c: &mut Cursor) -> Result<Statement> {
         return Err(Error::not_supported("a source has no primary key")
             .with_hint("write CREATE TABLE with the same connector: it keeps one row a key"));
     }
-    let options = options(c)?;
-    let Elements { columns, watermark, .. } = elements;
+    let mut options = options(c)?;
+    let Elements { columns, mut watermark, .. } = elements;
+    take_limits(&mut options, watermark.as_mut())?;
     Ok(Statement::CreateSource(CreateSource { name, if_not_exists, columns, watermark, options }))
 }
 
@@ -62,7 +65,7 @@ fn table(c: &mut Cursor) -> Result<Statement> {
             .not_supported("CREATE TABLE AS is not supported")
             .with_hint("write CREATE MATERIALIZED VIEW … AS, or CREATE TABLE and then INSERT INTO … SELECT"));
     }
-    let Elements { columns, primary_key, watermark } = elements(c)?;
+    let Elements { columns, primary_key, mut watermark } = elements(c)?;
     let mut append_only = false;
     let mut conflict = None;
     loop {
@@ -82,7 +85,12 @@ fn table(c: &mut Cursor) -> Result<Statement> {
         return Err(Error::new(ErrorKind::InvalidDefinition, "an APPEND ONLY table cannot overwrite rows")
             .with_hint("write ON CONFLICT DO NOTHING, or leave APPEND ONLY out"));
     }
-    let options = options(c)?;
+    let mut options = options(c)?;
+    if options.contains_key(IDLE_TIMEOUT) {
+        return Err(Error::not_supported("idle_timeout on a table is not supported yet")
+            .with_hint("make it a SOURCE: what holds back the others of a view is known there"));
+    }
+    take_limits(&mut options, watermark.as_mut())?;
     if c.at("INCLUDE") {
         return Err(c.not_supported("INCLUDE is not supported yet"));
     }
@@ -108,6 +116,30 @@ fn on_conflict(c: &mut Cursor) -> Result<Conflict> {
     } else {
         Err(c.unexpected("OVERWRITE, DO NOTHING or DO UPDATE IF NOT NULL"))
     }
+}
+
+const IDLE_TIMEOUT: &str = "idle_timeout";
+const MAX_FUTURE_SKEW: &str = "max_future_skew";
+
+/// Moves what WITH says of the watermark to it: the rest is the connector's.
+fn take_limits(options: &mut BTreeMap<String, String>, watermark: Option<&mut WatermarkDef>) -> Result<()> {
+    let mut length = |name: &str| match options.remove(name).map(|text| interval::of_text(&text)) {
+        None => Ok(None),
+        Some(Ok(micros)) if micros > 0 => Ok(Some(micros)),
+        Some(Ok(_)) => Err(Error::new(ErrorKind::InvalidParameterValue, format!("{name} must be above zero"))),
+        Some(Err(e)) => Err(e.context(name)),
+    };
+    let limits = WatermarkLimits { idle_timeout: length(IDLE_TIMEOUT)?, max_future_skew: length(MAX_FUTURE_SKEW)? };
+    match watermark {
+        Some(watermark) => watermark.limits = limits,
+        None if limits == WatermarkLimits::default() => {}
+        None => {
+            let message = "idle_timeout and max_future_skew say how a watermark moves, and there is none";
+            return Err(Error::new(ErrorKind::InvalidDefinition, message)
+                .with_hint("add WATERMARK FOR ts AS ts - INTERVAL '5 seconds' to the columns"));
+        }
+    }
+    Ok(())
 }
 
 /// What stands in the parentheses of CREATE SOURCE and CREATE TABLE.
@@ -169,7 +201,7 @@ fn element(c: &mut Cursor, elements: &mut Elements) -> Result<()> {
             .with_position(at));
     }
     let data_type = types::arrow(&column.data_type).map_err(|e| e.with_position(at))?;
-    let mut def = ColumnDef { name, data_type, nullable: true, default: None };
+    let mut def = ColumnDef { name, data_type, mark: types::mark(&column.data_type), nullable: true, default: None };
     for option in column.options {
         match option.option {
             ast::ColumnOption::Null => {}
@@ -210,7 +242,9 @@ fn watermark(c: &mut Cursor) -> Result<WatermarkDef> {
         _ => None,
     };
     match delay_micros {
-        Some(delay_micros) if delay_micros >= 0 => Ok(WatermarkDef { column, delay_micros }),
+        Some(delay_micros) if delay_micros >= 0 => {
+            Ok(WatermarkDef { column, delay_micros, limits: WatermarkLimits::default() })
+        }
         _ => Err(Error::not_supported(format!("WATERMARK FOR {column} AS {expr} is not supported"))
             .with_hint(format!("write WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds'"))
             .with_position(at)),
@@ -221,19 +255,18 @@ fn materialized_view(c: &mut Cursor) -> Result<Statement> {
     let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
     let name = c.object_name()?;
     let columns = column_names(c)?;
-    let mut emit_on_window_close = take_emit(c)?;
+    let before = take_emit(c)?;
     let options = options(c)?;
-    emit_on_window_close |= take_emit(c)?;
+    let between = take_emit(c)?;
     c.expect(&["AS"])?;
-    let (query, emit) = emitting_query(c)?;
-    emit_on_window_close |= emit;
+    let (query, behind) = emitting_query(c)?;
     Ok(Statement::CreateMaterializedView(CreateMaterializedView {
         name,
         if_not_exists,
         columns,
         options,
         query,
-        emit_on_window_close,
+        emit: before.or(between).or(behind).unwrap_or_default(),
     }))
 }
 
@@ -254,7 +287,7 @@ fn sink(c: &mut Cursor) -> Result<Statement> {
             .not_supported("CREATE SINK INTO a table is not supported yet")
             .with_hint("a materialized view keeps a query's result: write CREATE MATERIALIZED VIEW"));
     }
-    let (query, emit_on_window_close, options) = if c.take(&["FROM"]) {
+    let (query, emit, options) = if c.take(&["FROM"]) {
         let from = c.object_name()?;
         let emit = take_emit(c)?;
         let options = options(c)?;
@@ -274,7 +307,7 @@ fn sink(c: &mut Cursor) -> Result<Statement> {
         return Err(Error::new(ErrorKind::Syntax, "a sink needs to know where it writes")
             .with_hint("add WITH (connector = 'file', path = '…') FORMAT PLAIN ENCODE JSON"));
     }
-    Ok(Statement::CreateSink(CreateSink { name, if_not_exists, query, emit_on_window_close, options }))
+    Ok(Statement::CreateSink(CreateSink { name, if_not_exists, query, emit: emit.unwrap_or_default(), options }))
 }
 
 /// Where the last `WITH (` outside of parentheses begins.
@@ -303,23 +336,37 @@ fn column_names(c: &mut Cursor) -> Result<Vec<String>> {
     if c.peek().token == Token::LParen { c.list(|c| c.ident()) } else { Ok(Vec::new()) }
 }
 
-/// `EMIT ON WINDOW CLOSE` (true) or `EMIT ON UPDATE`, if it comes next.
-fn take_emit(c: &mut Cursor) -> Result<bool> {
+/// `EMIT ON WINDOW CLOSE [WITH TIMEOUT …]` or `EMIT ON UPDATE`, if it comes next.
+fn take_emit(c: &mut Cursor) -> Result<Option<Emit>> {
     if !c.at("EMIT") {
-        return Ok(false);
+        return Ok(None);
     }
     if c.take(&["EMIT", "ON", "WINDOW", "CLOSE"]) {
-        return Ok(true);
+        let timeout = if c.take(&["WITH", "TIMEOUT"]) { Some(timeout(c)?) } else { None };
+        return Ok(Some(Emit::OnWindowClose { timeout }));
     }
     if c.take(&["EMIT", "ON", "UPDATE"]) {
-        return Ok(false);
+        return Ok(Some(Emit::OnUpdate));
     }
     Err(Error::new(ErrorKind::Syntax, "EMIT must be followed by ON WINDOW CLOSE or ON UPDATE")
         .with_position(c.position()))
 }
 
+/// `'10 seconds'` or `INTERVAL '10' SECOND`, in microseconds, above zero.
+fn timeout(c: &mut Cursor) -> Result<i64> {
+    let at = c.position();
+    let micros = match c.peek().token {
+        Token::SingleQuotedString(_) => interval::of_text(&c.string()?),
+        _ => interval::fixed_micros(&c.with(Parser::parse_expr)?),
+    };
+    match micros.map_err(|e| e.with_position(at))? {
+        micros if micros > 0 => Ok(micros),
+        _ => Err(Error::new(ErrorKind::InvalidParameterValue, "a timeout must be above zero").with_position(at)),
+    }
+}
+
 /// A query with EMIT behind it. EMIT is cut off first: `FROM t EMIT` would be read as an alias of t.
-fn emitting_query(c: &mut Cursor) -> Result<(Box<ast::Query>, bool)> {
+fn emitting_query(c: &mut Cursor) -> Result<(Box<ast::Query>, Option<Emit>)> {
     let mut body = c.rest();
     let solid = |t: &&TokenWithSpan| !matches!(t.token, Token::Whitespace(_));
     let starts = |i: &usize| {

@@ -30,6 +30,17 @@ pub fn fixed_micros(expr: &Expr) -> Result<i64> {
     }
 }
 
+/// Microseconds of a length as options have it: `10 seconds`, `500 ms`, `10` (seconds).
+///
+/// # Errors
+/// `InvalidParameterValue` for any other text, and for months and years.
+pub fn of_text(text: &str) -> Result<i64> {
+    words(text).map_err(|bad_text| match bad_text {
+        Bad::Months => bad(format!("'{text}' has no fixed length: months and years vary")),
+        Bad::Text => bad(format!("'{text}' cannot be read as an interval")),
+    })
+}
+
 /// The shortest text that reads back as `micros`: for the SQL that a rewrite writes.
 pub fn sql(micros: i64) -> String {
     match micros % SECOND {

@@ -8,8 +8,11 @@
 
 pub mod fetch;
 pub mod interval;
+pub mod json;
 pub mod name;
 pub mod names;
+pub mod pg;
+pub mod set_returning;
 pub mod statement;
 pub mod types;
 pub mod window;

@@ -22,6 +22,11 @@ pub fn shown(name: &str) -> &str {
     name.split(MARK).next().unwrap_or(name)
 }
 
+/// A name that clients see as `name` and that differs from others' with another number.
+pub(super) fn marked_name(name: &str, number: usize) -> String {
+    format!("{name}{MARK}{number}")
+}
+
 /// Text in which names may stand, such as a plan, without the marks.
 pub fn unmarked(text: &str) -> String {
     let mut parts = text.split(MARK);
@@ -106,7 +111,7 @@ fn name_select(select: &mut Select, reads_input: bool) {
             let alias = match !collides && taken.insert(name.clone()) {
                 true if own => continue,
                 true => name,
-                false => format!("{name}{MARK}{index}"),
+                false => marked_name(&name, index),
             };
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', alias) };

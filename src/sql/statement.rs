@@ -6,7 +6,8 @@ use arrow::datatypes::DataType;
 
 use super::ast;
 pub use super::copy::{Copy, CopyHeader, CopyOptions};
-use crate::types::Conflict;
+use crate::types::pg_type::PgType;
+use crate::types::{Conflict, WatermarkLimits};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
@@ -129,6 +130,7 @@ impl ObjectKind {
 pub struct ColumnDef {
     pub name: String,
     pub data_type: DataType,
+    pub mark: Option<PgType>,
     pub nullable: bool,
     /// SQL text of the value that INSERT takes where the column is not named.
     pub default: Option<String>,
@@ -139,6 +141,8 @@ pub struct ColumnDef {
 pub struct WatermarkDef {
     pub column: String,
     pub delay_micros: i64,
+    /// Of WITH: `idle_timeout`, `max_future_skew`.
+    pub limits: WatermarkLimits,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -167,6 +171,15 @@ pub struct CreateTable {
     pub options: BTreeMap<String, String>,
 }
 
+/// When a query's rows are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Emit {
+    #[default]
+    OnUpdate,
+    /// `EMIT ON WINDOW CLOSE [WITH TIMEOUT 'length']`: the timeout in microseconds.
+    OnWindowClose { timeout: Option<i64> },
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateMaterializedView {
     pub name: String,
@@ -175,7 +188,7 @@ pub struct CreateMaterializedView {
     pub columns: Vec<String>,
     pub options: BTreeMap<String, String>,
     pub query: Box<ast::Query>,
-    pub emit_on_window_close: bool,
+    pub emit: Emit,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -193,7 +206,7 @@ pub struct CreateSink {
     pub if_not_exists: bool,
     /// `FROM name` arrives as `SELECT * FROM name`.
     pub query: Box<ast::Query>,
-    pub emit_on_window_close: bool,
+    pub emit: Emit,
     pub options: BTreeMap<String, String>,
 }
 

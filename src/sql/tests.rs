@@ -31,7 +31,10 @@ fn create_source() {
     assert_eq!((s.name.as_str(), s.if_not_exists), ("bid", true));
     let names: Vec<_> = s.columns.iter().map(|c| (c.name.as_str(), c.nullable)).collect();
     assert_eq!(names, [("auction", false), ("Price", true), ("date_time", true)]);
-    assert_eq!(s.watermark, Some(WatermarkDef { column: "date_time".into(), delay_micros: 4_000_000 }));
+    assert_eq!(
+        s.watermark,
+        Some(WatermarkDef { column: "date_time".into(), delay_micros: 4_000_000, limits: Default::default() })
+    );
     let options: Vec<_> = s.options.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(
         options,
@@ -99,7 +102,7 @@ fn create_materialized_view() {
         ("CREATE MATERIALIZED VIEW v WITH (x = '1') AS WITH q AS (SELECT 1) SELECT * FROM q", false, ""),
     ] {
         let Statement::CreateMaterializedView(v) = one(sql) else { panic!("{sql}") };
-        assert_eq!(v.emit_on_window_close, emit, "{sql}");
+        assert_eq!(v.emit != Emit::OnUpdate, emit, "{sql}");
         assert!(query.is_empty() || v.query.to_string() == query, "{sql}: {}", v.query);
     }
 }

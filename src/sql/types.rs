@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 use super::ast::{ArrayElemTypeDef, DataType as Sql, ExactNumberInfo, ObjectName, TimezoneInfo};
 use crate::common::{Error, ErrorKind, Result};
+use crate::types::pg_type::PgType;
 use crate::types::time;
 
 /// Digits of NUMERIC when none are given: all that fit, a quarter of them behind the point.
@@ -54,6 +55,15 @@ pub fn arrow(sql: &Sql) -> Result<DataType> {
         Sql::Custom(name, _) => custom(name).ok_or_else(|| unknown(sql))?,
         _ => return Err(unknown(sql)),
     })
+}
+
+/// The mark of a type that is kept as text.
+pub fn mark(sql: &Sql) -> Option<PgType> {
+    match sql {
+        Sql::JSON => Some(PgType::Json),
+        Sql::JSONB => Some(PgType::Jsonb),
+        _ => None,
+    }
 }
 
 /// Names that other streaming databases and catalogues use.

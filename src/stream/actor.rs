@@ -356,6 +356,9 @@ impl Actor {
         if std::mem::take(&mut self.pipeline.unsettled) {
             self.pulse.unsettle();
         }
+        if let Some(due) = self.pipeline.due.take() {
+            self.pulse.call_at(due);
+        }
         self.pass_on().await?;
         self.dispatcher.barrier(barrier, self.materializes).await?;
         let _ = self.events.send(ActorEvent::Acked { actor: self.id, epoch: barrier.epoch });

@@ -105,11 +105,11 @@ mod tests {
     fn a_barrier_passes_when_all_inputs_have_it() {
         let mut aligner = Aligner::new(3);
         for input in [2, 0] {
-            assert!(aligner.barrier(input, Barrier::new(Epoch(1), Epoch(0))).unwrap().is_none());
+            assert!(aligner.barrier(input, Barrier::new(Epoch(1), Epoch(0), 0)).unwrap().is_none());
             assert!(!aligner.is_open(input));
         }
         assert!(aligner.is_open(1));
-        let passed = aligner.barrier(1, Barrier::new(Epoch(1), Epoch(0))).unwrap();
+        let passed = aligner.barrier(1, Barrier::new(Epoch(1), Epoch(0), 0)).unwrap();
         assert_eq!(passed.map(|b| b.epoch), Some(Epoch(1)));
         assert!((0..3).all(|i| aligner.is_open(i)));
     }
@@ -117,9 +117,9 @@ mod tests {
     #[test]
     fn unequal_epochs_are_an_error() {
         let mut aligner = Aligner::new(2);
-        aligner.barrier(0, Barrier::new(Epoch(1), Epoch(0))).unwrap();
-        assert!(aligner.barrier(1, Barrier::new(Epoch(2), Epoch(0))).is_err());
-        assert!(aligner.barrier(0, Barrier::new(Epoch(2), Epoch(0))).is_err());
+        aligner.barrier(0, Barrier::new(Epoch(1), Epoch(0), 0)).unwrap();
+        assert!(aligner.barrier(1, Barrier::new(Epoch(2), Epoch(0), 0)).is_err());
+        assert!(aligner.barrier(0, Barrier::new(Epoch(2), Epoch(0), 0)).is_err());
     }
 
     #[test]

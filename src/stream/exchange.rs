@@ -72,7 +72,7 @@ mod tests {
             let sender = sender.clone();
             async move { sender.send(chunk()).await }
         });
-        sender.send(Message::Barrier(Barrier::new(Epoch(1), Epoch(0)))).await.unwrap();
+        sender.send(Message::Barrier(Barrier::new(Epoch(1), Epoch(0), 0))).await.unwrap();
         assert!(!held.is_finished());
         let mut barriers = 0;
         for _ in 0..CHUNKS_IN_FLIGHT + 2 {
@@ -87,6 +87,6 @@ mod tests {
     async fn a_lost_receiver_is_an_error() {
         let (sender, receiver) = edge();
         drop(receiver);
-        assert_eq!(sender.send(Message::Barrier(Barrier::new(Epoch(1), Epoch(0)))).await, Err(Disconnected));
+        assert_eq!(sender.send(Message::Barrier(Barrier::new(Epoch(1), Epoch(0), 0))).await, Err(Disconnected));
     }
 }

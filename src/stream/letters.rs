@@ -7,21 +7,23 @@ use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::json::LineDelimitedWriter;
 
-use super::operator::{LateRows, Output};
+use super::operator::{LateRows, Output, fnv1a};
 use crate::common::clock::Clock;
 use crate::common::{Error, Result};
 use crate::connector::DeadLetter;
+use crate::plan::Policy;
 use crate::state::StateWriter;
 use crate::types::{Epoch, OperatorId, key, time};
 
-/// `origin` (a source's name or an operator), `split`, `at_offset`, `raw` (bytes), `error`, `at`; the first three are
-/// the key, so that several readers of one record give one letter.
+/// `origin` (a source's name or an operator), `split`, `at_offset`, `raw` (bytes), `expression`, `error`, `at`; the first
+/// three are the key, so that several readers of one record give one letter.
 pub fn dead_letters_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("origin", DataType::Utf8, false),
         Field::new("split", DataType::Utf8, false),
         Field::new("at_offset", DataType::Int64, false),
         Field::new("raw", DataType::Binary, false),
+        Field::new("expression", DataType::Utf8, true),
         Field::new("error", DataType::Utf8, false),
         Field::new("at", time::timestamptz(), false),
     ]))
@@ -47,6 +49,7 @@ pub struct Letters {
     actor: usize,
     dead: StateWriter,
     late: StateWriter,
+    policy: Policy,
     clock: Clock,
     /// Rows of the open epoch, to number them.
     late_count: i64,
@@ -54,23 +57,45 @@ pub struct Letters {
 }
 
 impl Letters {
-    pub fn new(actor: usize, dead: StateWriter, late: StateWriter, clock: Clock) -> Self {
-        Self { actor, dead, late, clock, late_count: 0, late_pending: Vec::new() }
+    pub fn new(actor: usize, dead: StateWriter, late: StateWriter, policy: Policy, clock: Clock) -> Self {
+        Self { actor, dead, late, policy, clock, late_count: 0, late_pending: Vec::new() }
     }
 
     /// Takes what operator `id` has put aside.
+    ///
+    /// # Errors
+    /// A row's own error, where the policy is that one stops the job.
     pub fn take(&mut self, id: OperatorId, out: &mut Output) -> Result<()> {
+        if let Some(letter) = out.dead_letters.first().filter(|_| self.policy.fail_on_error) {
+            let at = letter.expression.as_ref().unwrap_or(&letter.operator);
+            return Err(letter.error.clone().context(at).with_detail(format!("row: {}", letter.row)).lasting());
+        }
         if !out.dead_letters.is_empty() {
             let letters = std::mem::take(&mut out.dead_letters);
-            self.dead_letters(&format!("operator {id}"), &letters)?;
+            let letters = letters.into_iter().map(|l| {
+                let dead = DeadLetter {
+                    split: l.operator.into(),
+                    offset: l.number,
+                    raw: l.row.into_bytes(),
+                    error: l.error.to_string(),
+                };
+                (dead, l.expression)
+            });
+            self.write(&origin(id), &letters.collect::<Vec<_>>())?;
         }
         for late in std::mem::take(&mut out.late_rows) {
-            self.late_pending.push((format!("operator {id}"), late));
+            self.late_pending.push((origin(id), late));
         }
         Ok(())
     }
 
+    /// Records that `origin`, a source, could not read.
     pub fn dead_letters(&mut self, origin: &str, letters: &[DeadLetter]) -> Result<()> {
+        let letters: Vec<_> = letters.iter().map(|l| (l.clone(), None)).collect();
+        self.write(origin, &letters)
+    }
+
+    fn write(&mut self, origin: &str, letters: &[(DeadLetter, Option<String>)]) -> Result<()> {
         if letters.is_empty() {
             return Ok(());
         }
@@ -78,10 +103,11 @@ impl Letters {
         let now = self.clock.now_micros();
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from(vec![origin; rows])),
-            Arc::new(StringArray::from_iter_values(letters.iter().map(|l| &*l.split))),
-            Arc::new(Int64Array::from_iter_values(letters.iter().map(|l| l.offset as i64))),
-            Arc::new(BinaryArray::from_iter_values(letters.iter().map(|l| &l.raw))),
-            Arc::new(StringArray::from_iter_values(letters.iter().map(|l| &l.error))),
+            Arc::new(StringArray::from_iter_values(letters.iter().map(|(l, _)| &*l.split))),
+            Arc::new(Int64Array::from_iter_values(letters.iter().map(|(l, _)| l.offset as i64))),
+            Arc::new(BinaryArray::from_iter_values(letters.iter().map(|(l, _)| &l.raw))),
+            Arc::new(StringArray::from_iter(letters.iter().map(|(_, expression)| expression.as_ref()))),
+            Arc::new(StringArray::from_iter_values(letters.iter().map(|(l, _)| &l.error))),
             Arc::new(TimestampMicrosecondArray::from(vec![now; rows]).with_timezone("UTC")),
         ];
         let keys = key::encode(&columns[..3], rows)?;
@@ -104,6 +130,21 @@ impl Letters {
         let json = json_lines(late.rows.batch())?;
         let first = self.late_count;
         self.late_count += rows as i64;
+        if self.policy.late_are_dead {
+            let number = |row: i64| fnv1a(format!("{} {} {row}", self.actor, epoch.0).as_bytes());
+            let letters = json.iter().zip(first..).filter(|(_, row)| late.rows.weight((row - first) as usize) > 0);
+            let letters = letters.map(|(text, row)| {
+                let dead = DeadLetter {
+                    split: "late".into(),
+                    offset: number(row),
+                    raw: text.clone().into_bytes(),
+                    error: "the row came after its window had closed".into(),
+                };
+                (dead, None)
+            });
+            let letters: Vec<_> = letters.collect();
+            self.write(origin, &letters)?;
+        }
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from(vec![origin; rows])),
             Arc::new(Int64Array::from(vec![self.actor as i64; rows])),
@@ -117,6 +158,11 @@ impl Letters {
         let keys = key::encode(&columns[..4], rows)?;
         self.late.write(keys, RecordBatch::try_new(late_rows_schema(), columns)?, None)
     }
+}
+
+/// How an operator is named where its letters lie.
+fn origin(id: OperatorId) -> String {
+    format!("operator {id}")
 }
 
 /// Each row of a batch as a JSON object.

@@ -14,6 +14,9 @@ pub struct Barrier {
     pub epoch: Epoch,
     /// The last epoch that was on disk when the barrier was sent: no crash goes back behind it.
     pub committed: Epoch,
+    /// What now() is in the epoch that ends here and, but for time that passes, in the next; microseconds. Never falls
+    /// while the process lives.
+    pub now: i64,
     /// The epoch is to be made durable.
     pub checkpoint: bool,
     /// Changes of the running graph that take effect here, at the same point of every stream.
@@ -31,8 +34,8 @@ pub struct Mutation {
 }
 
 impl Barrier {
-    pub fn new(epoch: Epoch, committed: Epoch) -> Self {
-        Self { epoch, committed, checkpoint: true, mutation: None }
+    pub fn new(epoch: Epoch, committed: Epoch, now: i64) -> Self {
+        Self { epoch, committed, now, checkpoint: true, mutation: None }
     }
 
     pub fn stops(&self, job: JobId) -> bool {

@@ -51,13 +51,15 @@ pub struct Pipeline {
     pub output: Vec<Emitted>,
     /// Whether an operator wants another barrier, even if no data comes.
     pub unsettled: bool,
+    /// When time alone will change something.
+    pub due: Option<i64>,
     pub letters: Letters,
 }
 
 impl Pipeline {
     /// `actor` is the actor's number within its fragment.
     pub fn new(actor: usize, stages: Vec<Stage>, letters: Letters) -> Self {
-        Self { actor, stages, output: Vec::new(), unsettled: false, letters }
+        Self { actor, stages, output: Vec::new(), unsettled: false, due: None, letters }
     }
 
     pub fn chunk(&mut self, entry: Entry, chunk: StreamChunk) -> Result<()> {
@@ -102,6 +104,7 @@ impl Pipeline {
         let (parent, id) = (stage.parent, stage.id);
         self.letters.take(id, &mut out)?;
         self.unsettled |= out.unsettled;
+        self.due = self.due.into_iter().chain(out.due).min();
         for emitted in out.emitted {
             let stats = &self.stages[index].stats;
             match &emitted {

@@ -2,7 +2,7 @@
 //! changed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use tokio::sync::Notify;
 
@@ -10,12 +10,28 @@ use tokio::sync::Notify;
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     dirty: AtomicBool,
     urgent: AtomicBool,
     unsettled: AtomicBool,
+    /// When time alone changes something; `NEVER` when it does not.
+    due: AtomicI64,
     notify: Notify,
+}
+
+const NEVER: i64 = i64::MAX;
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            dirty: AtomicBool::default(),
+            urgent: AtomicBool::default(),
+            unsettled: AtomicBool::default(),
+            due: AtomicI64::new(NEVER),
+            notify: Notify::default(),
+        }
+    }
 }
 
 impl Pulse {
@@ -40,6 +56,17 @@ impl Pulse {
         }
     }
 
+    /// A barrier is wanted once now() is `micros`, even if no data comes. Holds until the next barrier, at which whoever
+    /// still wants one says so again, before it acknowledges.
+    pub fn call_at(&self, micros: i64) {
+        self.0.due.fetch_min(micros, Ordering::SeqCst);
+    }
+
+    /// The first instant, in microseconds, at which time alone changes something.
+    pub fn due(&self) -> Option<i64> {
+        Some(self.0.due.load(Ordering::SeqCst)).filter(|due| *due != NEVER)
+    }
+
     /// Whether data has entered since the last [`Pulse::clear`].
     pub fn is_dirty(&self) -> bool {
         self.0.dirty.load(Ordering::SeqCst)
@@ -59,6 +86,7 @@ impl Pulse {
         self.0.dirty.store(false, Ordering::SeqCst);
         self.0.urgent.store(false, Ordering::SeqCst);
         self.0.unsettled.store(false, Ordering::SeqCst);
+        self.0.due.store(NEVER, Ordering::SeqCst);
     }
 
     /// Waits for the next mark or urge.

@@ -3,11 +3,14 @@
 pub mod chunk;
 pub mod conflict;
 pub mod id;
+pub mod json;
 pub mod key;
+pub mod pg_type;
 pub mod pretty;
 mod sql_name;
 pub mod time;
 pub mod time_windows;
+mod watermark_limits;
 
 pub use chunk::{ROW_ID, StreamChunk};
 pub use conflict::Conflict;
@@ -15,3 +18,4 @@ pub use id::{ActorId, Epoch, FragmentId, JobId, OperatorId, SessionId, TableId};
 pub use key::{Keys, VNODES, vnode};
 pub use sql_name::sql_name;
 pub use time_windows::TimeWindows;
+pub use watermark_limits::WatermarkLimits;

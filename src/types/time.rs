@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
+use chrono::{DateTime, Days, Months};
 
 /// The type of `TIMESTAMP`.
 pub fn timestamp() -> DataType {
@@ -22,6 +23,22 @@ pub const END_OF_TIME: i64 = i64::MAX;
 pub fn tumble_start(ts: i64, size: i64, offset: i64) -> Option<i64> {
     let shifted = ts.checked_sub(offset)?;
     shifted.checked_sub(shifted.rem_euclid(size))?.checked_add(offset)
+}
+
+/// `ts` later by `interval`, as PostgreSQL adds them: months (to the month's last day at most), then days, then the
+/// rest. `None` out of range.
+pub fn add(ts: i64, interval: IntervalMonthDayNano) -> Option<i64> {
+    let IntervalMonthDayNano { months, days, nanoseconds } = interval;
+    let mut at = ts;
+    if months != 0 || days != 0 {
+        let time = DateTime::from_timestamp_micros(ts)?;
+        let by = Months::new(months.unsigned_abs());
+        let time = if months < 0 { time.checked_sub_months(by)? } else { time.checked_add_months(by)? };
+        let by = Days::new(days.unsigned_abs().into());
+        let time = if days < 0 { time.checked_sub_days(by)? } else { time.checked_add_days(by)? };
+        at = time.timestamp_micros();
+    }
+    at.checked_add(nanoseconds / 1000)
 }
 
 #[cfg(test)]

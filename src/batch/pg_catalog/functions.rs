@@ -22,7 +22,6 @@ use crate::batch::client::Client;
 use crate::batch::zone::Zone;
 use crate::catalog::Snapshot;
 use crate::common::{Error, ErrorKind};
-use crate::sql::name::quote;
 use crate::state::StateStore;
 
 type Answer = dyn Fn(&[ScalarValue]) -> DfResult<ScalarValue> + Send + Sync;
@@ -182,7 +181,6 @@ pub fn global(types: Arc<TypeNames>) -> Vec<ScalarUDF> {
     all.push(function("pg_table_is_visible", DataType::Boolean, |args| {
         Ok(ScalarValue::Boolean(id(args, 0).map(oid::is_visible)))
     }));
-    all.push(function("format", DataType::Utf8, |args| Ok(ScalarValue::Utf8(format(args)?))));
     // Expressions are kept as their text.
     all.push(function("pg_get_expr", DataType::Utf8, |args| text(word(args, 0))));
     all
@@ -287,16 +285,16 @@ pub fn clock(zone: &Zone, now: impl Fn() -> i64 + Clone + Send + Sync + 'static)
     let zone: Arc<str> = Arc::from(zone.name().unwrap_or("UTC"));
     let instant = DataType::Timestamp(TimeUnit::Microsecond, Some(zone.clone()));
     let all = [
-        ("now", "current_timestamp", instant),
-        ("current_date", "today", DataType::Date32),
-        ("current_time", "localtime", DataType::Time64(TimeUnit::Microsecond)),
+        ("now", ["current_timestamp", "proctime"].as_slice(), instant),
+        ("current_date", &["today"], DataType::Date32),
+        ("current_time", &["localtime"], DataType::Time64(TimeUnit::Microsecond)),
     ];
-    all.map(|(name, alias, returns)| {
+    all.map(|(name, aliases, returns)| {
         let (zone, now, wanted) = (zone.clone(), now.clone(), returns.clone());
         let answer = move |_: &[ScalarValue]| {
             ScalarValue::TimestampMicrosecond(Some(now()), Some(zone.clone())).cast_to(&wanted)
         };
-        function(name, returns, answer).with_aliases([alias])
+        function(name, returns, answer).with_aliases(aliases.iter().copied())
     })
     .into()
 }
@@ -330,50 +328,6 @@ fn session(client: &Arc<dyn Client>) -> Vec<ScalarUDF> {
     all
 }
 
-/// PostgreSQL's `format`: `%s` as text, `%I` as a name, `%L` as a literal, each perhaps with the number of its argument
-/// (`%2$s`). `None` without a format.
-fn format(args: &[ScalarValue]) -> DfResult<Option<String>> {
-    let Some(template) = word(args, 0) else { return Ok(None) };
-    let invalid = |message: &str| Error::new(ErrorKind::InvalidParameterValue, message);
-    let mut out = String::new();
-    let mut next = 1;
-    let mut rest = template;
-    while let Some((text, after)) = rest.split_once('%') {
-        out.push_str(text);
-        let (number, after) = match after.split_once('$') {
-            Some((digits, after)) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
-                (digits.parse().ok(), after)
-            }
-            _ => (None, after),
-        };
-        let kind = after.chars().next().ok_or_else(|| invalid("unterminated format() type specifier"))?;
-        rest = after.get(kind.len_utf8()..).unwrap_or_default();
-        if kind == '%' {
-            out.push('%');
-            continue;
-        }
-        let index: usize = number.unwrap_or(next);
-        next = index + 1;
-        let arg = args.get(index).ok_or_else(|| invalid("too few arguments for format()"))?;
-        let value = match arg.cast_to(&DataType::Utf8)? {
-            ScalarValue::Utf8(value) => value,
-            _ => None,
-        };
-        match (kind, value) {
-            ('s', value) => out.push_str(&value.unwrap_or_default()),
-            ('I', Some(name)) => out.push_str(&quote(&name)),
-            ('I', None) => return Err(invalid("null values cannot be formatted as an SQL identifier").into()),
-            ('L', Some(value)) => out.push_str(&format!("'{}'", value.replace('\'', "''"))),
-            ('L', None) => out.push_str("NULL"),
-            (other, _) => {
-                return Err(invalid(&format!("unrecognized format() type specifier \"{other}\"")).into());
-            }
-        }
-    }
-    out.push_str(rest);
-    Ok(Some(out))
-}
-
 /// Bytes as PostgreSQL's `pg_size_pretty` writes them: a unit is kept up to 10239 of it, halves are rounded away from
 /// zero.
 fn size_pretty(bytes: i64) -> String {
@@ -398,23 +352,6 @@ fn size_pretty(bytes: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn formats() {
-        for (args, expected) in [
-            (vec!["a%%b"], Ok("a%b")),
-            (vec!["%s %I %L", "x", "My Name", "it's"], Ok("x \"My Name\" 'it''s'")),
-            (vec!["%2$s-%1$s", "a", "b"], Ok("b-a")),
-            (vec!["%s"], Err("too few arguments for format()")),
-            (vec!["%x", "a"], Err("unrecognized format() type specifier \"x\"")),
-            (vec!["%"], Err("unterminated format() type specifier")),
-        ] {
-            let values: Vec<ScalarValue> = args.iter().map(|a| ScalarValue::from(*a)).collect();
-            let given =
-                format(&values).map(Option::unwrap_or_default).map_err(|e| Error::from(e).message().to_string());
-            assert_eq!(given.as_deref().map_err(String::as_str), expected, "{args:?}");
-        }
-    }
 
     /// Figures as PostgreSQL 15 prints them.
     #[test]

@@ -196,7 +196,7 @@ fn columns(live: &Live, types: &TypeNames) -> Vec<Row> {
 
 /// What a column's type is called, and how much it holds.
 fn of_type(column: &Column, types: &TypeNames) -> Row {
-    let pg = PgType::of(column.data_type);
+    let pg = PgType::marked(column.data_type, column.mark);
     let data_type = match column.data_type {
         DataType::List(_) | DataType::LargeList(_) => "ARRAY".to_string(),
         _ => types.format(pg.oid, -1),

@@ -11,6 +11,7 @@ use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
 use crate::catalog::{Definition, Object, Snapshot};
 use crate::sql::name::quote;
+use crate::types::pg_type;
 
 /// What the rows are made from.
 pub struct Live<'a> {
@@ -43,6 +44,7 @@ pub struct Column<'a> {
     pub number: i16,
     pub name: &'a str,
     pub data_type: &'a DataType,
+    pub mark: Option<pg_type::PgType>,
     pub nullable: bool,
     pub default: Option<&'a str>,
 }
@@ -103,6 +105,7 @@ impl Live<'_> {
                     number,
                     name: f.name(),
                     data_type: f.data_type(),
+                    mark: None,
                     nullable: f.is_nullable(),
                     default: None,
                 })
@@ -118,6 +121,7 @@ impl Live<'_> {
             number,
             name: &c.name,
             data_type: &c.data_type,
+            mark: c.mark,
             nullable: c.nullable,
             default: c.default.as_deref(),
         });
@@ -450,7 +454,7 @@ const SCHEMAS: [(i32, &str); 4] = [
 const ROOT: &str = "root";
 
 fn attribute(relation: i32, number: i16, c: &Column) -> Row {
-    let pg = PgType::of(c.data_type);
+    let pg = PgType::marked(c.data_type, c.mark);
     vec![
         ("attrelid", relation.into()),
         ("attname", c.name.into()),

@@ -11,6 +11,7 @@ use datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
 use crate::batch::zone::Zone;
 use crate::planner::Types;
 use crate::sql::ast;
+use crate::types::pg_type;
 
 /// A type as a column's row in `pg_attribute` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,16 @@ impl PgType {
             _ => -1,
         };
         Self { oid, size, modifier }
+    }
+
+    /// As [`Self::of`], of a type that is kept as text.
+    pub fn marked(data_type: &DataType, mark: Option<pg_type::PgType>) -> Self {
+        let oid = match mark {
+            Some(pg_type::PgType::Json) => 114,
+            Some(pg_type::PgType::Jsonb) => 3802,
+            None => return Self::of(data_type),
+        };
+        Self { oid, size: -1, modifier: -1 }
     }
 }
 

@@ -17,7 +17,8 @@ use serde::de::IgnoredAny;
 use super::records::{Column, Faults};
 use super::scalar::{self, Bad, UnixUnit};
 use crate::common::{Error, Result};
-use crate::types::sql_name;
+use crate::types::pg_type::PgType;
+use crate::types::{json, sql_name};
 
 /// Checks that columns of this type can be read from text.
 ///
@@ -87,6 +88,7 @@ pub(super) fn read(
             let (offsets, values, nulls) = reader.variable(scalar::bytes);
             Arc::new(BinaryArray::try_new(offsets, values.into(), nulls)?)
         }
+        DataType::Utf8 if PgType::of(field).is_some() => Arc::new(reader.json()?),
         DataType::Utf8 => Arc::new(reader.string()?),
         DataType::LargeUtf8 | DataType::Utf8View => cast(&reader.string()?, field.data_type())?,
         _ => reader.nested()?,
@@ -182,6 +184,22 @@ impl Reader<'_, '_> {
         (OffsetBuffer::new(offsets.into()), values, nulls.finish())
     }
 
+    /// JSON as its type keeps it.
+    fn json(&mut self) -> Result<StringArray> {
+        let canonical = PgType::of(self.field) == Some(PgType::Jsonb);
+        let read = |text: &[u8], out: &mut Vec<u8>| {
+            let text = std::str::from_utf8(text).map_err(|_| Bad::Syntax)?;
+            let value = json::parse(text).map_err(|_| Bad::Syntax)?;
+            match canonical {
+                true => out.extend_from_slice(value.to_string().as_bytes()),
+                false => out.extend_from_slice(text.as_bytes()),
+            }
+            Ok(())
+        };
+        let (offsets, values, nulls) = self.variable(read);
+        Ok(StringArray::try_new(offsets, values.into(), nulls)?)
+    }
+
     fn string(&mut self) -> Result<StringArray> {
         let copy = |text: &[u8], out: &mut Vec<u8>| {
             out.extend_from_slice(text);
@@ -253,7 +271,8 @@ fn message(field: &Field, text: &[u8], bad: Bad) -> String {
     const SHOWN: usize = 100;
     let shown = String::from_utf8_lossy(text.get(..SHOWN).unwrap_or(text));
     let more = if text.len() > SHOWN { "…" } else { "" };
-    let (name, data_type) = (field.name(), sql_name(field.data_type()));
+    let data_type = PgType::of(field).map_or_else(|| sql_name(field.data_type()), |mark| mark.name().to_uppercase());
+    let name = field.name();
     match bad {
         Bad::Range => format!("column \"{name}\": \"{shown}{more}\" is out of range for {data_type}"),
         Bad::Syntax if std::str::from_utf8(text).is_err() => {

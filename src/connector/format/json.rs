@@ -12,6 +12,8 @@ use super::records::{Cell, Faults, Records};
 pub(super) struct Json {
     /// Of the projected columns, in their order.
     columns: Vec<String>,
+    /// Which of them are JSON themselves: their strings keep the quotes.
+    verbatim: Vec<bool>,
     /// The keys of the last object, in order.
     expected: Vec<Key>,
     known: HashMap<Vec<u8>, Match>,
@@ -35,8 +37,8 @@ enum Match {
 type Broken = (usize, &'static str);
 
 impl Json {
-    pub fn new(columns: Vec<String>) -> Self {
-        Self { columns, expected: Vec::new(), known: HashMap::new() }
+    pub fn new(columns: Vec<String>, verbatim: Vec<bool>) -> Self {
+        Self { columns, verbatim, expected: Vec::new(), known: HashMap::new() }
     }
 
     /// Finds the records of `data` from `from` on, one a line; blank lines are none.
@@ -82,9 +84,9 @@ impl Json {
             let value;
             (value, at) = read_value(line, at)?;
             match found {
-                Match::Exact(column) => set(records, column, value, data)?,
+                Match::Exact(column) => set(records, column, self.kept(column, value), data)?,
                 Match::OtherCase(column) if records.open().get(column).is_some_and(|cell| cell.is_null()) => {
-                    set(records, column, value, data)?;
+                    set(records, column, self.kept(column, value), data)?;
                 }
                 Match::OtherCase(_) | Match::Unknown => {}
             }
@@ -96,6 +98,13 @@ impl Json {
             }
         }
         Ok(())
+    }
+
+    fn kept(&self, column: usize, value: Value) -> Value {
+        match value {
+            Value::Text(start, end, _) if self.verbatim.get(column) == Some(&true) => Value::Raw(start - 1, end + 1),
+            value => value,
+        }
     }
 
     /// Reads the key whose text begins at `at`, the `index`-th of its object.

@@ -28,6 +28,7 @@ use super::options::Given;
 use super::output::{CHUNK_ROWS, Output, row_ids};
 use super::{DeadLetter, Decoded, Decoder, Options, Payload, Unit};
 use crate::common::{Error, Result};
+use crate::types::pg_type::PgType;
 
 /// Bytes of a dead letter's record that are kept.
 const RAW_BYTES: usize = 64 << 10;
@@ -135,7 +136,10 @@ impl LineDecoder {
                 }
                 Tokenizer::Csv(csv, slots)
             }
-            None => Tokenizer::Json(Json::new(output.fields.iter().map(|field| field.name().clone()).collect())),
+            None => Tokenizer::Json(Json::new(
+                output.fields.iter().map(|field| field.name().clone()).collect(),
+                output.fields.iter().map(|field| PgType::of(field).is_some()).collect(),
+            )),
         };
         Ok(Self {
             tokenizer,

@@ -17,6 +17,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion::logical_expr::{Aggregate, Expr as LogicalExpr, LogicalPlan, Projection};
 
 use super::grouping::{Grouping, Sets};
+use super::lateness;
 use super::panes::Paned;
 use super::project::Columns;
 use super::{Lowered, Lowerer, physical, plain, schema_of};
@@ -252,7 +253,13 @@ impl Lowerer<'_> {
         }
         let watermark_columns = (0..group.len()).filter(|i| group.get(*i).is_some_and(carries)).collect();
         let groups = group.len();
+        let lateness_micros = match (self.lateness, window.and_then(|w| group.get(w))) {
+            (Some(lateness), Some(column)) => lateness::rounded(lateness, &input.node, *column, windows),
+            _ => 0,
+        };
         let agg = HashAgg {
+            lateness_micros,
+            close_timeout: self.close_timeout,
             phase: AggPhase::Single,
             rows: Arc::clone(input.schema()),
             group,
@@ -271,7 +278,7 @@ impl Lowerer<'_> {
                 _ if groups == 0 => Distribution::Single,
                 _ => Distribution::Hash((0..groups).collect()),
             },
-            append_only: self.emit_on_window_close,
+            append_only: self.emit_on_window_close && self.lateness.is_none(),
             watermark_columns,
         };
         let node = if windows.is_none() && is_together(&input.node, &agg.group) {

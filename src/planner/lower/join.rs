@@ -92,7 +92,6 @@ impl Lowerer<'_> {
             watermarks: Vec::new(),
             bounds,
         };
-        self.note_growth(&operator);
         let inputs = (left_input.lowered, right_input.lowered);
         Ok(self.hash_join(operator, inputs, range, one_actor, join.schema.as_arrow().fields()))
     }
@@ -170,21 +169,6 @@ impl Lowerer<'_> {
         let inputs = vec![left.node, right.node];
         Lowered { node: self.node(Operator::HashJoin(join), inputs, schema_of(fields), properties), visible }
     }
-
-    /// Says what of the join's state nothing ever frees.
-    fn note_growth(&mut self, join: &HashJoin) {
-        let grows = |side: &JoinSide| side.append_only && side.expiry.is_none();
-        let sides = match (grows(&join.left), grows(&join.right)) {
-            (true, true) => "both its inputs",
-            (true, false) => "its left input",
-            (false, true) => "its right input",
-            (false, false) => return,
-        };
-        self.notices.push(format!(
-            "a join keeps every row of {sides}: this state only grows, unless windows or a range of event times with \
-             watermarks are joined"
-        ));
-    }
 }
 
 impl JoinKind {
@@ -254,7 +238,7 @@ impl Outputs {
         }
         let field = self.schemas[side].field(column);
         let nullable = field.is_nullable() || self.padded[side];
-        self.push_field(Arc::new(Field::new(field.name(), field.data_type().clone(), nullable)));
+        self.push_field(plain(&field.as_ref().clone().with_nullable(nullable)));
         self.columns.push(column + side * self.schemas[0].fields().len());
         self.fields.len() - 1
     }

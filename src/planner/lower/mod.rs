@@ -9,11 +9,14 @@ mod join;
 mod join_time;
 mod output;
 mod panes;
+mod lateness;
 mod over;
 mod project;
 mod scan;
+mod temporal;
 mod top_n;
 mod union;
+mod unnest;
 mod watermark;
 mod windows;
 
@@ -32,8 +35,11 @@ use datafusion::scalar::ScalarValue;
 pub(super) use output::{TablePlan, TableSpec};
 
 use self::windows::{Session, Windowed};
+use super::now;
 use crate::common::{Error, ErrorKind, Result};
 use crate::plan::{Distribution, Expr, Node, Operator, Properties};
+use crate::sql::statement::Emit;
+use crate::types::pg_type::PgType;
 use crate::types::{OperatorId, TableId, time};
 
 /// A lowered plan: the first `visible` columns are the logical plan's.
@@ -57,14 +63,28 @@ pub(super) struct Lowerer<'a> {
     table_ids: &'a mut dyn FnMut() -> TableId,
     next_operator: u32,
     emit_on_window_close: bool,
+    close_timeout: Option<i64>,
+    /// How long closed windows take late rows.
+    lateness: Option<i64>,
     /// An aggregation that emits on close was lowered.
     closes_windows: bool,
     pub notices: Vec<String>,
 }
 
 impl<'a> Lowerer<'a> {
-    pub fn new(table_ids: &'a mut dyn FnMut() -> TableId, emit_on_window_close: bool) -> Self {
-        Self { table_ids, next_operator: 0, emit_on_window_close, closes_windows: false, notices: Vec::new() }
+    pub fn new(table_ids: &'a mut dyn FnMut() -> TableId, emit: Emit, lateness: Option<i64>) -> Self {
+        Self {
+            table_ids,
+            next_operator: 0,
+            emit_on_window_close: emit != Emit::OnUpdate,
+            close_timeout: match emit {
+                Emit::OnWindowClose { timeout } => timeout,
+                Emit::OnUpdate => None,
+            },
+            lateness,
+            closes_windows: false,
+            notices: Vec::new(),
+        }
     }
 
     /// Lowers the whole of a query.
@@ -113,7 +133,7 @@ impl<'a> Lowerer<'a> {
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Unnest(unnest) => match Windowed::of(unnest)? {
                 Some(windowed) => self.time_windows(unnest, &windowed),
-                None => Err(unsupported(plan)),
+                None => self.unnest(unnest),
             },
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Window(window) => match Session::of(window)? {
@@ -129,6 +149,9 @@ impl<'a> Lowerer<'a> {
     fn filter(&mut self, input: Lowered, predicate: &LogicalExpr, schema: &DFSchema) -> Result<Lowered> {
         if matches!(predicate, LogicalExpr::Literal(ScalarValue::Boolean(Some(true)), _)) {
             return Ok(input);
+        }
+        if now::is_in(predicate) {
+            return self.temporal_filter(input, predicate, schema);
         }
         let predicate = physical(predicate, schema, input.schema())?;
         let Lowered { node: input, visible } = input;
@@ -166,6 +189,9 @@ fn physical_at(
     input: &SchemaRef,
     position: impl Fn(usize) -> usize,
 ) -> Result<Expr> {
+    if now::is_in(expr) {
+        return Err(now::misplaced());
+    }
     let props = ExecutionProps::new();
     let physical = create_physical_expr(expr, schema, &props, &PhysicalPlanningContext::default())?;
     let physical = physical.transform(|e| match e.downcast_ref::<PhysicalColumn>().map(|c| position(c.index())) {
@@ -180,9 +206,14 @@ fn physical_at(
     Ok(Expr::new(physical, Arc::clone(input)))
 }
 
-/// Name, type and nullability of a field; what else it carries is of no use to a stream.
+/// Name, type, nullability and mark of a field; what else it carries is of no use to a stream.
 fn plain(field: &Field) -> FieldRef {
-    Arc::new(Field::new(field.name(), field.data_type().clone(), field.is_nullable()))
+    named(field, field.name())
+}
+
+/// As [`plain`], under another name.
+fn named(field: &Field, name: &str) -> FieldRef {
+    Arc::new(PgType::carry(field, Field::new(name, field.data_type().clone(), field.is_nullable())))
 }
 
 /// As [`plain`], under the function's name where DataFusion names a column after a whole OVER clause.
@@ -192,7 +223,7 @@ fn short(field: &Field) -> FieldRef {
     let name = field.name();
     let end = CLAUSES.iter().filter_map(|clause| name.find(clause)).min().unwrap_or(name.len());
     let name = name.get(..end).unwrap_or(name);
-    Arc::new(Field::new(name, field.data_type().clone(), field.is_nullable()))
+    named(field, name)
 }
 
 fn schema_of(fields: impl IntoIterator<Item = FieldRef>) -> SchemaRef {
@@ -213,12 +244,10 @@ fn unsupported(plan: &LogicalPlan) -> Error {
         LogicalPlan::RecursiveQuery(_) => {
             ("WITH RECURSIVE is not supported in streaming jobs yet", "use it in the SELECT that reads the view")
         }
-        LogicalPlan::Subquery(_) => {
-            ("LATERAL is not supported in streaming jobs yet", "use it in the SELECT that reads the view")
-        }
-        LogicalPlan::Unnest(_) => {
-            ("unnest is not supported in streaming jobs yet", "use it in the SELECT that reads the view")
-        }
+        LogicalPlan::Subquery(_) => (
+            "this form of LATERAL is not supported in streaming jobs",
+            "write it as a join with a subquery that groups by the columns of the join",
+        ),
         other => {
             return Error::not_supported(format!("{} is not supported in streaming jobs yet", other.display()))
                 .with_hint("use it in the SELECT that reads the view");

@@ -76,7 +76,7 @@ impl Lowerer<'_> {
         let source = self.source_node(read, distribution, append_only);
         let row_id = visible.len();
         let mut input = match spec.watermark {
-            Some(w) => self.watermark(source, w.column, w.delay_micros),
+            Some(w) => self.watermark(source, w.column, w),
             None => source,
         };
         if keyed {

@@ -87,9 +87,6 @@ impl Lowerer<'_> {
         let before = input.properties().clone();
         let operator = OverWindow { rows, calls, append_only: before.append_only, state: self.table_id() };
         check(&operator, input.schema())?;
-        if before.append_only && !operator.rows.frees {
-            self.grows("OVER keeps every row".into());
-        }
         let rows = &operator.rows;
         let mut stream_key = rows.partition.clone();
         stream_key.extend(rows.key.iter().copied().filter(|c| !rows.partition.contains(c)));

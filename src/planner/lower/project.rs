@@ -1,11 +1,11 @@
 //! Projections: visible expressions, and behind them the key columns that none of them keeps.
 
-use arrow::datatypes::{Field, FieldRef, Schema};
+use arrow::datatypes::{FieldRef, Schema};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr as LogicalExpr;
 use std::sync::Arc;
 
-use super::{Lowered, Lowerer, is_event_time, physical, schema_of, short, watermark};
+use super::{Lowered, Lowerer, is_event_time, named, physical, schema_of, short, watermark};
 use crate::common::Result;
 use crate::plan::{Distribution, Expr, Operator, Properties, WatermarkStep};
 
@@ -39,7 +39,7 @@ impl Columns {
         let field = input.schema().field(index);
         let name = self.unused(field.name());
         let watermark = input.properties().watermark_columns.contains(&index).then_some(index);
-        let field = Arc::new(Field::new(name, field.data_type().clone(), field.is_nullable()));
+        let field = named(field, &name);
         self.push(Expr::column(index, Arc::clone(input.schema())), field, watermark);
         self.len() - 1
     }

@@ -6,6 +6,7 @@ use datafusion::logical_expr::TableScan;
 
 use super::super::context::Relation;
 use super::{Lowered, Lowerer, plain, schema_of};
+use crate::catalog::def::Watermark;
 use crate::catalog::{Definition, Object, Source};
 use crate::common::{Error, Result};
 use crate::plan::{Distribution, Node, Operator, Properties, SourceRead, TableRead};
@@ -63,7 +64,7 @@ impl Lowerer<'_> {
         let node = self.source_node(read, Distribution::Any, true);
         let node = match &source.watermark {
             Some(w) => match projection.iter().position(|c| *c == w.column) {
-                Some(column) => self.watermark(node, column, w.delay_micros),
+                Some(column) => self.watermark(node, column, w),
                 None => node,
             },
             None => node,
@@ -85,11 +86,12 @@ impl Lowerer<'_> {
         self.node(Operator::Source(read), Vec::new(), schema, properties)
     }
 
-    pub(super) fn watermark(&mut self, input: Node, column: usize, delay_micros: i64) -> Node {
+    pub(super) fn watermark(&mut self, input: Node, column: usize, watermark: &Watermark) -> Node {
+        let Watermark { delay_micros, limits, .. } = *watermark;
         let state = self.table_id();
         let schema = Arc::clone(&input.schema);
         let properties = Properties { watermark_columns: vec![column], ..input.properties.clone() };
-        self.node(Operator::Watermark { column, delay_micros, state }, vec![input], schema, properties)
+        self.node(Operator::Watermark { column, delay_micros, limits, state }, vec![input], schema, properties)
     }
 
     fn table(

@@ -273,9 +273,6 @@ impl Lowerer<'_> {
         let input = self.together(input, &operator.rows);
         let before = input.properties().clone();
         let inputs = input.schema().fields().len();
-        if before.append_only && !operator.rows.partition.is_empty() && !operator.rows.frees {
-            self.grows(format!("{rank}() <= {last} keeps rows of every partition"));
-        }
         let rows = &operator.rows;
         let mut stream_key = rows.partition.clone();
         // The one row of a partition is told by the partition.
@@ -321,10 +318,6 @@ impl Lowerer<'_> {
         let visible = columns.len();
         columns.keep_key(&input);
         self.project(input, columns, visible)
-    }
-
-    pub(super) fn grows(&mut self, what: String) {
-        self.notices.push(format!("{what}, and its input only grows: so does the state of the view"));
     }
 }
 

@@ -127,15 +127,17 @@ impl Lowerer<'_> {
             }
         }
         let has_watermark = input.properties().watermark_columns.contains(&time);
+        if self.lateness.is_some() || self.close_timeout.is_some() {
+            let what =
+                if self.lateness.is_some() { "late_rows = 'update'" } else { "EMIT ON WINDOW CLOSE WITH TIMEOUT" };
+            return Err(Error::not_supported(format!("{what} is not supported for SESSION yet"))
+                .with_hint("leave it out, or give the WATERMARK a longer delay"));
+        }
         if self.emit_on_window_close {
             if !has_watermark {
                 return Err(no_window(input.properties().watermark_columns.is_empty()));
             }
             self.closes_windows = true;
-        } else {
-            self.notices.push(
-                "SESSION keeps the rows of all sessions; EMIT ON WINDOW CLOSE frees those that have ended".into(),
-            );
         }
         let by = match partition.is_empty() {
             true => Distribution::Single,

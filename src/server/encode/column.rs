@@ -16,8 +16,9 @@ use arrow::datatypes::{
     TimestampMicrosecondType,
 };
 use bytes::{BufMut, BytesMut};
+use pgwire::api::Type;
 
-use super::types::{pg_type, unsupported};
+use super::types::{PgType, pg_type, unsupported};
 use super::{Format, binary, text};
 use crate::common::{Error, Result};
 
@@ -34,6 +35,7 @@ pub enum Column {
     Decimal256(Decimal256Array, i8),
     Utf8(StringArray),
     Utf8View(StringViewArray),
+    Jsonb(StringArray),
     Binary(BinaryArray),
     BinaryView(BinaryViewArray),
     Date(Date32Array),
@@ -47,6 +49,14 @@ pub enum Column {
 }
 
 impl Column {
+    /// The column under the type that it was described with.
+    pub fn of_type(array: &ArrayRef, ty: PgType) -> Result<Self> {
+        Ok(match Self::new(array)? {
+            Self::Utf8(texts) if ty == PgType::of(&Type::JSONB) => Self::Jsonb(texts),
+            column => column,
+        })
+    }
+
     /// # Errors
     /// `NotSupported` for types that have no PostgreSQL counterpart.
     pub fn new(array: &ArrayRef) -> Result<Self> {
@@ -153,7 +163,7 @@ impl Column {
             Self::Float64(a) => a.is_null(row),
             Self::Decimal128(a, _) => a.is_null(row),
             Self::Decimal256(a, _) => a.is_null(row),
-            Self::Utf8(a) => a.is_null(row),
+            Self::Utf8(a) | Self::Jsonb(a) => a.is_null(row),
             Self::Utf8View(a) => a.is_null(row),
             Self::Binary(a) => a.is_null(row),
             Self::BinaryView(a) => a.is_null(row),
@@ -178,7 +188,7 @@ impl Column {
             Self::Float64(a) => text::float(a.value(row), text::FLOAT8_DIGITS, out),
             Self::Decimal128(a, scale) => text::decimal(a.value(row), *scale, out),
             Self::Decimal256(a, scale) => text::decimal(a.value(row), *scale, out),
-            Self::Utf8(a) => out.put_slice(a.value(row).as_bytes()),
+            Self::Utf8(a) | Self::Jsonb(a) => out.put_slice(a.value(row).as_bytes()),
             Self::Utf8View(a) => out.put_slice(a.value(row).as_bytes()),
             Self::Binary(a) => text::bytea(a.value(row), out),
             Self::BinaryView(a) => text::bytea(a.value(row), out),
@@ -225,6 +235,11 @@ impl Column {
             Self::Decimal128(a, scale) => binary::decimal(a.value(row), *scale, out),
             Self::Decimal256(a, scale) => binary::decimal(a.value(row), *scale, out),
             Self::Utf8(a) => out.put_slice(a.value(row).as_bytes()),
+            // Behind the version of the format.
+            Self::Jsonb(a) => {
+                out.put_u8(1);
+                out.put_slice(a.value(row).as_bytes());
+            }
             Self::Utf8View(a) => out.put_slice(a.value(row).as_bytes()),
             Self::Binary(a) => out.put_slice(a.value(row)),
             Self::BinaryView(a) => out.put_slice(a.value(row)),

@@ -100,7 +100,7 @@ impl RowEncoder {
             .columns()
             .iter()
             .zip(&self.columns)
-            .map(|(array, (_, _, format))| Ok((Column::new(array)?, *format)))
+            .map(|(array, (_, ty, format))| Ok((Column::of_type(array, *ty)?, *format)))
             .collect::<Result<_>>()?;
         Ok(Rows { columns, next: 0, len: batch.num_rows(), text: BytesMut::new() })
     }

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use pgwire::api::Type;
 
 use crate::common::{Error, Result};
+use crate::types::pg_type;
 
 /// A type as RowDescription names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,11 @@ impl PgType {
 /// # Errors
 /// `NotSupported` for maps, unions and the like.
 pub fn pg_type(field: &FieldRef) -> Result<PgType> {
+    match pg_type::PgType::of(field) {
+        Some(pg_type::PgType::Json) => return Ok(PgType::of(&Type::JSON)),
+        Some(pg_type::PgType::Jsonb) => return Ok(PgType::of(&Type::JSONB)),
+        None => {}
+    }
     let plain = Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type())));
     match arrow_pg::datatypes::field_into_pg_type(&plain) {
         Ok(ty) => Ok(PgType::of(&ty)),

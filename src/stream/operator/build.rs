@@ -10,9 +10,11 @@ use super::materialize::Materialize;
 use super::over_window::OverWindow;
 use super::project::Project;
 use super::session_window::SessionWindow;
+use super::temporal_filter::TemporalFilter;
 use super::time_windows::TimeWindows;
 use super::top_n;
 use super::union::Union;
+use super::unnest::Unnest;
 use super::watermark::Watermark;
 use super::{BuildContext, StreamOperator};
 use crate::common::{Error, Result};
@@ -33,8 +35,8 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
             input: Arc::clone(&context.input),
             output: Arc::clone(&node.schema),
         }),
-        Operator::Watermark { column, delay_micros, state } => {
-            Box::new(Watermark::new(name, *column, *delay_micros, *state, context)?)
+        Operator::Watermark { column, delay_micros, limits, state } => {
+            Box::new(Watermark::new(name, (*column, *delay_micros, *limits), (node.id, *state), context)?)
         }
         Operator::HashAgg(agg) => Box::new(HashAgg::new(name, agg, node, context)?),
         Operator::HashJoin(join) => Box::new(HashJoin::new(name, join, node, context)?),
@@ -45,7 +47,9 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
         Operator::GroupingSets { sets } => Box::new(GroupingSets::new(sets, &node.schema)?),
         Operator::TopN(plan) => top_n::new(name, plan, node, context)?,
         Operator::OverWindow(plan) => Box::new(OverWindow::new(name, plan, node, context)?),
+        Operator::TemporalFilter(plan) => Box::new(TemporalFilter::new(name, plan, node, context)?),
         Operator::Union => Box::new(Union::new(node.inputs.len())),
+        Operator::Unnest { columns, keep_empty } => Box::new(Unnest::new(columns, *keep_empty, &node.schema)),
         Operator::Materialize(op) => Box::new(Materialize::new(name, op, &node.schema, context)?),
         Operator::Source(_) | Operator::TableScan(_) | Operator::Exchange { .. } | Operator::Sink(_) => {
             return Err(Error::internal(format!("{name} is not built from state alone")));

@@ -4,6 +4,7 @@
 //! + 1 x              -- rows gather to a chunk, sent before the next other line
 //! port 1             -- the next rows go to this port
 //! watermark 0 12     -- column and seconds, or `end`
+//! now 12             -- what the next barriers carry, in seconds
 //! barrier
 //! commit             -- of all epochs so far; the next barrier knows
 //! restart            -- commit, then rebuild the operator from its state
@@ -14,7 +15,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-use super::{BuildContext, Emitted, Output, StreamOperator, build};
+use super::{BuildContext, Emitted, Output, SourceWatermarks, StreamOperator, build};
+use crate::common::clock::Clock;
 use crate::common::config::StateBackend;
 use crate::plan::{Distribution, Expr, Node, Operator, Properties};
 use crate::state::{KeyRange, StateConfig, StateStore};
@@ -30,6 +32,9 @@ pub(super) struct Bench {
     pub operator: Box<dyn StreamOperator>,
     epoch: Epoch,
     committed: Epoch,
+    now: i64,
+    /// What all operators of a job have in common.
+    shared: (Clock, Arc<SourceWatermarks>),
     /// This actor and how many there are.
     actor: (usize, usize),
 }
@@ -44,8 +49,9 @@ impl Bench {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let config = StateConfig { dir: dir.path().to_path_buf(), backend: StateBackend::Memory, cache_bytes };
         let store = StateStore::open(config).unwrap();
-        let operator = make(&node, &store, (0, 1));
-        Self { node, store, dir, operator, epoch: Epoch(0), committed: Epoch(0), actor: (0, 1) }
+        let shared = (Clock::manual(0), Arc::default());
+        let operator = make(&node, &store, (0, 1), &shared);
+        Self { node, store, dir, operator, epoch: Epoch(0), committed: Epoch(0), now: 0, shared, actor: (0, 1) }
     }
 
     /// Commits, then rebuilds the operator as `actors` actors over the same state.
@@ -56,9 +62,11 @@ impl Bench {
                 node: self.node.clone(),
                 store: Arc::clone(&self.store),
                 dir: Arc::clone(&self.dir),
-                operator: make(&self.node, &self.store, (actor, actors)),
+                operator: make(&self.node, &self.store, (actor, actors), &self.shared),
                 epoch: self.epoch,
                 committed: self.epoch,
+                now: self.now,
+                shared: self.shared.clone(),
                 actor: (actor, actors),
             })
             .collect()
@@ -66,9 +74,17 @@ impl Bench {
 
     pub(super) fn barrier(&mut self, out: &mut Output) {
         self.epoch = self.epoch.next();
-        let barrier = Barrier::new(self.epoch, self.committed);
+        let barrier = Barrier::new(self.epoch, self.committed, self.now);
         self.operator.on_barrier(&barrier, out).unwrap();
         self.operator.seal(self.epoch).unwrap();
+    }
+
+    /// Another operator of the same job.
+    pub(super) fn beside(&self, node: Node) -> Self {
+        let operator = make(&node, &self.store, (0, 1), &self.shared);
+        let (store, dir, shared) = (Arc::clone(&self.store), Arc::clone(&self.dir), self.shared.clone());
+        let (epoch, committed, now) = (self.epoch, self.committed, self.now);
+        Self { node, store, dir, operator, epoch, committed, now, shared, actor: (0, 1) }
     }
 
     /// How many rows one of its tables has.
@@ -91,7 +107,7 @@ impl Bench {
 
     pub(super) fn restart(&mut self) {
         self.commit();
-        self.operator = make(&self.node, &self.store, self.actor);
+        self.operator = make(&self.node, &self.store, self.actor, &self.shared);
     }
 
     /// Runs the script and returns what came out.
@@ -119,6 +135,10 @@ impl Bench {
                     let micros = if *time == "end" { END_OF_TIME } else { time.parse::<i64>().unwrap() * 1_000_000 };
                     let watermark = Watermark { column: column.parse().unwrap(), micros };
                     self.operator.on_watermark(port, watermark, &mut out).unwrap();
+                }
+                ["now", time] => {
+                    self.now = time.parse::<i64>().unwrap() * 1_000_000;
+                    self.shared.0.set(self.now);
                 }
                 ["barrier"] => self.barrier(&mut out),
                 ["commit"] => self.commit(),
@@ -193,7 +213,12 @@ fn properties() -> Properties {
     }
 }
 
-fn make(node: &Node, store: &Arc<StateStore>, (actor, actors): (usize, usize)) -> Box<dyn StreamOperator> {
+fn make(
+    node: &Node,
+    store: &Arc<StateStore>,
+    (actor, actors): (usize, usize),
+    (clock, sources): &(Clock, Arc<SourceWatermarks>),
+) -> Box<dyn StreamOperator> {
     let size = 256 / actors;
     let context = BuildContext {
         store,
@@ -201,13 +226,15 @@ fn make(node: &Node, store: &Arc<StateStore>, (actor, actors): (usize, usize)) -
         vnodes: actor * size..(actor + 1) * size,
         actor,
         actors,
+        clock,
+        sources,
     };
     build(node, &context).unwrap()
 }
 
 pub(super) fn show(out: &Output, shown: &mut Vec<String>) {
     for letter in &out.dead_letters {
-        shown.push(format!("dead {}: {}", String::from_utf8_lossy(&letter.raw), letter.error));
+        shown.push(format!("dead {}: {}", letter.row, letter.error));
     }
     for late in &out.late_rows {
         shown.extend(pretty::rows(&late.rows).unwrap().into_iter().map(|r| format!("late {r}")));
@@ -219,4 +246,5 @@ pub(super) fn show(out: &Output, shown: &mut Vec<String>) {
             Emitted::Watermark(w) => shown.push(format!("watermark {} {}", w.column, w.micros as f64 / 1e6)),
         }
     }
+    shown.extend(out.due.map(|due| format!("due {}", due as f64 / 1e6)));
 }

@@ -16,22 +16,28 @@ mod project;
 mod row_order;
 mod session_window;
 pub mod sink;
+mod temporal_filter;
 mod time_windows;
 mod top_n;
 mod union;
+mod unnest;
 mod watermark;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
 mod tests;
 
+pub use self::watermark::SourceWatermarks;
 pub use build::build;
+pub use letter::{Letter, fnv1a};
+
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
 use super::message::{Barrier, Watermark};
 use crate::common::Result;
-use crate::connector::DeadLetter;
+use crate::common::clock::Clock;
 use crate::types::{Epoch, StreamChunk};
 
 /// One running instance of a plan node.
@@ -60,11 +66,13 @@ pub trait StreamOperator: Send {
 pub struct Output {
     pub emitted: Vec<Emitted>,
     /// Rows that could not be evaluated.
-    pub dead_letters: Vec<DeadLetter>,
+    pub dead_letters: Vec<Letter>,
     /// Rows that came after their window had closed.
     pub late_rows: Vec<LateRows>,
     /// Peers learn of this epoch only at the next barrier: one is wanted, even if no data comes.
     pub unsettled: bool,
+    /// When time alone will change something, in microseconds. Told at every barrier anew.
+    pub due: Option<i64>,
 }
 
 pub enum Emitted {
@@ -94,7 +102,7 @@ impl Output {
 
 /// How operators find their state tables: the job layer passes the store, tests pass a memory store.
 pub struct BuildContext<'a> {
-    pub store: &'a std::sync::Arc<crate::state::StateStore>,
+    pub store: &'a Arc<crate::state::StateStore>,
     /// The schema of the operator's (first) input.
     pub input: SchemaRef,
     /// The virtual nodes that this actor owns.
@@ -102,4 +110,7 @@ pub struct BuildContext<'a> {
     /// This actor's number within its fragment, from 0, and how many there are.
     pub actor: usize,
     pub actors: usize,
+    pub clock: &'a Clock,
+    /// The watermarks of the job's sources.
+    pub sources: &'a Arc<SourceWatermarks>,
 }

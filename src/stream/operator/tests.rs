@@ -3,7 +3,7 @@
 use super::Output;
 use super::check::{Bench, check, expr, node};
 use crate::plan::{self, Operator, WatermarkStep};
-use crate::types::{Conflict, TableId, TimeWindows, pretty};
+use crate::types::{Conflict, OperatorId, TableId, TimeWindows, WatermarkLimits, pretty};
 
 #[test]
 fn a_filter_keeps_weights_and_takes_out_bad_rows() {
@@ -66,8 +66,12 @@ fn a_union_takes_the_least_watermark() {
 }
 
 fn watermark() -> plan::Node {
+    watermark_within(WatermarkLimits::default())
+}
+
+fn watermark_within(limits: WatermarkLimits) -> plan::Node {
     let input = pretty::schema("a:bigint t:timestamp").unwrap();
-    let operator = Operator::Watermark { column: 1, delay_micros: 2_000_000, state: TableId(1) };
+    let operator = Operator::Watermark { column: 1, delay_micros: 2_000_000, limits, state: TableId(1) };
     node(operator, std::slice::from_ref(&input), input.clone())
 }
 
@@ -98,6 +102,55 @@ fn a_watermark_rises_and_survives() {
          watermark 1 end
          barrier",
     );
+}
+
+#[test]
+fn what_is_too_far_ahead_moves_no_watermark() {
+    let limits = WatermarkLimits { max_future_skew: Some(5_000_000), ..Default::default() };
+    check(
+        watermark_within(limits),
+        "now 10
+         + 1 1970-01-01T00:00:09
+         + 2 1970-01-01T00:00:16
+         barrier
+         now 11
+         + 3 1970-01-01T00:00:16
+         barrier",
+        "+ 1 1970-01-01T00:00:09
+         + 2 1970-01-01T00:00:16
+         watermark 1 7
+         barrier
+         + 3 1970-01-01T00:00:16
+         watermark 1 14
+         barrier",
+    );
+}
+
+#[test]
+fn an_idle_source_follows_the_others() {
+    let limits = WatermarkLimits { idle_timeout: Some(10_000_000), ..Default::default() };
+    let mut idle = Bench::new(watermark_within(limits));
+    let mut busy = watermark();
+    busy.id = OperatorId(2);
+    if let Operator::Watermark { state, .. } = &mut busy.operator {
+        *state = TableId(2);
+    }
+    let mut busy = idle.beside(busy);
+    assert_eq!(idle.run("now 100\n+ 1 1970-01-01T00:00:03\nbarrier")[1..], ["watermark 1 1", "due 110", "barrier"]);
+    busy.run("now 105\n+ 1 1970-01-01T00:00:30\nbarrier");
+    assert_eq!(idle.run("now 109\nbarrier"), ["due 110", "barrier"]);
+    assert_eq!(idle.run("now 110\nbarrier"), ["watermark 1 28", "barrier"]);
+    busy.run("now 111\n+ 1 1970-01-01T00:00:40\nbarrier");
+    assert_eq!(idle.run("now 111\nbarrier"), ["watermark 1 38", "barrier"]);
+    // It is back: its own rows count again.
+    assert_eq!(
+        idle.run("now 112\n+ 1 1970-01-01T00:00:42\nbarrier"),
+        ["+ 1 1970-01-01T00:00:42", "watermark 1 40", "due 122", "barrier"]
+    );
+    busy.run("now 113\n+ 1 1970-01-01T00:01:00\nbarrier");
+    assert_eq!(idle.run("now 113\nbarrier"), ["due 122", "barrier"]);
+    // When none is active, none moves.
+    assert_eq!(idle.run("now 150\nbarrier"), ["barrier"]);
 }
 
 #[test]

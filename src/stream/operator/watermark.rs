@@ -7,24 +7,71 @@
 //! At each barrier an actor catches up with what its peers have sealed: else one that gets no rows for a while, of a
 //! slow stream, would hold all windows open. Rows of a later epoch lie behind all that its peers' watermarks come from,
 //! so this makes no row late that came in order.
+//!
+//! **Idle.** A source that brings nothing for its `idle_timeout` is left out of the minimum: it goes along with the least
+//! of the job's other sources that do bring rows, until it brings some itself. **Future.** A time too far ahead of the
+//! wall clock is passed on, but moves nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::{is_not_null, max};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
+use parking_lot::Mutex;
+
 use super::{BuildContext, Output, StreamOperator, event_time};
+use crate::common::clock::Clock;
 use crate::common::{Error, ErrorKind, Result};
 use crate::state::{KeyRange, StateWriter};
 use crate::stream::message::{self, Barrier};
 use crate::types::time::END_OF_TIME;
-use crate::types::{Epoch, StreamChunk, TableId, key};
+use crate::types::{Epoch, OperatorId, StreamChunk, TableId, WatermarkLimits, key};
+
+/// What the watermarks of one job know of each other.
+#[derive(Debug, Default)]
+pub struct SourceWatermarks(Mutex<BTreeMap<OperatorId, Seen>>);
+
+/// What the actors of one source have seen.
+#[derive(Debug, Default, Clone, Copy)]
+struct Seen {
+    watermark: Option<i64>,
+    /// The last now() at which there were rows, or that there was at all.
+    active: i64,
+}
+
+impl SourceWatermarks {
+    /// Tells of a source at a barrier, and gives the last now() at which it was active.
+    fn tell(&self, source: OperatorId, watermark: Option<i64>, now: i64, active: bool) -> i64 {
+        let mut all = self.0.lock();
+        let seen = all.entry(source).or_insert(Seen { watermark: None, active: now });
+        seen.watermark = seen.watermark.max(watermark);
+        if active {
+            seen.active = seen.active.max(now);
+        }
+        seen.active
+    }
+
+    /// The least watermark of the sources besides `source` that were active after `since`; `None` when one of them has
+    /// none yet, or none was.
+    fn least_active(&self, source: OperatorId, since: i64) -> Option<i64> {
+        let all = self.0.lock();
+        let active = all.iter().filter(|(id, seen)| **id != source && seen.active > since);
+        active.map(|(_, seen)| seen.watermark).min().flatten()
+    }
+}
 
 pub struct Watermark {
     name: String,
+    id: OperatorId,
     column: usize,
     delay: i64,
+    limits: WatermarkLimits,
+    clock: Clock,
+    sources: Arc<SourceWatermarks>,
+    /// Rows came since the last barrier.
+    stirred: bool,
     actor: i64,
     has_peers: bool,
     state: StateWriter,
@@ -48,9 +95,8 @@ pub(super) fn schema() -> SchemaRef {
 impl Watermark {
     pub(super) fn new(
         name: String,
-        column: usize,
-        delay: i64,
-        table: TableId,
+        (column, delay, limits): (usize, i64, WatermarkLimits),
+        (id, table): (OperatorId, TableId),
         context: &BuildContext<'_>,
     ) -> Result<Self> {
         let state = context.store.table(table, schema())?.writer();
@@ -69,8 +115,13 @@ impl Watermark {
         }
         Ok(Self {
             name,
+            id,
             column,
             delay,
+            limits,
+            clock: context.clock.clone(),
+            sources: Arc::clone(context.sources),
+            stirred: false,
             actor: context.actor as i64,
             has_peers: context.actors > 1,
             state,
@@ -90,6 +141,29 @@ impl Watermark {
             }
         }
         Ok(())
+    }
+
+    /// Goes along with the others when idle. Returns when it will be.
+    fn follow(&mut self, now: i64) -> Option<i64> {
+        let active = self.sources.tell(self.id, self.current, now, std::mem::take(&mut self.stirred));
+        let timeout = self.limits.idle_timeout?;
+        let due = active.saturating_add(timeout);
+        if now < due {
+            return Some(due);
+        }
+        self.current = self.current.max(self.sources.least_active(self.id, now.saturating_sub(timeout)));
+        None
+    }
+
+    /// The latest time that counts.
+    fn latest(&self, times: &Int64Array) -> Option<i64> {
+        match self.limits.max_future_skew {
+            None => max(times),
+            Some(skew) => {
+                let last = self.clock.now_micros().saturating_add(skew);
+                times.iter().flatten().filter(|time| *time <= last).max()
+            }
+        }
     }
 
     fn emit(&mut self, out: &mut Output) {
@@ -118,7 +192,8 @@ impl StreamOperator for Watermark {
     fn on_chunk(&mut self, _port: usize, chunk: StreamChunk, out: &mut Output) -> Result<()> {
         self.emit(out);
         let chunk = self.timed(chunk, out)?;
-        let latest = max(&event_time::micros(chunk.column(self.column))?);
+        let latest = self.latest(&event_time::micros(chunk.column(self.column))?);
+        self.stirred |= !chunk.is_empty();
         out.chunk(chunk);
         self.current = self.current.max(latest.map(|t| t.saturating_sub(self.delay)));
         self.emit(out);
@@ -133,8 +208,9 @@ impl StreamOperator for Watermark {
         Ok(())
     }
 
-    fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
+    fn on_barrier(&mut self, barrier: &Barrier, out: &mut Output) -> Result<()> {
         self.catch_up()?;
+        out.due = self.follow(barrier.now);
         self.emit(out);
         if self.stored == Some(self.current) {
             return Ok(());

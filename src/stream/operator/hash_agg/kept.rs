@@ -1,9 +1,10 @@
 //! The kept state of a final aggregation: one row a group. Merges an epoch's delta into it, and closes windows.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array, new_null_array};
-use arrow::compute::{cast, filter, filter_record_batch, take_record_batch};
+use arrow::compute::{cast, filter, filter_record_batch, max, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt64Type};
 
 use super::calls::{Call, Calls, columns};
@@ -13,7 +14,7 @@ use super::keys::{self, Layout};
 use crate::common::{Error, Result};
 use crate::expr::aggregate::Results;
 use crate::plan::HashAgg;
-use crate::state::{Lookup, StateWriter};
+use crate::state::{Batches, KeyRange, Lookup, StateWriter};
 use crate::stream::operator::{BuildContext, event_time};
 use crate::types::time::END_OF_TIME;
 use crate::types::{Epoch, Keys, TableId, key};
@@ -33,11 +34,15 @@ pub(super) struct Kept {
     totals: Vec<u64>,
     /// Emit a group's row once, when its window closes.
     on_close: bool,
+    /// How long closed windows are kept.
+    lateness: i64,
     actor: usize,
     /// Windows below it take no more rows, here or in an actor that ran before.
     closed: Option<i64>,
-    /// Windows below it were sent by this actor and are gone.
+    /// Windows below it were sent by this actor.
     sent: Option<i64>,
+    /// Windows below it are gone.
+    freed: Option<i64>,
 }
 
 impl Kept {
@@ -54,9 +59,11 @@ impl Kept {
             counts_rows: !agg.append_only,
             totals: agg.totals.clone(),
             on_close: agg.emit_on_close,
+            lateness: agg.lateness_micros,
             actor: context.actor,
             closed: None,
             sent: None,
+            freed: None,
         };
         kept.restore()?;
         Ok(kept)
@@ -68,6 +75,11 @@ impl Kept {
         for (_, rows) in self.state.scan(&keys::closed_keys(), None)? {
             for micros in event_time::micros(rows.column(*window))?.iter().flatten() {
                 self.closed = self.closed.max(Some(micros));
+            }
+        }
+        for (_, rows) in self.state.scan(&keys::sent_keys(), None)? {
+            for micros in event_time::micros(rows.column(*window))?.iter().flatten() {
+                self.sent = self.sent.max(Some(micros));
             }
         }
         Ok(())
@@ -110,25 +122,40 @@ impl Kept {
         }
         let present = self.present(&states, total)?;
         let after_rows = RecordBatch::try_new(Arc::clone(&self.schema), states)?;
-        if !self.on_close {
+        let shown = self.shown(&groups, total)?;
+        if shown.contains(&true) {
             let before = self.rows(&calls.calls, &before_rows)?;
             let after = self.rows(&calls.calls, &after_rows)?;
             for (group, error) in &after.failed {
                 // Told once, when it comes to be.
                 let row = found.binary_search(group).ok();
-                if present[*group] && !row.is_some_and(|row| before.failed.iter().any(|(r, _)| *r == row)) {
+                if shown[*group]
+                    && present[*group]
+                    && !row.is_some_and(|row| before.failed.iter().any(|(r, _)| *r == row))
+                {
                     target.failed(&after.columns, *group, error)?;
                 }
             }
-            let mut exists = present.clone();
+            let mut exists: Vec<bool> = present.iter().zip(&shown).map(|(present, shown)| *present && *shown).collect();
             for (group, _) in &after.failed {
                 exists[*group] = false;
             }
-            let before = without_failed(before, found)?;
+            let before = sent_before(before, found, &shown)?;
             target.changes(&before, &after.columns, &exists)?;
         }
         let puts = present.contains(&false).then(|| BooleanArray::from(present));
         self.state.write(keys, after_rows, puts)
+    }
+
+    /// Which of the touched groups readers have seen, or see at once.
+    fn shown(&self, groups: &[ArrayRef], total: usize) -> Result<Vec<bool>> {
+        let Some((window, _)) = self.layout.window.as_ref().filter(|_| self.on_close) else {
+            return Ok(vec![true; total]);
+        };
+        let Some(sent) = self.sent.filter(|_| self.lateness > 0) else { return Ok(vec![false; total]) };
+        let windows = groups.get(*window).ok_or_else(|| Error::internal("a group without its window"))?;
+        let windows = event_time::micros(windows)?;
+        Ok(windows.iter().map(|window| sent == END_OF_TIME || window.is_some_and(|w| w < sent)).collect())
     }
 
     /// Which of the touched groups are there after the epoch.
@@ -174,7 +201,7 @@ impl Kept {
     fn values_state(&self, call: &mut Call, keys: &Keys) -> Result<ArrayRef> {
         let Some(values) = &mut call.values else { return Err(Error::internal("a call without values")) };
         values.settle(keys)?;
-        match self.on_close {
+        match self.on_close && self.lateness == 0 {
             true => Ok(new_null_array(&call.aggregate.result_type(), keys.len())),
             false => values.results(&call.aggregate, keys),
         }
@@ -206,61 +233,85 @@ impl Kept {
             return Ok(false);
         }
         self.closed = Some(watermark);
-        self.write_closed(watermark)?;
+        self.write_mark(keys::closed_key(self.actor), watermark)?;
         Ok(true)
     }
 
-    /// Sends the rows of windows below `watermark`, which are closed, in window order, and frees their state.
-    pub(super) fn send(&mut self, watermark: i64, calls: &mut Calls, target: &mut Target<'_>) -> Result<()> {
-        let Some((window, _)) = self.layout.window.clone() else { return Ok(()) };
-        let mut range = self.layout.up_to(self.sent, watermark)?;
-        loop {
-            let batches = self.state.scan(&range, Some(SEND_ROWS))?;
-            let scanned: usize = batches.iter().map(|(keys, _)| keys.len()).sum();
-            let Some(last) = batches.iter().rev().find(|(k, _)| !k.is_empty()).map(|(k, _)| k.value(k.len() - 1))
-            else {
-                break;
-            };
-            range.start = std::ops::Bound::Excluded(last.to_vec());
-            for (keys, rows) in batches {
-                self.send_rows((window, watermark), keys, rows, calls, target)?;
+    /// The last window of this actor that is open.
+    pub(super) fn last_window(&self) -> Result<Option<i64>> {
+        let Some((window, _)) = &self.layout.window else { return Ok(None) };
+        let mut last = None;
+        let mut range = self.layout.up_to(self.closed, END_OF_TIME)?;
+        while let Some(found) = self.next(&mut range, END_OF_TIME)? {
+            for (_, rows) in found {
+                last = last.max(max(&event_time::micros(rows.column(*window))?));
             }
-            if scanned < SEND_ROWS {
-                break;
+        }
+        Ok(last)
+    }
+
+    /// Sends the rows of windows below `watermark`, which are closed, in window order, and frees the state of those that
+    /// take no late rows any more.
+    pub(super) fn send(&mut self, watermark: i64, calls: &mut Calls, target: &mut Target<'_>) -> Result<()> {
+        if self.layout.window.is_none() {
+            return Ok(());
+        }
+        let mut range = self.layout.up_to(self.sent, watermark)?;
+        while let Some(found) = self.next(&mut range, watermark)? {
+            for (keys, rows) in found {
+                self.send_rows(&keys, &rows, calls, target)?;
+                if self.lateness == 0 {
+                    self.free(keys, rows, calls)?;
+                }
             }
         }
         self.sent = Some(watermark);
+        if self.lateness == 0 {
+            return Ok(());
+        }
+        self.write_mark(keys::sent_key(self.actor), watermark)?;
+        let past = if watermark == END_OF_TIME { watermark } else { watermark.saturating_sub(self.lateness) };
+        let mut range = self.layout.up_to(self.freed, past)?;
+        while let Some(found) = self.next(&mut range, past)? {
+            for (keys, rows) in found {
+                self.free(keys, rows, calls)?;
+            }
+        }
+        self.freed = Some(past);
         Ok(())
     }
 
-    fn send_rows(
-        &mut self,
-        (window, watermark): (usize, i64),
-        keys: Keys,
-        rows: RecordBatch,
-        calls: &mut Calls,
-        target: &mut Target<'_>,
-    ) -> Result<()> {
-        let starts = event_time::micros(rows.column(window))?;
-        let windows = key::encode(&[Arc::clone(rows.column(window))], rows.num_rows())?;
-        let mine: BooleanArray = (0..keys.len())
-            .map(|row| {
-                let closed = watermark == END_OF_TIME || starts.is_valid(row) && starts.value(row) < watermark;
-                Some(closed && self.layout.owns(keys.value(row), windows.value(row).len()))
-            })
-            .collect();
-        let rows = filter_record_batch(&rows, &mine)?;
-        let keys = filter(&keys, &mine)?.as_binary::<i32>().clone();
+    /// The next rows in `range` of this actor's windows below `watermark`, and the range behind them; `None` when there
+    /// are no more.
+    fn next(&self, range: &mut KeyRange, watermark: i64) -> Result<Option<Batches>> {
+        let Some((window, _)) = &self.layout.window else { return Ok(None) };
+        let mut batches = self.state.scan(range, Some(SEND_ROWS))?;
+        let Some((last, _)) = batches.iter().rev().find(|(keys, _)| !keys.is_empty()) else { return Ok(None) };
+        range.start = Bound::Excluded(last.value(last.len() - 1).to_vec());
+        for (keys, rows) in &mut batches {
+            let starts = event_time::micros(rows.column(*window))?;
+            let windows = key::encode(&[Arc::clone(rows.column(*window))], rows.num_rows())?;
+            let mine: BooleanArray = (0..keys.len())
+                .map(|row| {
+                    let below = watermark == END_OF_TIME || starts.is_valid(row) && starts.value(row) < watermark;
+                    Some(below && self.layout.owns(keys.value(row), windows.value(row).len()))
+                })
+                .collect();
+            *rows = filter_record_batch(rows, &mine)?;
+            *keys = filter(keys, &mine)?.as_binary::<i32>().clone();
+        }
+        Ok(Some(batches))
+    }
+
+    fn send_rows(&self, keys: &Keys, rows: &RecordBatch, calls: &mut Calls, target: &mut Target<'_>) -> Result<()> {
         if keys.is_empty() {
             return Ok(());
         }
         let mut states = rows.columns().to_vec();
         for call in &mut calls.calls {
-            let Some(values) = &mut call.values else { continue };
-            if call.aggregate.keeps_values() {
-                states[call.states.start] = values.results(&call.aggregate, &keys)?;
+            if let Some(values) = call.values.as_mut().filter(|_| call.aggregate.keeps_values()) {
+                states[call.states.start] = values.results(&call.aggregate, keys)?;
             }
-            values.remove(&keys)?;
         }
         let done = self.rows(&calls.calls, &RecordBatch::try_new(Arc::clone(&self.schema), states)?)?;
         let mut exists = vec![true; keys.len()];
@@ -268,12 +319,22 @@ impl Kept {
             exists[*row] = false;
             target.failed(&done.columns, *row, error)?;
         }
-        target.rows(&done.columns, &exists)?;
+        target.rows(&done.columns, &exists)
+    }
+
+    fn free(&mut self, keys: Keys, rows: RecordBatch, calls: &mut Calls) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        for values in calls.calls.iter_mut().filter_map(|call| call.values.as_mut()) {
+            values.remove(&keys)?;
+        }
         let puts = BooleanArray::from(vec![false; keys.len()]);
         self.state.write(keys, rows, Some(puts))
     }
 
-    fn write_closed(&mut self, watermark: i64) -> Result<()> {
+    /// Remembers a watermark under a key of its own.
+    fn write_mark(&mut self, key: Vec<u8>, watermark: i64) -> Result<()> {
         let Some((window, data_type)) = &self.layout.window else { return Ok(()) };
         let columns = self
             .schema
@@ -286,7 +347,6 @@ impl Kept {
             })
             .collect::<Result<_>>()?;
         let row = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
-        let key = keys::closed_key(self.actor);
         self.state.write(Keys::from(vec![key.as_slice()]), row, None)
     }
 }
@@ -309,12 +369,12 @@ fn found(lookup: Lookup) -> Result<(Vec<usize>, RecordBatch)> {
     Ok((groups, rows))
 }
 
-/// What had been sent before: rows that had no result were not.
-fn without_failed(rows: ResultRows, mut groups: Vec<usize>) -> Result<Before> {
-    if rows.failed.is_empty() {
+/// What had been sent before, of the touched groups that are shown: rows that had no result were not.
+fn sent_before(rows: ResultRows, mut groups: Vec<usize>, shown: &[bool]) -> Result<Before> {
+    let mut keep: Vec<bool> = groups.iter().map(|group| shown[*group]).collect();
+    if rows.failed.is_empty() && !keep.contains(&false) {
         return Ok(Before { columns: rows.columns, groups });
     }
-    let mut keep = vec![true; groups.len()];
     for (row, _) in &rows.failed {
         keep[*row] = false;
     }

@@ -15,7 +15,9 @@ use crate::types::time::END_OF_TIME;
 use crate::types::{Keys, key};
 
 /// Above every group key, which starts with the marker of a null or of a value.
-const CLOSED: u8 = 0xff;
+const MARKS: u8 = 0xff;
+const MARK_CLOSED: u8 = 0;
+const MARK_SENT: u8 = 1;
 
 pub(super) struct Layout {
     /// Which group column is the window, with its type.
@@ -52,7 +54,7 @@ impl Layout {
             None => Bound::Unbounded,
         };
         let end = match watermark {
-            END_OF_TIME => Bound::Excluded(vec![CLOSED]),
+            END_OF_TIME => Bound::Excluded(vec![MARKS]),
             micros => key::prefix_end(&self.window_key(micros)?).map_or(Bound::Unbounded, Bound::Excluded),
         };
         Ok(KeyRange { start, end })
@@ -65,14 +67,28 @@ impl Layout {
     }
 }
 
-/// Under which actor `actor` keeps the watermark up to which it has closed.
+/// Where `actor` keeps the watermark up to which it has closed.
 pub(super) fn closed_key(actor: usize) -> Vec<u8> {
-    let mut key = vec![CLOSED];
-    key.extend_from_slice(&(actor as u32).to_be_bytes());
-    key
+    mark_key(MARK_CLOSED, actor)
 }
 
 /// All actors' closed watermarks.
 pub(super) fn closed_keys() -> KeyRange {
-    KeyRange::prefix(&[CLOSED])
+    KeyRange::prefix(&[MARKS, MARK_CLOSED])
+}
+
+/// Where `actor` keeps the watermark up to which it has sent, as long as what was sent may change.
+pub(super) fn sent_key(actor: usize) -> Vec<u8> {
+    mark_key(MARK_SENT, actor)
+}
+
+/// The watermarks up to which all actors have sent.
+pub(super) fn sent_keys() -> KeyRange {
+    KeyRange::prefix(&[MARKS, MARK_SENT])
+}
+
+fn mark_key(mark: u8, actor: usize) -> Vec<u8> {
+    let mut key = vec![MARKS, mark];
+    key.extend_from_slice(&(actor as u32).to_be_bytes());
+    key
 }

@@ -17,6 +17,10 @@
 //! seen is what it will be, whatever a crash takes back: which rows came too late depends on how far the watermark was
 //! when they were read, and rows that are read again meet another watermark.
 //!
+//! **Allowed lateness** keeps the state of a window that was sent for so long; what a late row changes in it is sent as an
+//! update. Watermarks go on that much later, so that nothing behind them changes. **A timeout** closes every window when
+//! neither rows nor a higher watermark have come for so long.
+//!
 //! **Late rows** exist only with EMIT ON WINDOW CLOSE, and are told apart where rows enter the aggregation (Partial or
 //! Single): a row is late when its window is below the watermark that came before it on this input. A partial phase
 //! forwards a watermark only behind the rows it accepted, so the final phase sees no late ones, except after a restart
@@ -67,6 +71,9 @@ pub struct HashAgg {
     on_close: bool,
     /// How far below the watermark a row's window may be.
     lag: i64,
+    /// How long a window takes rows after its close.
+    lateness: i64,
+    quiet: Option<Quiet>,
     calls: Calls,
     delta: Delta,
     /// Not for the partial phase.
@@ -86,6 +93,31 @@ pub struct HashAgg {
     measured: usize,
     /// The same for bytes.
     open_limit: usize,
+}
+
+/// How long nothing has come, with a timeout.
+struct Quiet {
+    timeout: i64,
+    /// The now() of the last barrier before which something came.
+    since: Option<i64>,
+    /// Something came since the last barrier.
+    stirred: bool,
+    /// There may be windows to close.
+    open: bool,
+}
+
+impl Quiet {
+    /// Whether it has been quiet for long enough at a barrier, or else when it will be.
+    fn at_barrier(&mut self, now: i64) -> (bool, Option<i64>) {
+        let since = match self.since.filter(|_| !std::mem::take(&mut self.stirred)) {
+            Some(since) => since,
+            None => *self.since.insert(now),
+        };
+        let due = since.saturating_add(self.timeout);
+        let over = self.open && due <= now;
+        self.open &= !over;
+        (over, self.open.then_some(due))
+    }
 }
 
 /// What a barrier has closed.
@@ -134,6 +166,13 @@ impl HashAgg {
             group,
             on_close: agg.emit_on_close,
             lag: agg.lag_micros,
+            lateness: agg.lateness_micros,
+            quiet: agg.close_timeout.filter(|_| agg.phase != AggPhase::Partial).map(|timeout| Quiet {
+                timeout,
+                since: None,
+                stirred: false,
+                open: true,
+            }),
             calls,
             delta,
             kept,
@@ -160,7 +199,7 @@ impl HashAgg {
         self.delta.add_rows(&mut self.calls, &group, &evaluated.columns, rows.weights(), rows.num_rows())
     }
 
-    /// The rows whose window is open; the others are recorded.
+    /// The rows whose window takes them. Late ones are recorded, those too that still count.
     fn in_time(&self, chunk: StreamChunk, out: &mut Output) -> Result<StreamChunk> {
         let Some(window) = self.window.filter(|_| self.on_close) else { return Ok(chunk) };
         let closed = self.kept.as_ref().and_then(Kept::closed);
@@ -168,13 +207,18 @@ impl HashAgg {
         let Some(watermark) = closed.max(heard) else { return Ok(chunk) };
         let times = event_time::micros(chunk.column(window))?;
         let ended = watermark == END_OF_TIME;
-        let is_late = |t: i64| t.saturating_add(self.lag) < watermark;
-        if !ended && !times.iter().flatten().any(is_late) {
+        let below = |by: i64| -> BooleanArray {
+            times.iter().map(|t| Some(ended || t.is_some_and(|t| t.saturating_add(by) < watermark))).collect()
+        };
+        // What a partial phase has let through was recorded there.
+        let recorded = if self.phase == AggPhase::Final { self.lateness } else { 0 };
+        let late = below(self.lag.saturating_add(recorded));
+        if !late.has_true() {
             return Ok(chunk);
         }
-        let late: BooleanArray = times.iter().map(|t| Some(ended || t.is_some_and(is_late))).collect();
         out.late_rows.push(LateRows { rows: chunk.filter(&late)?, watermark });
-        chunk.filter(&not(&late)?)
+        let lost = if recorded == self.lateness { late } else { below(self.lag.saturating_add(self.lateness)) };
+        chunk.filter(&not(&lost)?)
     }
 
     /// Closes the windows that the watermark has passed, and sends those whose closing is on disk.
@@ -182,7 +226,19 @@ impl HashAgg {
         let Some(kept) = &mut self.kept else { return Ok(()) };
         // Readers in other jobs attach behind an actor's first barrier: what went out with it would pass them by.
         self.closing.iter_mut().filter(|c| c.epoch == Epoch(0)).for_each(|c| c.epoch = barrier.epoch);
-        let heard = self.window.and_then(|w| self.watermarks.get(&w)).copied();
+        let mut heard = self.window.and_then(|w| self.watermarks.get(&w)).copied();
+        if let Some(quiet) = &mut self.quiet {
+            let (over, due) = quiet.at_barrier(barrier.now);
+            out.due = due;
+            if let Some(last) = if over { kept.last_window()? } else { None } {
+                let all = last.saturating_add(1);
+                heard = heard.max(Some(all));
+                let output = self.window.and_then(|w| self.group.iter().position(|g| *g == w));
+                if let Some(held) = output.map(|output| self.held.entry(output).or_insert(all)) {
+                    *held = all.max(*held);
+                }
+            }
+        }
         let risen = heard.map(|watermark| kept.close(watermark)).transpose()?.unwrap_or(false);
         if risen || !self.held.is_empty() {
             let (watermark, held) = (kept.closed(), std::mem::take(&mut self.held));
@@ -236,6 +292,10 @@ impl StreamOperator for HashAgg {
         if chunk.is_empty() {
             return Ok(());
         }
+        if let Some(quiet) = &mut self.quiet {
+            quiet.stirred = true;
+            quiet.open = true;
+        }
         self.add(chunk, out)?;
         self.chunks += 1;
         if self.chunks.is_multiple_of(MEASURE_CHUNKS) {
@@ -249,6 +309,9 @@ impl StreamOperator for HashAgg {
 
     fn on_watermark(&mut self, _port: usize, watermark: Watermark, _out: &mut Output) -> Result<()> {
         let Watermark { column, micros } = watermark;
+        if let Some(quiet) = &mut self.quiet {
+            quiet.stirred = true;
+        }
         let heard = self.watermarks.entry(column).or_insert(micros);
         *heard = micros.max(*heard);
         if let Some(output) = self.group.iter().position(|g| *g == column) {
@@ -273,7 +336,8 @@ impl StreamOperator for HashAgg {
             self.close(barrier, out)?;
         }
         for (column, micros) in std::mem::take(&mut self.held) {
-            out.watermark(Watermark { column, micros });
+            let late = if micros == END_OF_TIME || self.phase == AggPhase::Partial { 0 } else { self.lateness };
+            out.watermark(Watermark { column, micros: micros.saturating_sub(late) });
         }
         Ok(())
     }

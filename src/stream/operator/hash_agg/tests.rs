@@ -102,6 +102,8 @@ async fn plan(sql: &str, rows: &SchemaRef, append_only: bool) -> HashAgg {
         })
         .collect();
     HashAgg {
+        lateness_micros: 0,
+        close_timeout: None,
         phase: AggPhase::Single,
         rows: Arc::clone(rows),
         group,
@@ -330,6 +332,119 @@ fn a_window_is_sent_once_when_it_closes() {
              barrier",
         );
     }
+}
+
+#[test]
+fn a_closed_window_takes_late_rows_as_long_as_is_allowed() {
+    let late = |phase| match windowed(phase, true) {
+        Node { operator: Operator::HashAgg(agg), inputs, id, schema, properties } => {
+            let operator = Operator::HashAgg(HashAgg { lateness_micros: 10_000_000, ..agg });
+            Node { operator, inputs, id, schema, properties }
+        }
+        other => other,
+    };
+    check(
+        late(AggPhase::Single),
+        "+ a 1970-01-01T00:00:00 2
+         + b 1970-01-01T00:00:10 1
+         watermark 1 10
+         barrier
+         commit
+         + c 1970-01-01T00:00:00 5
+         barrier
+         + a 1970-01-01T00:00:00 3
+         + b 1970-01-01T00:00:10 4
+         barrier
+         restart
+         + a 1970-01-01T00:00:00 4
+         + d 1970-01-01T00:00:00 4
+         barrier
+         watermark 1 20
+         barrier
+         commit
+         + a 1970-01-01T00:00:00 9
+         barrier
+         watermark 1 30
+         + a 1970-01-01T00:00:00 9
+         + b 1970-01-01T00:00:10 9
+         watermark 1 end
+         barrier
+         commit
+         + a 1970-01-01T00:00:20 9
+         barrier",
+        // Watermarks go on ten seconds later.
+        "barrier
+         late + c 1970-01-01T00:00:00 5
+         + a 1970-01-01T00:00:00 1 2 a
+         + c 1970-01-01T00:00:00 1 5 c
+         watermark 1 0
+         barrier
+         late + a 1970-01-01T00:00:00 3
+         - a 1970-01-01T00:00:00 1 2 a
+         + a 1970-01-01T00:00:00 2 5 a/a
+         barrier
+         late + a 1970-01-01T00:00:00 4
+         late + d 1970-01-01T00:00:00 4
+         - a 1970-01-01T00:00:00 2 5 a/a
+         + a 1970-01-01T00:00:00 3 9 a/a/a
+         + d 1970-01-01T00:00:00 1 4 d
+         barrier
+         barrier
+         late + a 1970-01-01T00:00:00 9
+         + b 1970-01-01T00:00:10 2 5 b/b
+         watermark 1 10
+         barrier
+         late + a 1970-01-01T00:00:00 9
+         late + b 1970-01-01T00:00:10 9
+         barrier
+         late + a 1970-01-01T00:00:20 9
+         watermark 1 end
+         barrier",
+    );
+}
+
+#[test]
+fn quiet_closes_what_is_open() {
+    let Node { operator: Operator::HashAgg(agg), inputs, id, schema, properties } = windowed(AggPhase::Single, true)
+    else {
+        panic!("no aggregation")
+    };
+    let operator = Operator::HashAgg(HashAgg { close_timeout: Some(5_000_000), ..agg });
+    check(
+        Node { operator, inputs, id, schema, properties },
+        "now 100
+         + a 1970-01-01T00:00:00 2
+         + b 1970-01-01T00:00:10 1
+         barrier
+         now 104
+         + a 1970-01-01T00:00:10 2
+         barrier
+         now 108
+         barrier
+         now 109
+         barrier
+         commit
+         + a 1970-01-01T00:00:10 3
+         barrier
+         now 120
+         + a 1970-01-01T00:00:20 3
+         barrier",
+        "due 105
+         barrier
+         due 109
+         barrier
+         due 109
+         barrier
+         barrier
+         late + a 1970-01-01T00:00:10 3
+         + a 1970-01-01T00:00:00 1 2 a
+         + b 1970-01-01T00:00:10 1 1 b
+         + a 1970-01-01T00:00:10 1 2 a
+         watermark 1 10.000001
+         barrier
+         due 125
+         barrier",
+    );
 }
 
 #[test]

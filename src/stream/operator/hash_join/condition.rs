@@ -9,11 +9,12 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use super::rows::Rows;
 use super::side::with_schema;
 use crate::common::{Error, Result};
-use crate::expr::eval;
+use crate::expr::eval::{self, FailedRow};
 use crate::plan::Expr;
 use crate::stream::operator::Output;
 use crate::types::StreamChunk;
@@ -23,6 +24,8 @@ const PAIRS: usize = 8192;
 
 pub(super) struct Condition {
     expr: Arc<dyn PhysicalExpr>,
+    /// As SQL has it.
+    text: String,
     /// The columns of both sides that it reads, then the number of the pair.
     schema: SchemaRef,
     /// Side and column of each.
@@ -71,6 +74,7 @@ impl Condition {
         fields.push(Field::new("", DataType::UInt32, false));
         Ok(Self {
             expr: expr.data,
+            text: fmt_sql(condition.physical().as_ref()).to_string(),
             schema: Arc::new(Schema::new(fields)),
             columns: used.iter().map(|c| if *c < left_width { (0, *c) } else { (1, *c - left_width) }).collect(),
             left_width,
@@ -143,7 +147,8 @@ impl Condition {
             for pair in numbers(&failed.row).values() {
                 let (row, id) = (rows[*pair as usize], ids[*pair as usize]);
                 let pair = self.whole_pair(search, row, id)?;
-                out.letter(search.operator, &pair, 0, &failed.error)?;
+                let (expression, error) = (Some(self.text.clone()), failed.error.clone());
+                out.failed(search.operator, vec![FailedRow { row: pair, expression, error }])?;
             }
         }
         Ok(())

@@ -154,7 +154,7 @@ impl HashJoin {
             if rises(side)
                 && let (Some(expiry), Some(bound)) = (self.times.expiries[side], *bound)
             {
-                let all = self.memory.has_all();
+                let all = self.groups.whole[side];
                 left += self.sides[side].expire(expiry.column, bound, &mut self.groups)?;
                 if !all {
                     left += self.sides[side].expire_stored(expiry.column, bound, &self.vnodes)?;

@@ -17,13 +17,15 @@ pub(super) struct List {
     pub len: u32,
 }
 
-const EMPTY: List = List { first: NONE, len: 0 };
+pub(super) const EMPTY: List = List { first: NONE, len: 0 };
 
 #[derive(Debug)]
 pub(super) struct Group {
-    hash: u64,
+    pub hash: u64,
     /// Of the left side and of the right.
     pub lists: [List; 2],
+    /// Whether the list of a side has all rows of the key; else only those of the open epoch.
+    pub held: [bool; 2],
     /// The last epoch, as the join counts them, that asked for it.
     pub used: u32,
 }
@@ -33,6 +35,8 @@ pub(super) struct Group {
 pub(super) struct Groups {
     table: HashTable<u32>,
     pub groups: Vec<Group>,
+    /// Sides of which all rows are in memory: a key that is not there has none.
+    pub whole: [bool; 2],
     /// Where each key ends in `keys`; the next begins there.
     ends: Vec<usize>,
     keys: Vec<u8>,
@@ -40,15 +44,8 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// The group of each key, made where there is none; their numbers are added to `fresh`. Rows for which `skip` is
-    /// true get [`NONE`].
-    pub(super) fn resolve(
-        &mut self,
-        keys: &Keys,
-        skip: impl Fn(usize) -> bool,
-        now: u32,
-        fresh: &mut Vec<u32>,
-    ) -> Vec<u32> {
+    /// The group of each key, made where there is none. Rows for which `skip` is true get [`NONE`].
+    pub(super) fn resolve(&mut self, keys: &Keys, skip: impl Fn(usize) -> bool, now: u32) -> Vec<u32> {
         let mut ids = Vec::with_capacity(keys.len());
         for (row, key) in keys.iter().enumerate() {
             if skip(row) {
@@ -56,11 +53,7 @@ impl Groups {
                 continue;
             }
             let key = key.unwrap_or_default();
-            let before = self.groups.len();
             let id = self.get_or_insert(key);
-            if id as usize == before {
-                fresh.push(id);
-            }
             self.groups[id as usize].used = now;
             ids.push(id);
         }
@@ -68,14 +61,14 @@ impl Groups {
     }
 
     pub(super) fn get_or_insert(&mut self, key: &[u8]) -> u32 {
-        let Self { table, groups, ends, keys, hasher } = self;
+        let Self { table, groups, whole, ends, keys, hasher } = self;
         let hash = hasher.hash_one(key);
         let eq = |id: &u32| groups[*id as usize].hash == hash && key_of(ends, keys, *id) == key;
         if let Some(id) = table.find(hash, eq) {
             return *id;
         }
         let id = groups.len() as u32;
-        groups.push(Group { hash, lists: [EMPTY; 2], used: 0 });
+        groups.push(Group { hash, lists: [EMPTY; 2], held: *whole, used: 0 });
         keys.extend_from_slice(key);
         ends.push(keys.len());
         table.insert_unique(hash, id, |id| groups[*id as usize].hash);
@@ -84,7 +77,7 @@ impl Groups {
 
     /// None of them; a key keeps its hash.
     pub(super) fn emptied(&self) -> Self {
-        Self { hasher: self.hasher.clone(), ..Self::default() }
+        Self { hasher: self.hasher.clone(), whole: self.whole, ..Self::default() }
     }
 
     pub(super) fn hash(&self, id: u32) -> u64 {
@@ -134,14 +127,11 @@ mod tests {
     #[test]
     fn a_key_has_one_group() {
         let mut groups = Groups::default();
-        let mut fresh = Vec::new();
         let keys = Keys::from_iter_values(["a", "", "b", "a", "skipped", "b"]);
-        let ids = groups.resolve(&keys, |row| row == 4, 1, &mut fresh);
+        let ids = groups.resolve(&keys, |row| row == 4, 1);
         assert_eq!(ids, [0, 1, 2, 0, NONE, 2]);
-        assert_eq!(fresh, [0, 1, 2]);
-        fresh.clear();
-        assert_eq!(groups.resolve(&Keys::from_iter_values(["c", "a"]), |_| false, 2, &mut fresh), [3, 0]);
-        assert_eq!((fresh.as_slice(), groups.key(3), groups.key(1)), (&[3][..], &b"c"[..], &b""[..]));
+        assert_eq!(groups.resolve(&Keys::from_iter_values(["c", "a"]), |_| false, 2), [3, 0]);
+        assert_eq!((groups.key(3), groups.key(1)), (&b"c"[..], &b""[..]));
         assert_eq!(groups.groups.iter().map(|g| g.used).collect::<Vec<_>>(), [2, 1, 1, 2]);
     }
 }

@@ -13,9 +13,9 @@
 //! its last one is sent again. Without a condition that is when the first row of its key comes or the last one goes;
 //! with one, each row is kept with the number of its pairs.
 //!
-//! Rows live in their side's state table. Those of the keys used last are in memory too, by [`Groups`]: as long as memory
-//! holds every key, one that is not there is new; afterwards it is read from the tables when it is met.
+//! Rows live in their side's state table, and in memory too, by [`Groups`], as far as it reaches (see [`Memory`]).
 
+mod absent;
 mod changes;
 mod condition;
 mod expiry;
@@ -54,6 +54,8 @@ pub struct HashJoin {
     one_right_row: bool,
     groups: Groups,
     memory: Memory,
+    /// Of either side: the open epoch has rows of groups whose other rows are not in memory.
+    loose: [bool; 2],
     condition: Option<Condition>,
     not_in: Option<NotIn>,
     times: Times,
@@ -84,6 +86,7 @@ impl HashJoin {
                 && join.condition.is_none(),
             groups: Groups::default(),
             memory: Memory::new(context),
+            loose: [false; 2],
             condition: join.condition.as_ref().map(|c| Condition::new(c, width)).transpose()?,
             not_in: join.counts.map(|table| NotIn::new(table, context)).transpose()?,
             times: Times::new(join, context)?,
@@ -99,10 +102,12 @@ impl HashJoin {
         let batch = self.sides[own].conform(chunk)?;
         let join_keys = self.sides[own].join_keys(&batch)?;
         let nulls = if self.keeps_nulls { None } else { self.sides[own].null_keys(&batch) };
-        let mut fresh = Vec::new();
         let is_null = |row| nulls.as_ref().is_some_and(|n| n.is_null(row));
-        let groups = self.groups.resolve(&join_keys, is_null, self.now, &mut fresh);
-        self.load(fresh)?;
+        let groups = self.groups.resolve(&join_keys, is_null, self.now);
+        self.need(1 - own, &groups)?;
+        if !self.lean(own) {
+            self.need(own, &groups)?;
+        }
         let keys = self.sides[own].stored_keys(&join_keys, &batch)?;
         let mut arrival = self.sides[own].arrive(chunk, batch, groups, keys)?;
         let matches = self.walk(own, chunk, &mut arrival, out)?;
@@ -155,6 +160,13 @@ impl HashJoin {
         let sources = Sources { own, chunk: &arrival.batch, other: &self.sides[1 - own].rows };
         changes.send(&sources, &self.shape, out)?;
         Ok(matches)
+    }
+
+    /// Whether a row that comes on this side needs none of its own side's: to be found again, to be the first or the
+    /// last of its key.
+    fn lean(&self, own: usize) -> bool {
+        let first_only = self.one_right_row && own == 1;
+        self.sides[own].grows() && !self.follows[1 - own] && self.kind != JoinKind::NotIn && !first_only
     }
 
     /// How many rows a group has on a side.
@@ -238,6 +250,7 @@ impl HashJoin {
             arrival.groups[row] = NONE;
             return Ok(());
         }
+        self.loose[own] |= !self.groups.groups[group as usize].held[own];
         let rows = &mut self.sides[own].rows;
         if sign > 0 {
             rows.link(arrival.numbers[row], group, &mut self.groups, own);

@@ -209,7 +209,12 @@ impl Side {
         Ok(())
     }
 
-    /// Reads the rows of these groups into memory; none is there yet.
+    /// Rows only come.
+    pub(super) fn grows(&self) -> bool {
+        !self.needs.find
+    }
+
+    /// Reads the rows of these groups into memory; none is there but for those of the open epoch.
     pub(super) fn load(&mut self, fresh: &[u32], groups: &mut Groups) -> Result<()> {
         let mut found: Batches = Vec::new();
         let mut of: Vec<u32> = Vec::new();
@@ -217,7 +222,7 @@ impl Side {
         for group in fresh {
             prefix.clear();
             append_prefix(groups.key(*group), &mut prefix);
-            for (keys, rows) in self.state.scan(&KeyRange::prefix(&prefix), None)? {
+            for (keys, rows) in self.state.table().scan(Epoch(u64::MAX), &KeyRange::prefix(&prefix), None)? {
                 of.resize(of.len() + keys.len(), *group);
                 found.push((keys, rows));
             }

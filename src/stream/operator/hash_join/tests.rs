@@ -243,13 +243,15 @@ fn row(random: &mut StdRng, id: i64) -> Row {
     )
 }
 
-/// Random changes on both sides, with restarts and memory that holds only some of the keys.
-fn follow(join: HashJoin, less: bool, seed: u64) {
+/// Random changes on both sides, only new rows on one that grows, with restarts and memory that holds only some of the keys.
+fn follow(join: HashJoin, less: bool, cache_bytes: u64, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    let at =
-        format!("{:?}, seed {seed}, less {less}, null_equal {}, on {:?}", join.kind, join.null_equal, join.left.on);
-    // Room for some of the keys, or for all.
-    let mut bench = Bench::with_memory(plan(join.clone()), if seed.is_multiple_of(2) { 4 << 10 } else { 16 << 20 });
+    let at = format!(
+        "{:?}, seed {seed}, grows {} {}, less {less}, null_equal {}, on {:?}",
+        join.kind, join.left.append_only, join.right.append_only, join.null_equal, join.left.on
+    );
+    let mut bench = Bench::with_memory(plan(join.clone()), cache_bytes);
+    let grows = [join.left.append_only, join.right.append_only];
     let mut sides: [Vec<Row>; 2] = Default::default();
     let mut sum: BTreeMap<String, i64> = BTreeMap::new();
     let mut next = 0;
@@ -259,7 +261,7 @@ fn follow(join: HashJoin, less: bool, seed: u64) {
         for _ in 0..random.random_range(1..8) {
             let rows = &mut sides[side];
             match random.random_range(0..3) {
-                0 if !rows.is_empty() => {
+                0 if !rows.is_empty() && !grows[side] => {
                     let old = rows.swap_remove(random.random_range(0..rows.len()));
                     changes.push(format!("- {}", text(&old)));
                     if random.random() {
@@ -317,9 +319,12 @@ fn every_kind_follows_its_inputs() {
             if kind == JoinKind::NotIn && (less || !equal || null_equal) {
                 continue;
             }
-            for round in 0..2 {
-                let join = HashJoin { null_equal, ..join(kind, equal, less.then_some("lv < rv")) };
-                follow(join, less, seed as u64 * 100 + round);
+            for round in 0..5 {
+                let mut join = HashJoin { null_equal, ..join(kind, equal, less.then_some("lv < rv")) };
+                (join.left.append_only, join.right.append_only) = (round & 1 > 0, round & 2 > 0);
+                // Room for some of the keys, once for all.
+                let cache_bytes = if round < 4 { 4 << 10 } else { 16 << 20 };
+                follow(join, less, cache_bytes, seed as u64 * 100 + round);
             }
         }
     }

@@ -2,10 +2,14 @@
 //!
 //! ```text
 //! Fragment 1, by auction, window_start
-//!   Materialize key: window_start, auction | key: … | watermark: window_start | state tables: 1
+//!   Materialize key: window_start, auction | key: … | watermark: window_start | state: the result freed by retraction
 //!     HashAgg final group: auction, window_start [window_start closes] …
 //!       Exchange from fragment 0, by auction, window_start
 //! ```
+
+mod state;
+
+pub use state::growth;
 
 use std::fmt::Write;
 
@@ -13,8 +17,8 @@ use arrow::datatypes::Schema;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use crate::plan::{
-    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, HashJoin, JoinKind,
-    JoinSide, Node, Operator, OverWindow, RowOrder, SourceRead, TableRead, TopN,
+    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, HashJoin, JoinKind, Node,
+    Operator, OverWindow, RowOrder, SourceRead, TableRead, TopN, UnnestColumn,
 };
 use crate::sql;
 use crate::types::{Conflict, TimeWindows};
@@ -56,8 +60,14 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
                 .collect();
             format!("{name} {}", list.join(", "))
         }
-        Operator::Watermark { column, delay_micros, .. } => {
-            format!("{name} {} - {} ms", n.schema.field(*column).name(), *delay_micros as f64 / 1000.0)
+        Operator::Watermark { column, delay_micros, limits, .. } => {
+            let mut text = format!("{name} {} - {} ms", n.schema.field(*column).name(), *delay_micros as f64 / 1000.0);
+            for (what, length) in
+                [("idle after", limits.idle_timeout), ("no further ahead than", limits.max_future_skew)]
+            {
+                let _ = length.map(|length| write!(text, ", {what} {}", sql::interval::sql(length)));
+            }
+            text
         }
         Operator::HashAgg(agg) => format!("{name} {}", hash_agg(agg)),
         Operator::HashJoin(join) => format!("{name} {}", hash_join(join, n)),
@@ -81,7 +91,25 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
         }
         Operator::TopN(top) => format!("{name} {}", top_n(top, &n.schema)),
         Operator::OverWindow(over) => format!("{name} {}", over_window(over, &n.schema)),
+        Operator::TemporalFilter(filter) => {
+            let op = match (filter.leaves, filter.reached) {
+                (true, true) => ">",
+                (true, false) => ">=",
+                (false, true) => "<=",
+                (false, false) => "<",
+            };
+            format!("{name} {} {op} {}", text_of(&filter.value), text_of(&filter.now))
+        }
         Operator::Union => name.to_string(),
+        Operator::Unnest { columns: made, keep_empty } => {
+            let lists: Vec<&str> = made
+                .iter()
+                .zip(n.schema.fields())
+                .filter(|(c, _)| matches!(c, UnnestColumn::Element(_)))
+                .map(|(_, field)| field.name().as_str())
+                .collect();
+            format!("{name} {}{}", lists.join(", "), if *keep_empty { ", keeps empty lists" } else { "" })
+        }
         Operator::Exchange { distribution } => {
             let from: Vec<String> = graph.edges.iter().filter(|e| e.leaf == n.id).map(|e| e.from.to_string()).collect();
             format!("{name} from fragment {}, {}", from.join(", "), placed(distribution, &n.schema))
@@ -126,10 +154,9 @@ fn properties(n: &Node) -> String {
     if !p.watermark_columns.is_empty() {
         parts.push(format!("watermark: {}", columns(&p.watermark_columns, &n.schema)));
     }
-    let own = Node { inputs: Vec::new(), ..n.clone() };
-    match own.state_tables().len() {
-        0 => {}
-        tables => parts.push(format!("state tables: {tables}")),
+    let state: Vec<String> = state::of(n).iter().map(state::State::text).collect();
+    if !state.is_empty() {
+        parts.push(format!("state: {}", state.join(", ")));
     }
     match parts.is_empty() {
         true => String::new(),
@@ -162,6 +189,12 @@ fn hash_agg(agg: &HashAgg) -> String {
     }
     if agg.emit_on_close {
         text.push_str(", emit on window close");
+        if agg.lateness_micros > 0 {
+            let _ = write!(text, ", late rows update for {}", sql::interval::sql(agg.lateness_micros));
+        }
+        if let Some(timeout) = agg.close_timeout {
+            let _ = write!(text, " or when nothing comes for {}", sql::interval::sql(timeout));
+        }
     }
     text
 }
@@ -186,13 +219,7 @@ fn hash_join(join: &HashJoin, n: &Node) -> String {
         true => ", every pair".into(),
         false => format!(" on {}", on.join(" AND ")),
     };
-    let kept = |index: usize, side: &JoinSide| match side.expiry {
-        Some(e) => format!("watermark on {}", name(1 - index, &e.watermark)),
-        None if side.append_only => "nothing".into(),
-        None => "retraction".into(),
-    };
-    let (left, right) = (kept(0, &join.left), kept(1, &join.right));
-    format!("{kind}{on}, state: left rows freed by {left}, right rows freed by {right}")
+    format!("{kind}{on}")
 }
 
 fn top_n(top: &TopN, schema: &Schema) -> String {

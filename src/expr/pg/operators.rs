@@ -1,0 +1,81 @@
+//! Operators and special forms that PostgreSQL reads otherwise than DataFusion.
+
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{Expr, ExprSchemable, cast};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use super::extract::function_of;
+use crate::common::Error;
+use crate::expr::functions;
+use crate::types::time;
+
+#[derive(Debug)]
+pub struct PgOperators;
+
+impl ExprPlanner for PgOperators {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
+        let RawBinaryExpr { op, left, right } = &expr;
+        let kinds = (kind(left, schema), kind(right, schema));
+        let planned = match (op, kinds) {
+            (BinaryOperator::Multiply, (Kind::Interval, Kind::Number)) => {
+                call("interval_mul", vec![left.clone(), right.clone()])?
+            }
+            (BinaryOperator::Multiply, (Kind::Number, Kind::Interval)) => {
+                call("interval_mul", vec![right.clone(), left.clone()])?
+            }
+            (BinaryOperator::Divide, (Kind::Interval, Kind::Number)) => {
+                call("interval_div", vec![left.clone(), right.clone()])?
+            }
+            // A date and an interval give a timestamp.
+            (BinaryOperator::Plus, (Kind::Date, Kind::Interval)) => {
+                cast(left.clone(), time::timestamp()) + right.clone()
+            }
+            (BinaryOperator::Plus, (Kind::Interval, Kind::Date)) => {
+                cast(right.clone(), time::timestamp()) + left.clone()
+            }
+            (BinaryOperator::Minus, (Kind::Date, Kind::Interval)) => {
+                cast(left.clone(), time::timestamp()) - right.clone()
+            }
+            (BinaryOperator::PGOverlap, (Kind::List, Kind::List)) => {
+                call("array_has_any", vec![left.clone(), right.clone()])?
+            }
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        Ok(PlannerResult::Planned(planned))
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
+        let field = args.first().and_then(|f| f.as_literal()?.try_as_str().flatten().map(str::to_string));
+        match field {
+            Some(field) => Ok(PlannerResult::Planned(call(function_of(&field), args)?)),
+            None => Ok(PlannerResult::Original(args)),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Interval,
+    Number,
+    Date,
+    List,
+    Other,
+}
+
+fn kind(expr: &Expr, schema: &DFSchema) -> Kind {
+    match expr.get_type(schema) {
+        Ok(DataType::Interval(_)) => Kind::Interval,
+        Ok(DataType::Date32) => Kind::Date,
+        Ok(DataType::List(_) | DataType::LargeList(_)) => Kind::List,
+        Ok(t) if t.is_numeric() => Kind::Number,
+        _ => Kind::Other,
+    }
+}
+
+fn call(name: &str, args: Vec<Expr>) -> DfResult<Expr> {
+    let function = functions::scalar(name).ok_or_else(|| Error::internal(format!("there is no function {name}")))?;
+    Ok(function.call(args))
+}
