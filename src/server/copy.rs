@@ -20,7 +20,7 @@ use super::frontend::Message;
 use super::rows::canceled;
 use crate::common::{Error, ErrorKind, Result};
 use crate::session::Statement;
-use crate::sql::statement::{CopyHeader, CopyOptions};
+use crate::types::copy::{CopyHeader, CopyOptions};
 
 /// A COPY that takes data.
 pub struct CopyingIn {

@@ -26,8 +26,8 @@ use crate::connector::format::copy::{CopyReader, Piece};
 use crate::connector::table_log;
 use crate::log::{Log, Side, SideWriter};
 use crate::sql;
-use crate::sql::statement::CopyOptions;
 use crate::types::JobId;
+use crate::types::copy::CopyOptions;
 
 /// Messages of the client that may wait for the thread.
 const MESSAGES_AHEAD: usize = 16;
@@ -160,9 +160,10 @@ impl CopyIn {
         match self.data.send(Message::Data(bytes)).await {
             Ok(()) => Ok(()),
             // The thread has ended, so it says why.
-            Err(_) => match joined((&mut self.thread).await)? {
-                Loaded { .. } => Err(Error::internal("a COPY ended before its data")),
-            },
+            Err(_) => {
+                joined((&mut self.thread).await)?;
+                Err(Error::internal("a COPY ended before its data"))
+            }
         }
     }
 

@@ -34,7 +34,8 @@ use self::services::Services;
 use crate::batch::{Client, Purpose, pg_catalog};
 use crate::common::{Error, ErrorKind, Result, clock};
 use crate::sql;
-use crate::sql::statement::{Copy, CopyOptions};
+use crate::sql::statement::Copy;
+use crate::types::copy::CopyOptions;
 use crate::types::{JobId, SessionId};
 
 /// One parsed statement with its text.

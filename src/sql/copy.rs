@@ -6,6 +6,7 @@ use super::ast;
 use super::cursor::Cursor;
 use super::statement::Statement;
 use crate::common::{Error, ErrorKind, Result};
+use crate::types::copy::{Columns, CopyHeader, CopyOptions};
 
 /// One COPY.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,55 +21,6 @@ pub enum Copy {
         query: Box<ast::Query>,
         options: CopyOptions,
     },
-}
-
-/// How the lines of a COPY are written, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopyOptions {
-    pub csv: bool,
-    pub delimiter: u8,
-    /// What stands for NULL.
-    pub null: String,
-    pub header: CopyHeader,
-    /// CSV only, as all that follow.
-    pub quote: u8,
-    pub escape: u8,
-    /// Columns that are always quoted on the way out.
-    pub force_quote: Columns,
-    /// Columns in which the text of NULL is itself.
-    pub force_not_null: Columns,
-    /// Columns in which the quoted text of NULL is NULL too.
-    pub force_null: Columns,
-    /// Bad lines become dead letters.
-    pub ignore_errors: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CopyHeader {
-    No,
-    Yes,
-    /// The first line must name the columns.
-    Match,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Columns {
-    All,
-    /// Perhaps none.
-    Named(Vec<String>),
-}
-
-impl Columns {
-    pub fn has(&self, name: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Named(names) => names.iter().any(|n| n == name),
-        }
-    }
-
-    fn is_none(&self) -> bool {
-        matches!(self, Self::Named(names) if names.is_empty())
-    }
 }
 
 /// As written: which format is known only at the end.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::DataType;
 
 use super::ast;
-pub use super::copy::{Copy, CopyHeader, CopyOptions};
+pub use super::copy::Copy;
 use crate::types::pg_type::PgType;
 use crate::types::{Conflict, WatermarkLimits};
 

@@ -25,7 +25,7 @@ use super::RAW_BYTES;
 use super::column;
 use super::records::{Faults, Records};
 use crate::common::{Error, ErrorKind, Result};
-use crate::sql::statement::{CopyHeader, CopyOptions};
+use crate::types::copy::{CopyHeader, CopyOptions};
 use crate::types::sql_name;
 
 /// A piece is read once it has this much.

@@ -1,3 +1,5 @@
+//! Lines to rows, whole and cut anywhere, and the words of what is refused.
+
 use arrow::util::display::array_value_to_string;
 
 use super::*;

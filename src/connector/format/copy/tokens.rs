@@ -4,7 +4,7 @@
 use memchr::{memchr2, memchr3};
 
 use super::super::records::{Cell, Records};
-use crate::sql::statement::CopyOptions;
+use crate::types::copy::CopyOptions;
 
 /// What the lines hold.
 pub struct Tokenizer {
