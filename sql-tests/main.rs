@@ -5,6 +5,7 @@ mod auth;
 mod bounded;
 mod client;
 mod compare;
+mod copy;
 mod crash;
 mod examples;
 mod failure;

@@ -100,6 +100,29 @@ fn meta_commands() {
 }
 
 #[test]
+fn copy_both_ways() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path(), &Options::default()).unwrap();
+    let file = folder.path().join("lines.csv");
+    std::fs::write(&file, "id,name\n1,one\n2,\"two, too\"\n").unwrap();
+    let (from, to) = (file.display(), folder.path().join("back.csv"));
+    let script = [
+        "CREATE TABLE t (id INT, name VARCHAR)",
+        &format!("\\copy t from '{from}' csv header"),
+        &format!("\\copy (SELECT * FROM t ORDER BY id) to '{}' with (format csv, header)", to.display()),
+    ];
+    let Some(given) = psql(server.port(), &script) else { return };
+    assert_eq!(given, "CREATE_TABLE\nCOPY 2\nCOPY 2\n");
+    assert_eq!(std::fs::read_to_string(&to).unwrap(), std::fs::read_to_string(&file).unwrap());
+    std::fs::write(&file, "3,three\nx,four\n").unwrap();
+    let given = psql(server.port(), &[&format!("\\copy t from '{from}' csv"), "SELECT count(*) FROM t"]).unwrap();
+    assert!(given.contains("invalid input syntax for type integer: \"x\""), "{given}");
+    assert!(given.contains("CONTEXT:  COPY t, line 2, column id: \"x\""), "{given}");
+    let given = psql(server.port(), &["SELECT count(*) FROM t"]).unwrap();
+    assert!(given.contains("\n2\n"), "{given}");
+}
+
+#[test]
 fn errors_and_positions() {
     let folder = Folder::new();
     let server = Server::start(folder.path(), &Options::default()).unwrap();

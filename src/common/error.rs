@@ -45,6 +45,9 @@ kinds! {
     InvalidDefinition = "42P17",
     UndefinedParameter = "42P02",
     InvalidTextRepresentation = "22P02",
+    BadCopyFormat = "22P04",
+    CharacterNotInRepertoire = "22021",
+    InvalidDatetimeFormat = "22007",
     InvalidParameterValue = "22023",
     DivisionByZero = "22012",
     NumericValueOutOfRange = "22003",
@@ -95,6 +98,7 @@ struct Inner {
     detail: Option<String>,
     hint: Option<String>,
     position: Option<usize>,
+    origin: Option<String>,
     lasting: bool,
 }
 
@@ -106,6 +110,7 @@ impl Error {
             detail: None,
             hint: None,
             position: None,
+            origin: None,
             lasting: false,
         }))
     }
@@ -141,6 +146,12 @@ impl Error {
         self
     }
 
+    /// Where in the input it happened, such as `COPY t, line 3`: what psql shows as CONTEXT.
+    pub fn with_origin(mut self, origin: impl Into<String>) -> Self {
+        self.0.origin = Some(origin.into());
+        self
+    }
+
     /// Puts what was being done before the message: `context: message`.
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.0.message = format!("{context}: {}", self.0.message);
@@ -171,6 +182,10 @@ impl Error {
 
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
+    }
+
+    pub fn origin(&self) -> Option<&str> {
+        self.0.origin.as_deref()
     }
 
     pub fn position(&self) -> Option<usize> {

@@ -10,6 +10,7 @@ use std::io;
 pub const ALL: &[&str] = &[
     "log.append.write",
     "log.append.sync",
+    "log.side.sync",
     "log.roll",
     "state.commit.fold",
     "state.commit.apply",

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::{Fetch, Payload, SplitReader, SplitStatus, Unit};
 use crate::common::{Error, Result};
-use crate::log::{Log, LogReader, Record};
+use crate::log::{Log, LogReader, Record, SideReader};
 
 /// The split's name.
 pub const SPLIT: &str = "log";
@@ -18,7 +18,8 @@ const UNIT_BYTES: usize = 1 << 20;
 /// The log wakes its readers; this is only for the case that it is closed.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// One log, read by offset. Its position is the offset of the next entry, in decimal.
+/// One log, read by offset. Its position is the offset of the next entry, in decimal; inside of a side file it is
+/// `offset:byte:rows`, where its next piece begins and how many rows are before it.
 pub struct LogSplit {
     log: Arc<Log>,
     reader: LogReader,
@@ -28,6 +29,16 @@ pub struct LogSplit {
     name: Arc<str>,
     /// Read, and not part of a unit yet.
     pending: Option<Record>,
+    /// The side file that is being handed out.
+    side: Option<Pieces>,
+}
+
+/// A side file on its way.
+struct Pieces {
+    record: Record,
+    reader: SideReader,
+    /// Rows of the pieces before.
+    rows: u64,
 }
 
 impl LogSplit {
@@ -37,19 +48,27 @@ impl LogSplit {
     /// # Errors
     /// `DataCorrupted` for a position that is none or beyond the end, `ObjectNotReady` for one that retention passed.
     pub fn open(log: Arc<Log>, position: Option<&str>, tag: usize) -> Result<Self> {
-        let offset = match position {
-            None => log.start(),
-            Some(text) => text.parse().map_err(|_| {
+        let (offset, inside) = match position {
+            None => (log.start(), None),
+            Some(text) => parse(text).ok_or_else(|| {
                 Error::corrupted(format!("'{text}' is no position in a log, which is a whole number from 0"))
             })?,
         };
         let appended = log.appended();
-        let reader = log.reader(offset)?;
-        Ok(Self { log, reader, appended, tag, name: Arc::from(SPLIT), pending: None })
+        let mut reader = log.reader(offset)?;
+        let mut side = None;
+        if let Some((byte, rows)) = inside {
+            let lost = || Error::corrupted(format!("entry {offset} of the log has no side file"));
+            let record = reader.next()?.ok_or_else(lost)?;
+            let reader = log.side_of(&record, byte)?.ok_or_else(lost)?;
+            side = Some(Pieces { record, reader, rows });
+        }
+        Ok(Self { log, reader, appended, tag, name: Arc::from(SPLIT), pending: None, side })
     }
 
     fn offset(&self) -> u64 {
-        self.pending.as_ref().map_or_else(|| self.reader.offset(), |record| record.offset)
+        let read = self.side.as_ref().map(|pieces| &pieces.record).or(self.pending.as_ref());
+        read.map_or_else(|| self.reader.offset(), |record| record.offset)
     }
 
     fn next(&mut self) -> Result<Option<Record>> {
@@ -62,17 +81,65 @@ impl LogSplit {
     /// Whether `next` may follow `first` in one unit whose rows go up to `row` and whose bytes are `bytes` so far.
     fn joins(&self, first: &Record, next: &Record, row: u64, bytes: usize) -> bool {
         next.first_row == row
+            && !self.log.is_side(next)
             && next.payload.len() >= self.tag
             && next.payload.get(..self.tag) == first.payload.get(..self.tag)
             && bytes + next.payload.len() <= UNIT_BYTES
     }
 }
 
+impl LogSplit {
+    /// The next piece of the side file, if one is being handed out and has more.
+    fn piece(&mut self) -> Result<Option<Unit>> {
+        let Some(pieces) = &mut self.side else { return Ok(None) };
+        let Some((payload, rows)) = pieces.reader.piece()? else {
+            self.side = None;
+            return Ok(None);
+        };
+        let first_row = pieces.record.first_row.saturating_add(pieces.rows);
+        pieces.rows += u64::from(rows);
+        let offset = pieces.record.offset;
+        let last = pieces.rows >= u64::from(pieces.record.rows);
+        let unit = Unit {
+            split: Arc::clone(&self.name),
+            offset,
+            first_row_id: i64::try_from(first_row)
+                .map_err(|_| Error::corrupted(format!("row number {first_row} of a log is out of range")))?,
+            payload: Payload::Bytes(payload),
+        };
+        // After the last piece the position is the next entry: who waits for it need not wait for another fetch.
+        if last {
+            self.side = None;
+        }
+        Ok(Some(unit))
+    }
+}
+
+/// `offset` or `offset:byte:rows`.
+fn parse(position: &str) -> Option<(u64, Option<(u64, u64)>)> {
+    let mut parts = position.split(':').map(|part| part.parse::<u64>().ok());
+    let offset = parts.next()??;
+    match (parts.next(), parts.next(), parts.next()) {
+        (None, None, None) => Some((offset, None)),
+        (Some(byte), Some(rows), None) => Some((offset, Some((byte?, rows?)))),
+        _ => None,
+    }
+}
+
 impl SplitReader for LogSplit {
     fn fetch(&mut self) -> Result<Fetch> {
+        if let Some(unit) = self.piece()? {
+            return Ok(Fetch::Unit(unit));
+        }
         let Some(first) = self.next()? else {
             return Ok(Fetch::Wait { after: WAIT, notify: Some(Arc::clone(&self.appended)) });
         };
+        if self.tag == 0
+            && let Some(reader) = self.log.side_of(&first, 0)?
+        {
+            self.side = Some(Pieces { record: first, reader, rows: 0 });
+            return self.fetch();
+        }
         let first_row_id = i64::try_from(first.first_row)
             .map_err(|_| Error::corrupted(format!("row number {} of a log is out of range", first.first_row)))?;
         let mut joined = BytesMut::new();
@@ -101,6 +168,9 @@ impl SplitReader for LogSplit {
     }
 
     fn position(&self) -> String {
+        if let Some(Pieces { record, reader, rows }) = &self.side {
+            return format!("{}:{}:{rows}", record.offset, reader.at);
+        }
         self.offset().to_string()
     }
 

@@ -1,11 +1,14 @@
 //! The log of a table that takes DML: what INSERT, UPDATE and DELETE append, and the source that the table's job reads.
 //!
 //! An entry is one Arrow IPC stream: the table's columns, perhaps `_row_id`, and last `_weight` where rows are retracted.
-//! A row without an id of its own gets the number that the log gave it.
+//! A row without an id of its own gets the number that the log gave it. Lines that a COPY left out are streams of their
+//! own, and become dead letters.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray, new_null_array,
+};
 use arrow::compute::{concat, concat_batches};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -14,8 +17,9 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use bytes::Bytes;
 
-use super::log_split::LogSplit;
-use super::{Decoded, Decoder, Payload, Source, SplitReader, Unit};
+use super::format::copy::BadRecord;
+use super::log_split::{LogSplit, SPLIT};
+use super::{DeadLetter, Decoded, Decoder, Payload, Source, SplitReader, Unit};
 use crate::common::{Error, Result};
 use crate::log::Log;
 use crate::types::{ROW_ID, StreamChunk};
@@ -23,6 +27,8 @@ use crate::types::{ROW_ID, StreamChunk};
 const WEIGHT: &str = "_weight";
 /// Marks in the metadata of an entry's schema that its last column is the weight: a user's column may have any name.
 const WEIGHTED: &str = "weir.weighted";
+/// Marks a schema whose rows are no rows of the table but lines that were left out: `raw`, `error`.
+const LETTERS: &str = "weir.letters";
 /// Rows of a chunk, at most.
 const CHUNK_ROWS: usize = 8192;
 
@@ -33,7 +39,23 @@ pub fn encode(batch: &RecordBatch, weights: Option<&Int64Array>) -> Result<Bytes
         Some(weights) => Some(with_weights(batch, weights)?),
         None => None,
     };
-    let batch = weighted.as_ref().unwrap_or(batch);
+    stream(weighted.as_ref().unwrap_or(batch))
+}
+
+/// The entry for lines that a COPY left out. Append it with their number.
+pub fn encode_letters(letters: &[BadRecord]) -> Result<Bytes> {
+    let schema = Schema::new_with_metadata(
+        vec![Field::new("raw", DataType::Binary, false), Field::new("error", DataType::Utf8, false)],
+        [(LETTERS.to_string(), "true".to_string())].into(),
+    );
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(BinaryArray::from_iter_values(letters.iter().map(|l| &l.raw))),
+        Arc::new(StringArray::from_iter_values(letters.iter().map(|l| &l.error))),
+    ];
+    stream(&RecordBatch::try_new(Arc::new(schema), columns)?)
+}
+
+fn stream(batch: &RecordBatch) -> Result<Bytes> {
     let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5)?;
     let buffer = Vec::with_capacity(1024 + batch.get_array_memory_size());
     let mut writer = StreamWriter::try_new_with_options(buffer, &batch.schema(), options)?;
@@ -88,6 +110,7 @@ impl Decoder for TableDecoder {
         };
         let context = |e: Error| e.context(format!("entry {} of a table's log", unit.offset));
         let mut chunks = Chunks { schema: Arc::clone(&self.output), parts: Vec::new(), rows: 0, done: Vec::new() };
+        let mut dead_letters = Vec::new();
         let mut next_row = unit.first_row_id;
         let mut rest: &[u8] = &payload;
         while !rest.is_empty() {
@@ -95,11 +118,15 @@ impl Decoder for TableDecoder {
             for batch in reader {
                 let batch = batch.map_err(|e| context(unreadable(e)))?;
                 let rows = batch.num_rows();
-                chunks.push(self.chunk(batch, next_row).map_err(context)?)?;
+                if batch.schema_ref().metadata().contains_key(LETTERS) {
+                    dead_letters.extend(letters(&batch, next_row).map_err(context)?);
+                } else {
+                    chunks.push(self.chunk(batch, next_row).map_err(context)?)?;
+                }
                 next_row += rows as i64;
             }
         }
-        Ok(Decoded { chunks: chunks.finish()?, dead_letters: Vec::new() })
+        Ok(Decoded { chunks: chunks.finish()?, dead_letters })
     }
 }
 
@@ -140,6 +167,21 @@ impl TableDecoder {
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &options)?;
         Ok(StreamChunk::new(batch, weights))
     }
+}
+
+/// Lines that were left out, by the row number that each got.
+fn letters(batch: &RecordBatch, first_row: i64) -> Result<Vec<DeadLetter>> {
+    let (raw, error) = (batch.columns().first(), batch.columns().get(1));
+    let raw = raw.and_then(|c| c.as_binary_opt::<i32>());
+    let error = error.and_then(|c| c.as_string_opt::<i32>());
+    let (Some(raw), Some(error)) = (raw, error) else { return Err(Error::corrupted("not the lines of a COPY")) };
+    let letter = |((offset, raw), error): ((i64, Option<&[u8]>), Option<&str>)| DeadLetter {
+        split: Arc::from(SPLIT),
+        offset: offset as u64,
+        raw: raw.unwrap_or_default().to_vec(),
+        error: error.unwrap_or_default().to_string(),
+    };
+    Ok((first_row..).zip(raw).zip(error).map(letter).collect())
 }
 
 /// The ids that rows have, the log's numbers for those that have none.
@@ -218,8 +260,6 @@ impl Chunks {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::StringArray;
-
     use super::*;
     use crate::common::ErrorKind;
     use crate::connector::Fetch;

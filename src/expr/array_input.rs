@@ -101,7 +101,7 @@ pub fn parse(text: &str) -> Option<Vec<Option<String>>> {
                     kept = element.len();
                 }
                 Some('{' | '}' | '"') if !quoted => return None,
-                Some(c) if quoted || !(c == ',') => {
+                Some(c) if quoted || c != ',' => {
                     element.push(c);
                     if quoted || !c.is_whitespace() {
                         kept = element.len();

@@ -9,6 +9,7 @@
 //! ```
 //! It knows bytes and row counts, not what they mean.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,11 +31,13 @@ mod reader;
 mod recover;
 pub mod logs;
 mod segment;
+mod side;
 mod writer;
 #[cfg(test)]
 mod tests;
 
 pub use reader::LogReader;
+pub use side::{Side, SideReader, SideWriter};
 
 /// Appends that may wait in the queue; more wait for room in it.
 const QUEUE: usize = 1024;
@@ -101,6 +104,8 @@ pub struct Log {
     /// `None` only while the log is dropped.
     queue: Option<mpsc::Sender<Append>>,
     writer: Option<JoinHandle<()>>,
+    /// Side files, by the offset of the entry that names each: token.
+    sides: Mutex<BTreeMap<u64, u64>>,
     /// One truncation at a time.
     truncating: Mutex<()>,
     /// Locked for as long as the log is open.
@@ -118,6 +123,7 @@ impl Log {
         fs::create_dir_all(&config.dir).map_err(|e| context(e.into()))?;
         let lock = lock(&config).map_err(context)?;
         let (segments, tail) = recover::recover(&config.dir).map_err(context)?;
+        let sides = side::recover(&config.dir, &segments).map_err(context)?;
         let index = Arc::new(Index::new(segments, tail.next_offset));
         let (queue, appends) = mpsc::channel(QUEUE);
         let writer = Writer::new(config.dir.clone(), config.segment_bytes, Arc::clone(&index), tail);
@@ -130,6 +136,7 @@ impl Log {
             index,
             queue: Some(queue),
             writer: Some(writer),
+            sides: Mutex::new(sides),
             truncating: Mutex::new(()),
             _lock: lock,
         }))
@@ -155,6 +162,29 @@ impl Log {
         let (done, result) = oneshot::channel();
         queue.send(Append { payload, rows, done }).await.map_err(|_| ended())?;
         result.await.map_err(|_| ended())?
+    }
+
+    /// A new side file, for what is too large for one entry. Blocking.
+    pub fn side(&self) -> Result<SideWriter> {
+        SideWriter::create(&self.config.dir)
+    }
+
+    /// Appends an entry that stands for the whole of a side file. To be run to its end: a caller that may be dropped
+    /// spawns it. After an error the file stays until the log is opened again, which looks whether an entry names it.
+    pub async fn append_side(self: &Arc<Self>, side: Side) -> Result<u64> {
+        let offset = self.append(side.payload(), side.rows).await?;
+        self.sides.lock().insert(offset, side.token);
+        Ok(offset)
+    }
+
+    /// Whether the entry stands for a side file.
+    pub fn is_side(&self, record: &Record) -> bool {
+        side::token(&record.payload).is_some()
+    }
+
+    /// The pieces of the side file that `record` stands for, from byte `at` on; `None` for an entry that is itself.
+    pub fn side_of(&self, record: &Record, at: u64) -> Result<Option<SideReader>> {
+        side::token(&record.payload).map(|token| SideReader::open(&self.config.dir, token, at)).transpose()
     }
 
     /// The offset after the last durable entry.
@@ -199,6 +229,20 @@ impl Log {
                 }
                 // One by one, so that a crash cannot leave a gap.
                 _ => segment::sync_dir(&self.config.dir)?,
+            }
+        }
+        // A side file goes as soon as its entry is passed, where nothing is kept: it is large.
+        let keep_all = self.config.retention != Retention::NONE;
+        let until = if keep_all { self.index.start() } else { offset.min(self.index.end()) };
+        let kept = {
+            let mut sides = self.sides.lock();
+            let kept = sides.split_off(&until);
+            std::mem::replace(&mut *sides, kept)
+        };
+        for token in kept.into_values() {
+            match fs::remove_file(side::path(&self.config.dir, token)) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
+                _ => {}
             }
         }
         Ok(())

@@ -5,6 +5,7 @@
 use std::future::Future;
 
 use arrow::datatypes::DataType;
+use bytes::Bytes;
 use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,9 @@ pub trait BackendSession: Send + 'static {
         statement: &Statement,
         parameters: &[ScalarValue],
     ) -> impl Future<Output = Result<Response>> + Send;
+    fn copy_data(&mut self, bytes: Bytes) -> impl Future<Output = Result<()>> + Send;
+    fn copy_done(&mut self) -> impl Future<Output = Result<String>> + Send;
+    fn copy_abort(&mut self);
     fn take_notices(&mut self) -> Vec<Notice>;
     fn take_parameter_changes(&mut self) -> Vec<(String, String)>;
     fn set_startup_parameter(&mut self, name: &str, value: &str);
@@ -68,6 +72,18 @@ impl BackendSession for Session {
 
     async fn execute(&mut self, statement: &Statement, parameters: &[ScalarValue]) -> Result<Response> {
         Session::execute(self, statement, parameters).await
+    }
+
+    async fn copy_data(&mut self, bytes: Bytes) -> Result<()> {
+        Session::copy_data(self, bytes).await
+    }
+
+    async fn copy_done(&mut self) -> Result<String> {
+        Session::copy_done(self).await
+    }
+
+    fn copy_abort(&mut self) {
+        Session::copy_abort(self);
     }
 
     fn take_notices(&mut self) -> Vec<Notice> {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backend::BackendSession;
 use super::cancel::Handle;
+use super::copy::CopyingIn;
 use super::error::{self, Fault};
 use super::extended::Named;
 use super::frontend::{self, Message};
@@ -28,6 +29,10 @@ pub struct Connection<S> {
     pub(super) writer: Writer,
     pub(super) named: Named,
     handle: Handle,
+    /// A COPY that takes data.
+    pub(super) copying: Option<CopyingIn>,
+    /// The COPY that just failed was begun by Execute.
+    pub(super) failed_in_extended: bool,
     /// After an error in an extended message, until the next Sync.
     skipping: bool,
 }
@@ -41,7 +46,15 @@ enum Next {
 
 impl<S: BackendSession> Connection<S> {
     pub fn new(session: S, writer: Writer, handle: Handle) -> Self {
-        Self { session, writer, named: Named::default(), handle, skipping: false }
+        Self {
+            session,
+            writer,
+            named: Named::default(),
+            handle,
+            copying: None,
+            failed_in_extended: false,
+            skipping: false,
+        }
     }
 
     /// Serves the client until it leaves, breaks the protocol, or the server stops.
@@ -80,7 +93,9 @@ impl<S: BackendSession> Connection<S> {
                 }
             };
             let Some(outcome) = finished else { return self.bye(&shutting_down()).await };
-            self.handle.running(None);
+            if self.copying.is_none() {
+                self.handle.running(None);
+            }
             let answered = match outcome {
                 Ok(Ok(next)) => Ok(next),
                 Ok(Err(Fault::Sql(e))) => self.answer_error(tag, &e).await,
@@ -100,10 +115,18 @@ impl<S: BackendSession> Connection<S> {
         if self.skipping && !matches!(tag, b'S' | b'X') {
             return Ok(Next::Message);
         }
-        match frontend::decode(tag, body)? {
+        let message = frontend::decode(tag, body)?;
+        if let Some(copy) = self.copying.take() {
+            return self
+                .copying(copy, tag, message)
+                .await
+                .map(|goes_on| if goes_on { Next::Message } else { Next::End });
+        }
+        match message {
             Message::Query(sql) => {
-                self.query(&sql).await?;
-                self.ready().await?;
+                if self.query(&sql).await? {
+                    self.ready().await?;
+                }
             }
             Message::Parse { name, sql, types } => self.parse(name, &sql, &types).await?,
             Message::Bind(bind) => self.bind(bind)?,
@@ -122,7 +145,7 @@ impl<S: BackendSession> Connection<S> {
                     .with_hint("use SELECT function(…)")
                     .into());
             }
-            Message::StrayCopy => {}
+            Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => {}
         }
         if self.writer.is_full() {
             self.writer.flush().await?;
@@ -148,7 +171,7 @@ impl<S: BackendSession> Connection<S> {
         Ok(())
     }
 
-    async fn ready(&mut self) -> Result<(), Fault> {
+    pub(super) async fn ready(&mut self) -> Result<(), Fault> {
         self.tell_news()?;
         let status = match self.session.transaction_status() {
             TransactionStatus::Idle => WireStatus::Idle,
@@ -162,13 +185,16 @@ impl<S: BackendSession> Connection<S> {
 
     async fn answer_error(&mut self, tag: u8, e: &Error) -> io::Result<Next> {
         self.session.fail_transaction();
+        self.session.copy_abort();
+        let in_extended = self.copying.take().map_or(self.failed_in_extended, |copy| copy.is_extended());
+        self.failed_in_extended = false;
         self.drop_portals();
         let told = self.tell_news().and_then(|()| self.writer.send(&error::error(e)));
         if let Err(e) = told {
             tracing::warn!(error = %e, "an error could not be sent");
             return Ok(Next::End);
         }
-        if frontend::is_extended(tag) {
+        if frontend::is_extended(tag) || in_extended {
             self.skipping = true;
             // An error is seen at once, even by a client that waits before it sends Sync.
             self.writer.flush().await?;

@@ -65,6 +65,7 @@ fn fields(severity: &str, e: &Error) -> Vec<(u8, String)> {
     ];
     fields.extend(e.detail().map(|d| (b'D', text(d))));
     fields.extend(e.hint().map(|h| (b'H', text(h))));
+    fields.extend(e.origin().map(|o| (b'W', text(o))));
     fields.extend(e.position().map(|p| (b'P', p.to_string())));
     fields
 }

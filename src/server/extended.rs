@@ -10,6 +10,7 @@ use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 
 use super::backend::BackendSession;
 use super::connection::Connection;
+use super::copy::CopyingIn;
 use super::encode::{Format, RowEncoder, pg_type};
 use super::error::{Fault, violation};
 use super::frontend::{Bind, Target};
@@ -163,6 +164,17 @@ impl<S: BackendSession> Connection<S> {
                         .into());
                     }
                     PortalState::Running(Rows::new(tag, stream, encoder))
+                }
+                Response::CopyIn { columns } => {
+                    self.begin_copy(columns).await?;
+                    self.copying = Some(CopyingIn::new(token, None));
+                    return Ok(());
+                }
+                Response::CopyOut { stream, options } => {
+                    let tag = self.copy_out(stream, &options, &token).await?;
+                    self.tell_news()?;
+                    self.writer.send(&CommandComplete::new(tag.clone()))?;
+                    return self.finish(name, tag);
                 }
                 Response::Done(tag) => {
                     self.tell_news()?;

@@ -40,8 +40,10 @@ pub enum Message {
     Sync,
     Terminate,
     FunctionCall,
-    /// Copy data outside of a COPY: the protocol says to ignore it.
-    StrayCopy,
+    /// These three outside of a COPY are ignored, as the protocol says.
+    CopyData(Bytes),
+    CopyDone,
+    CopyFail(String),
 }
 
 #[derive(Debug, PartialEq)]
@@ -87,7 +89,9 @@ pub fn decode(tag: u8, body: Bytes) -> Result<Message> {
         b'S' => Message::Sync,
         b'X' => return Ok(Message::Terminate),
         b'F' => return Ok(Message::FunctionCall),
-        b'd' | b'c' | b'f' => return Ok(Message::StrayCopy),
+        b'd' => return Ok(Message::CopyData(body.0)),
+        b'c' => Message::CopyDone,
+        b'f' => Message::CopyFail(body.string()?),
         other => return Err(violation(format!("unknown message type {:?}", other as char))),
     };
     if body.0.has_remaining() {

@@ -5,6 +5,7 @@
 mod backend;
 mod cancel;
 mod connection;
+mod copy;
 mod encode;
 mod error;
 mod extended;
@@ -187,7 +188,7 @@ fn check_safe(config: &Config) -> Result<()> {
     }
     if !config.allow_plaintext
         && config.tls.is_none()
-        && !(!config.rules.is_empty() && config.rules.iter().all(encrypted_only))
+        && (config.rules.is_empty() || !config.rules.iter().all(encrypted_only))
     {
         return unsafe_to(format!("refusing to listen on {listen} without encryption"))
             .map_err(|e| e.with_hint("set --tls-cert and --tls-key; or, on a network of your own, --allow-plaintext"));

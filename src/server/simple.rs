@@ -2,38 +2,65 @@
 
 use super::backend::BackendSession;
 use super::connection::Connection;
+use super::copy::{CopyingIn, Rest};
 use super::encode::RowEncoder;
 use super::error::Fault;
 use super::rows::{Rows, Sent};
 use crate::common::Error;
 use crate::session::{Response, Statement};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
+use tokio_util::sync::CancellationToken;
 
 impl<S: BackendSession> Connection<S> {
-    /// Runs the statements of a Query message. The first error ends the rest.
-    pub(super) async fn query(&mut self, sql: &str) -> Result<(), Fault> {
+    /// Runs the statements of a Query message. The first error ends the rest. False when one waits for the client's data.
+    pub(super) async fn query(&mut self, sql: &str) -> Result<bool, Fault> {
         self.forget_unnamed();
         let statements = self.session.parse(sql)?;
         if statements.is_empty() {
             self.writer.send(&EmptyQueryResponse::new())?;
         }
-        let mut from = 0;
-        for statement in statements {
+        self.statements(sql, 0, statements).await
+    }
+
+    /// Runs what is left of a Query message, from byte `from` on.
+    pub(super) async fn statements(
+        &mut self,
+        sql: &str,
+        mut from: usize,
+        statements: Vec<Statement>,
+    ) -> Result<bool, Fault> {
+        let mut statements = statements.into_iter();
+        while let Some(statement) = statements.next() {
             let start = offset(sql, from, &statement.text);
             from = start + statement.text.len().min(sql.len() - start);
-            self.statement(&statement).await.map_err(|fault| match fault {
+            let copying = self.statement(&statement).await.map_err(|fault| match fault {
                 Fault::Sql(e) => Fault::Sql(move_position(e, sql, start)),
                 gone => gone,
             })?;
+            if let Some(token) = copying {
+                let rest = Rest { sql: sql.to_string(), from, statements: statements.collect() };
+                self.copying = Some(CopyingIn::new(token, Some(rest)));
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
-    async fn statement(&mut self, statement: &Statement) -> Result<(), Fault> {
+    /// Gives the token of a COPY that waits for data.
+    async fn statement(&mut self, statement: &Statement) -> Result<Option<CancellationToken>, Fault> {
         let token = self.begin();
         match self.session.execute(statement, &[]).await? {
             Response::Empty => self.writer.send(&EmptyQueryResponse::new())?,
             Response::Done(tag) => {
+                self.tell_news()?;
+                self.writer.send(&CommandComplete::new(tag))?;
+            }
+            Response::CopyIn { columns } => {
+                self.begin_copy(columns).await?;
+                return Ok(Some(token));
+            }
+            Response::CopyOut { stream, options } => {
+                let tag = self.copy_out(stream, &options, &token).await?;
                 self.tell_news()?;
                 self.writer.send(&CommandComplete::new(tag))?;
             }
@@ -47,7 +74,7 @@ impl<S: BackendSession> Connection<S> {
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

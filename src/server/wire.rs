@@ -155,6 +155,21 @@ impl Writer {
         Ok(())
     }
 
+    /// Queues a CopyData whose bytes `fill` appends; one that fails half way leaves nothing.
+    pub fn copy_data(&mut self, fill: impl FnOnce(&mut BytesMut) -> Result<()>) -> Result<()> {
+        self.drop_row();
+        let start = self.buffer.len();
+        self.row = Some(start);
+        self.buffer.put_u8(b'd');
+        self.buffer.put_i32(0);
+        fill(&mut self.buffer)?;
+        let length = i32::try_from(self.buffer.len() - start - 1)
+            .map_err(|_| Error::not_supported("a row of more than 2 GB cannot be sent"))?;
+        self.buffer[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
+        self.row = None;
+        Ok(())
+    }
+
     fn drop_row(&mut self) {
         if let Some(start) = self.row.take() {
             self.buffer.truncate(start);

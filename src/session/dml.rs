@@ -281,7 +281,7 @@ fn convert(columns: &[ArrayRef], wanted: &Schema) -> Result<Vec<ArrayRef>> {
     wanted.fields().iter().zip(columns).map(|(field, column)| cast_to(column, field)).collect()
 }
 
-fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+pub fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let options = CastOptions { safe: false, ..Default::default() };
     let cast = match (column.data_type(), field.data_type()) {
         (DataType::Utf8 | DataType::Utf8View, DataType::Binary) => bytea::read(column),

@@ -3,6 +3,7 @@
 //! The wire calls [`Session::parse`], then [`Session::prepare`] or [`Session::execute`], and sends what comes back.
 
 mod client;
+mod copy;
 mod cursors;
 mod ddl;
 mod dml;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
+use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -36,6 +38,8 @@ use crate::batch::{Client, Purpose, pg_catalog};
 use crate::catalog::role::denied;
 use crate::common::{Error, ErrorKind, Result, clock};
 use crate::sql;
+use crate::sql::statement::Copy;
+use crate::types::copy::CopyOptions;
 use crate::types::{JobId, SessionId};
 
 /// One parsed statement with its text.
@@ -62,6 +66,10 @@ pub enum Response {
     Rows { tag: &'static str, stream: SendableRecordBatchStream },
     /// No rows; the whole command tag, such as `CREATE_SOURCE` or `INSERT 0 3`.
     Done(String),
+    /// Lines, for COPY TO; the command tag is `COPY {rows}`.
+    CopyOut { stream: SendableRecordBatchStream, options: CopyOptions },
+    /// The client sends lines of so many columns: [`Session::copy_data`], then [`Session::copy_done`].
+    CopyIn { columns: usize },
     /// An empty statement.
     Empty,
 }
@@ -95,6 +103,8 @@ pub struct Session {
     cancel: Mutex<CancellationToken>,
     /// The session's writes that may not be visible yet, by table.
     written: HashMap<JobId, Written>,
+    /// A COPY that takes data.
+    copy: Option<copy::CopyIn>,
 }
 
 impl Drop for Session {
@@ -118,6 +128,7 @@ impl Session {
             transaction: TransactionStatus::Idle,
             cancel: Mutex::default(),
             written: HashMap::new(),
+            copy: None,
         }
     }
 
@@ -256,6 +267,17 @@ impl Session {
                 }
                 let lines = explain::lines(&self.services, &self.client, inner, *analyze).await?;
                 rows("EXPLAIN", explain::batch(lines)?)
+            }
+            S::Copy(Copy::From { table, columns, options }) => {
+                let copy = copy::start(&self.services, &self.client, table, columns, options).await?;
+                let columns = copy.columns;
+                self.copy = Some(copy);
+                Ok(Response::CopyIn { columns })
+            }
+            S::Copy(Copy::To { query, options }) => {
+                self.see_own_writes().await?;
+                let stream = query::run(&self.services, &self.client, query, parameters, limits.clone()).await?;
+                Ok(Response::CopyOut { stream, options: options.clone() })
             }
             S::Flush => {
                 self.flush().await?;
@@ -408,6 +430,40 @@ impl Session {
             }
         }
         outcome
+    }
+
+    /// Takes bytes of the COPY that has begun; waits while it is behind.
+    ///
+    /// # Errors
+    /// Of a bad line, perhaps of earlier data: the COPY is over then, and nothing of it was done.
+    pub async fn copy_data(&mut self, bytes: Bytes) -> Result<()> {
+        let Some(copy) = &mut self.copy else { return Ok(()) };
+        let taken = copy.data(bytes).await;
+        if taken.is_err() {
+            self.copy = None;
+        }
+        taken
+    }
+
+    /// The COPY has all its data: its rows are on disk when this returns with the command tag.
+    ///
+    /// # Errors
+    /// As [`Session::copy_data`].
+    pub async fn copy_done(&mut self) -> Result<String> {
+        let Some(copy) = self.copy.take() else { return Err(Error::internal("no COPY has begun")) };
+        let copied = copy.finish(&self.services).await?;
+        self.wrote(copied.written);
+        if copied.ignored > 0 {
+            let rows = if copied.ignored == 1 { "row was" } else { "rows were" };
+            let message = format!("{} {rows} skipped due to data type incompatibility", copied.ignored);
+            self.notices.push(Notice { severity: "NOTICE", message });
+        }
+        Ok(format!("COPY {}", copied.rows))
+    }
+
+    /// Forgets the COPY that has begun.
+    pub fn copy_abort(&mut self) {
+        self.copy = None;
     }
 
     fn wrote(&mut self, written: Option<Written>) {

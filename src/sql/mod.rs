@@ -16,6 +16,7 @@ pub mod set_returning;
 pub mod statement;
 pub mod types;
 pub mod window;
+mod copy;
 mod create;
 mod cursor;
 mod cursors;

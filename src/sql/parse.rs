@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::cursor::{Cursor, DIALECT, is_word};
 use super::statement::Statement;
-use super::{ast, create, error, utility};
+use super::{ast, copy, create, error, utility};
 use crate::common::{Error, Result};
 
 /// One statement and the text that it was parsed from, without the semicolon.
@@ -75,6 +75,10 @@ pub(super) fn statement(c: &mut Cursor) -> Result<Statement> {
         "UPDATE" => Ok(Statement::Update(Box::new(c.with(Parser::parse_statement)?))),
         "DELETE" => Ok(Statement::Delete(Box::new(c.with(Parser::parse_statement)?))),
         "CREATE" => create::create(c),
+        "COPY" => {
+            c.expect(&["COPY"])?;
+            copy::copy(c)
+        }
         "EXPLAIN" => explain(c),
         _ => match utility::utility(c)? {
             Some(statement) => Ok(statement),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::DataType;
 
 use super::ast;
+pub use super::copy::Copy;
 use crate::types::pg_type::PgType;
 use crate::types::{Conflict, WatermarkLimits};
 
@@ -39,6 +40,7 @@ pub enum Statement {
     Update(Box<ast::Statement>),
     /// `DELETE` (always `ast::Statement::Delete`).
     Delete(Box<ast::Statement>),
+    Copy(Copy),
     /// `SELECT`, `VALUES`, `WITH …`, `TABLE …`.
     Query(Box<ast::Query>),
     Explain {

@@ -1,5 +1,6 @@
 //! Plain data that every layer shares: ids, epochs, chunks of changes, keys, and their text form for tests.
 
+pub mod copy;
 pub mod chunk;
 pub mod conflict;
 pub mod id;

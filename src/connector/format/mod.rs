@@ -10,6 +10,7 @@
 //! record's shape.
 
 mod column;
+pub mod copy;
 pub(super) mod csv;
 mod json;
 mod records;

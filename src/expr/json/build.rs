@@ -114,7 +114,7 @@ impl Build {
             },
             Made::Array => Value::Array(columns.iter().map(|c| c.value(row)).collect::<Result<_>>()?).to_string(),
             Made::Object => {
-                if columns.len() % 2 != 0 {
+                if !columns.len().is_multiple_of(2) {
                     return Err(wrong("argument list must have even number of elements")
                         .with_hint(format!("the arguments of {}() are keys and values in turn", self.name)));
                 }
@@ -289,7 +289,7 @@ fn object(args: &[ArrayRef]) -> Result<ArrayRef> {
     each_row(args, |row| {
         let keys = elements(keys, row);
         let pairs: Vec<(Option<String>, Option<String>)> = match values {
-            None if keys.len() % 2 != 0 => {
+            None if !keys.len().is_multiple_of(2) => {
                 return Err(Error::new(ErrorKind::InvalidParameterValue, "array must have even number of elements"));
             }
             None => keys.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),

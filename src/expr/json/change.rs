@@ -200,11 +200,13 @@ fn changed(args: &[ArrayRef], default: bool, change: Change) -> Result<ArrayRef>
 
 fn put(parent: &mut Value, step: &str, at: usize, new: Value, change: Change, flag: bool) -> Result<()> {
     match (parent, change) {
-        (Value::Object(object), Change::Set) => {
-            if flag || object.get(step).is_some() {
+        (Value::Object(object), Change::Set) => match object.get_mut(step) {
+            Some(old) => *old = new,
+            None if flag => {
                 object.insert(step.to_string(), new);
             }
-        }
+            None => {}
+        },
         (Value::Object(object), Change::Insert) => {
             if object.get(step).is_some() {
                 return Err(wrong("cannot replace existing key").with_hint("jsonb_set replaces the value of a key"));

@@ -30,9 +30,8 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let (ts, tstz) = (time::timestamp(), time::timestamptz());
     let parts6 = [Int64, Int64, Int64, Int64, Int64, Float64];
     let parts7 = [Int64, Int64, Int64, Int64, Int64, Float64, TEXT];
-    let intervals: Vec<Vec<DataType>> = (1..=7usize)
-        .map(|n| if n == 7 { vec![vec![Int64; 6], vec![Float64]].concat() } else { vec![Int64; n] })
-        .collect();
+    let intervals: Vec<Vec<DataType>> =
+        (1..=7usize).map(|n| if n == 7 { [vec![Int64; 6], vec![Float64]].concat() } else { vec![Int64; n] }).collect();
     let intervals: Vec<&[DataType]> = intervals.iter().map(Vec::as_slice).collect();
     let by_interval = |name, eval| Function::exact(name, &[INTERVAL], INTERVAL, eval).udf();
     vec![
@@ -82,7 +81,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         })
         .udf(),
         Function::coercing("timezone", zone_types, Returns::Of(zone_result), timezone).udf(),
-        Function::exact("interval_mul", &[INTERVAL, Float64], INTERVAL, |args| scaled(args, |factor| Ok(factor))).udf(),
+        Function::exact("interval_mul", &[INTERVAL, Float64], INTERVAL, |args| scaled(args, Ok)).udf(),
         Function::exact("interval_div", &[INTERVAL, Float64], INTERVAL, |args| {
             scaled(args, |divisor| match divisor {
                 0.0 => Err(Error::new(ErrorKind::DivisionByZero, "division by zero")),

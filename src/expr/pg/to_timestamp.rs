@@ -51,7 +51,7 @@ pub(super) fn read(text: &str, parts: &[Part]) -> Result<(NaiveDateTime, Option<
             }
             Part::Other(_) => {
                 let mut chars = rest.chars();
-                if chars.next().is_some_and(|c| !c.is_alphanumeric() && c != '-' && c != '+' || c == '-') {
+                if chars.next().is_some_and(|c| c == '-' || !c.is_alphanumeric() && c != '+') {
                     rest = chars.as_str();
                 }
                 rest = rest.trim_start();

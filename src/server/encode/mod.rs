@@ -10,6 +10,7 @@ mod types;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use bytes::BytesMut;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 
 use self::column::Column;
@@ -68,6 +69,10 @@ impl RowEncoder {
         Ok(Self { columns })
     }
 
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|(name, ..)| name.as_str())
+    }
+
     pub fn description(&self) -> RowDescription {
         let fields = self.columns.iter().map(|(name, ty, format)| {
             let code = i16::from(*format == Format::Binary);
@@ -97,7 +102,7 @@ impl RowEncoder {
             .zip(&self.columns)
             .map(|(array, (_, ty, format))| Ok((Column::of_type(array, *ty)?, *format)))
             .collect::<Result<_>>()?;
-        Ok(Rows { columns, next: 0, len: batch.num_rows() })
+        Ok(Rows { columns, next: 0, len: batch.num_rows(), text: BytesMut::new() })
     }
 }
 
@@ -106,11 +111,25 @@ pub struct Rows {
     columns: Vec<(Column, Format)>,
     next: usize,
     len: usize,
+    /// Of one value.
+    text: BytesMut,
 }
 
 impl Rows {
     pub fn is_done(&self) -> bool {
         self.next >= self.len
+    }
+
+    /// The next row's values as text, `None` for null, each to `each` with its column's number.
+    pub fn texts(&mut self, mut each: impl FnMut(usize, Option<&[u8]>)) -> Result<()> {
+        let row = self.next;
+        for (number, (column, _)) in self.columns.iter().enumerate() {
+            self.text.clear();
+            let there = column.write_item(row, &mut self.text)?;
+            each(number, there.then_some(&self.text[..]));
+        }
+        self.next += 1;
+        Ok(())
     }
 
     /// Queues the next row.

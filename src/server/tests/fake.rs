@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use bytes::Bytes;
 use datafusion::common::ParamValues;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -44,6 +45,8 @@ pub struct FakeSession {
     streams: Arc<AtomicUsize>,
     batches: Arc<AtomicUsize>,
     waiting: Arc<AtomicUsize>,
+    /// Bytes of the COPY.
+    copied: usize,
 }
 
 impl Backend for Fake {
@@ -73,6 +76,7 @@ impl Backend for Fake {
             streams: self.streams.clone(),
             batches: self.batches.clone(),
             waiting: self.waiting.clone(),
+            copied: 0,
         })
     }
 }
@@ -205,6 +209,7 @@ impl BackendSession for FakeSession {
                     stream: Box::pin(RecordBatchStreamAdapter::new(numbers(), stream)),
                 });
             }
+            "COPY" => return Ok(Response::CopyIn { columns: 2 }),
             "COUNT" => return Ok(self.count(rest.and_then(|n| n.parse().ok()))),
             _ => {}
         }
@@ -213,6 +218,22 @@ impl BackendSession for FakeSession {
             frame = frame.with_param_values(values(parameters.to_vec()))?;
         }
         Ok(Response::Rows { tag: "SELECT", stream: frame.execute_stream().await? })
+    }
+
+    async fn copy_data(&mut self, bytes: Bytes) -> Result<()> {
+        self.copied += bytes.len();
+        if bytes.starts_with(b"bad") {
+            return Err(Error::new(ErrorKind::BadCopyFormat, "a bad line"));
+        }
+        Ok(())
+    }
+
+    async fn copy_done(&mut self) -> Result<String> {
+        Ok(format!("COPY {}", std::mem::take(&mut self.copied)))
+    }
+
+    fn copy_abort(&mut self) {
+        self.copied = 0;
     }
 
     fn take_notices(&mut self) -> Vec<Notice> {

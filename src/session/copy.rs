@@ -1,0 +1,284 @@
+//! COPY FROM STDIN: bytes of the client to rows in the table's log, read on a thread of its own, piece by piece.
+//!
+//! ```text
+//! wire --few messages--> thread: CopyReader --pieces--> side file of the log --fsync--> one entry --> acknowledged
+//! ```
+//! A COPY of one piece is one entry, like an INSERT. Nothing of a COPY that fails is in the log. What is held is a few
+//! messages and a piece; other writers are not kept waiting.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take};
+use arrow::datatypes::{Field, Schema};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::client::SessionClient;
+use super::dml::{self, Written};
+use super::services::Services;
+use crate::batch::{Client, Purpose};
+use crate::catalog::{Privilege, Table};
+use crate::common::{Error, ErrorKind, Result};
+use crate::connector::format::copy::{CopyReader, Piece};
+use crate::connector::table_log;
+use crate::log::{Log, Side, SideWriter};
+use crate::sql;
+use crate::types::JobId;
+use crate::types::copy::CopyOptions;
+
+/// Messages of the client that may wait for the thread.
+const MESSAGES_AHEAD: usize = 16;
+
+/// A COPY that takes data.
+pub struct CopyIn {
+    /// Columns of a line.
+    pub columns: usize,
+    table: JobId,
+    data: mpsc::Sender<Message>,
+    thread: JoinHandle<Result<Loaded>>,
+}
+
+enum Message {
+    Data(Bytes),
+    /// Without it what was sent is forgotten.
+    Done,
+}
+
+/// What a COPY did.
+pub struct Copied {
+    pub rows: u64,
+    /// Lines that were left out.
+    pub ignored: u64,
+    /// `None` when there was nothing.
+    pub written: Option<Written>,
+}
+
+/// Rows that are ready to be made visible.
+struct Loaded {
+    rows: u64,
+    ignored: u64,
+    entry: Entry,
+}
+
+enum Entry {
+    None,
+    Whole(Bytes),
+    Side(Side),
+}
+
+/// Checks the table, its columns and the options, and waits for data.
+pub async fn start(
+    services: &Arc<Services>,
+    client: &Arc<SessionClient>,
+    name: &str,
+    columns: &[String],
+    options: &CopyOptions,
+) -> Result<CopyIn> {
+    let snapshot = services.catalog.snapshot();
+    let object = snapshot.find(name)?.clone();
+    snapshot.check(&client.user(), Privilege::Insert, &object)?;
+    let table = dml::writable(&object)?;
+    let listed = listed(table, name, columns)?;
+    let field = |index: usize| {
+        let column = &table.columns[index];
+        let nullable = column.nullable && !table.primary_key.contains(&index);
+        Arc::new(Field::new(&column.name, column.data_type.clone(), nullable))
+    };
+    let fields = listed.iter().map(|index| field(*index)).collect();
+    let zone = client.setting("timezone").unwrap_or_else(|| "UTC".into());
+    let reader = CopyReader::new(name, fields, options, &zone)?;
+    let others = defaults(services, client, table, name, &listed).await?;
+    let log = services.logs.get(object.id)?;
+    let (data, messages) = mpsc::channel(MESSAGES_AHEAD);
+    let loader = Loader { reader, others, log, first: None, side: None, rows: 0, ignored: 0 };
+    let thread = tokio::task::spawn_blocking(move || loader.run(messages));
+    Ok(CopyIn { columns: listed.len(), table: object.id, data, thread })
+}
+
+/// The columns of the lines, as indices.
+fn listed(table: &Table, name: &str, columns: &[String]) -> Result<Vec<usize>> {
+    if columns.is_empty() {
+        return Ok((0..table.columns.len()).filter(|i| !table.columns[*i].hidden).collect());
+    }
+    let mut listed = Vec::with_capacity(columns.len());
+    for column in columns {
+        let found = table.columns.iter().position(|c| c.name == *column && !c.hidden).ok_or_else(|| {
+            let message = format!("column \"{column}\" of relation \"{name}\" does not exist");
+            Error::new(ErrorKind::UndefinedColumn, message)
+        })?;
+        if listed.contains(&found) {
+            let message = format!("column \"{column}\" specified more than once");
+            return Err(Error::new(ErrorKind::DuplicateColumn, message));
+        }
+        listed.push(found);
+    }
+    Ok(listed)
+}
+
+/// One value each of the columns that the lines have not and that have a default.
+async fn defaults(
+    services: &Arc<Services>,
+    client: &Arc<SessionClient>,
+    table: &Table,
+    name: &str,
+    listed: &[usize],
+) -> Result<Vec<(Arc<Field>, ArrayRef)>> {
+    let mut values = Vec::new();
+    for (index, column) in table.columns.iter().enumerate() {
+        if column.hidden || listed.contains(&index) {
+            continue;
+        }
+        let Some(default) = &column.default else {
+            if !column.nullable || table.primary_key.contains(&index) {
+                let column = &column.name;
+                let message =
+                    format!("null value in column \"{column}\" of relation \"{name}\" violates not-null constraint");
+                return Err(Error::new(ErrorKind::NotNullViolation, message).with_hint("name the column in COPY"));
+            }
+            continue;
+        };
+        let (snapshot, epoch, _pin) = services.pin()?;
+        let context = services.batch.context(snapshot, epoch, Purpose::Read, client.clone())?;
+        let plan = context.plan(&*sql::parse_query(&format!("SELECT {default}"))?).await?;
+        let physical = context.physical(plan).await?;
+        let schema = physical.schema();
+        let batches: Vec<RecordBatch> = context.execute(physical)?.try_collect().await?;
+        let batch = concat_batches(&schema, &batches)?;
+        let field = Arc::new(Field::new(&column.name, column.data_type.clone(), true));
+        values.push((field.clone(), dml::cast_to(batch.column(0), &field)?));
+    }
+    Ok(values)
+}
+
+impl CopyIn {
+    /// Hands bytes on; waits while the thread is behind.
+    ///
+    /// # Errors
+    /// Of a bad line that was sent before.
+    pub async fn data(&mut self, bytes: Bytes) -> Result<()> {
+        match self.data.send(Message::Data(bytes)).await {
+            Ok(()) => Ok(()),
+            // The thread has ended, so it says why.
+            Err(_) => {
+                joined((&mut self.thread).await)?;
+                Err(Error::internal("a COPY ended before its data"))
+            }
+        }
+    }
+
+    /// All data was sent: makes the rows durable.
+    pub async fn finish(self, services: &Arc<Services>) -> Result<Copied> {
+        // If the thread has ended, its error tells.
+        let _ = self.data.send(Message::Done).await;
+        let Loaded { rows, ignored, entry } = joined(self.thread.await)?;
+        let lock = services.table_lock(self.table).read_owned().await;
+        let log = services.logs.get(self.table)?;
+        let numbered = u32::try_from(rows + ignored).unwrap_or(u32::MAX);
+        let appended = match entry {
+            Entry::None => return Ok(Copied { rows, ignored, written: None }),
+            Entry::Whole(payload) => log.append(payload, numbered).await?,
+            // It is not to be cut off half way.
+            Entry::Side(side) => {
+                let appended = tokio::spawn(async move {
+                    let _shared = lock;
+                    log.append_side(side).await
+                });
+                appended.await.map_err(|e| Error::internal(format!("an append was lost: {e}")))??
+            }
+        };
+        Ok(Copied { rows, ignored, written: Some(Written { table: self.table, end: appended + 1 }) })
+    }
+}
+
+fn joined<T>(joined: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    joined.map_err(|e| Error::internal(format!("a COPY was lost: {e}")))?
+}
+
+/// The thread's half.
+struct Loader {
+    reader: CopyReader,
+    /// Values of the columns that the lines have not.
+    others: Vec<(Arc<Field>, ArrayRef)>,
+    log: Arc<Log>,
+    /// The first piece: perhaps all there is.
+    first: Option<(u32, Bytes)>,
+    side: Option<SideWriter>,
+    rows: u64,
+    ignored: u64,
+}
+
+impl Loader {
+    fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Result<Loaded> {
+        loop {
+            match messages.blocking_recv() {
+                Some(Message::Data(bytes)) => {
+                    if let Some(piece) = self.reader.push(&bytes)? {
+                        self.take(piece)?;
+                    }
+                }
+                Some(Message::Done) => break,
+                None => return Err(Error::new(ErrorKind::QueryCanceled, "COPY from stdin was given up")),
+            }
+        }
+        let piece = self.reader.finish()?;
+        self.take(piece)?;
+        let entry = match (self.side, self.first) {
+            (Some(side), _) => Entry::Side(side.finish()?),
+            (None, Some((_, payload))) => Entry::Whole(payload),
+            (None, None) => Entry::None,
+        };
+        Ok(Loaded { rows: self.rows, ignored: self.ignored, entry })
+    }
+
+    fn take(&mut self, piece: Piece) -> Result<()> {
+        let rows = self.complete(piece.rows)?;
+        let (count, ignored) = (rows.num_rows(), piece.bad.len());
+        if count + ignored == 0 {
+            return Ok(());
+        }
+        let mut payload = Vec::new();
+        if count > 0 {
+            payload.push(table_log::encode(&rows, None)?);
+        }
+        if ignored > 0 {
+            payload.push(table_log::encode_letters(&piece.bad)?);
+        }
+        let payload = match payload.len() {
+            1 => payload.swap_remove(0),
+            _ => payload.concat().into(),
+        };
+        self.rows += count as u64;
+        self.ignored += ignored as u64;
+        let numbered = (count + ignored) as u32;
+        if self.side.is_none() {
+            if self.first.is_none() {
+                self.first = Some((numbered, payload));
+                return Ok(());
+            }
+            self.side = Some(self.log.side()?);
+        }
+        let Some(side) = &mut self.side else { return Err(Error::internal("no side file")) };
+        if let Some((numbered, first)) = self.first.take() {
+            side.push(numbered, &first)?;
+        }
+        side.push(numbered, &payload)
+    }
+
+    /// The lines' columns and those that have defaults.
+    fn complete(&self, rows: RecordBatch) -> Result<RecordBatch> {
+        if self.others.is_empty() {
+            return Ok(rows);
+        }
+        let all = UInt32Array::from_value(0, rows.num_rows());
+        let mut fields = rows.schema().fields().to_vec();
+        let mut columns = rows.columns().to_vec();
+        for (field, value) in &self.others {
+            fields.push(field.clone());
+            columns.push(take(value, &all, None)?);
+        }
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    }
+}
