@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
 use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
@@ -28,8 +29,19 @@ pub fn encode(expr: &Arc<dyn PhysicalExpr>) -> Result<Vec<u8>> {
 pub fn decode(bytes: &[u8], input: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
     let corrupted = |e: &dyn std::fmt::Display| Error::corrupted(format!("a stored expression: {e}"));
     let node = PhysicalExprNode::decode(bytes).map_err(|e| corrupted(&e))?;
-    parse_physical_expr(&node, registry().context(), input, &DefaultPhysicalExtensionCodec {})
-        .map_err(|e| corrupted(&e))
+    let expr = parse_physical_expr(&node, registry().context(), input, &DefaultPhysicalExtensionCodec {});
+    expr.and_then(|expr| marked(expr, input)).map_err(|e| corrupted(&e))
+}
+
+/// What functions return, worked out anew: the stored form has its type but not its mark (`types::pg_type`).
+fn marked(expr: Arc<dyn PhysicalExpr>, input: &Schema) -> datafusion::error::Result<Arc<dyn PhysicalExpr>> {
+    let expr = expr.transform_up(|expr| {
+        let Some(call) = expr.downcast_ref::<ScalarFunctionExpr>() else { return Ok(Transformed::no(expr)) };
+        let (fun, options) = (Arc::new(call.fun().clone()), Arc::new(call.config_options().clone()));
+        let call = ScalarFunctionExpr::try_new(fun, call.args().to_vec(), input, options)?;
+        Ok(Transformed::yes(Arc::new(call)))
+    });
+    expr.data()
 }
 
 #[cfg(test)]
@@ -38,6 +50,7 @@ mod tests {
 
     use super::*;
     use crate::expr::eval::tests::physical;
+    use crate::types::pg_type::PgType;
     use crate::types::pretty;
 
     fn batch() -> RecordBatch {
@@ -119,6 +132,19 @@ mod tests {
             let value = |e: &Arc<dyn PhysicalExpr>| e.evaluate(&batch).unwrap().into_array(batch.num_rows()).unwrap();
             assert_eq!(&value(&expr), &value(&back), "{sql}");
             assert_eq!(expr.to_string(), back.to_string(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_mark_that_a_function_gives_comes_back() {
+        let batch = batch();
+        for sql in ["to_jsonb(a)", "jsonb_build_array(to_jsonb(s), a)"] {
+            let expr = physical(sql, &batch.schema());
+            let back = decode(&encode(&expr).unwrap(), &batch.schema()).unwrap();
+            let mark = |e: &Arc<dyn PhysicalExpr>| PgType::of(&e.return_field(&batch.schema()).unwrap());
+            assert_eq!((mark(&expr), mark(&back)), (Some(PgType::Jsonb), Some(PgType::Jsonb)), "{sql}");
+            let value = |e: &Arc<dyn PhysicalExpr>| e.evaluate(&batch).unwrap().into_array(batch.num_rows()).unwrap();
+            assert_eq!(&value(&expr), &value(&back), "{sql}");
         }
     }
 
