@@ -243,5 +243,11 @@ async fn clean(host: &Arc<Mutex<Host>>) -> Result<(), String> {
             client.run(&drop).await.map_err(|e| format!("{drop}: {e}"))?;
         }
     }
+    let roles = "SELECT rolname FROM pg_roles WHERE rolname NOT IN ('root', 'pg_read_all_data')";
+    let answer = client.run(roles).await.map_err(|e| e.to_string())?;
+    for role in answer.rows.into_iter().flatten().flatten() {
+        let drop = format!("REVOKE ALL ON SCHEMA public FROM \"{role}\"; DROP ROLE \"{role}\"");
+        client.run(&drop).await.map_err(|e| format!("{drop}: {e}"))?;
+    }
     Ok(())
 }
