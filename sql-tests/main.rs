@@ -20,4 +20,5 @@ mod server;
 mod slt;
 mod subscribe;
 mod tcp;
+mod tls;
 mod tpch;

@@ -26,12 +26,22 @@ pub struct Options {
     pub failpoints: String,
     /// Memory limit, as the flag takes it.
     pub memory: &'static str,
+    /// A settings file in the folder; empty for none.
+    pub config: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let failpoints = String::new();
-        Self { backend: "sled", parallelism: 2, barrier: "50ms", checkpoint: "100ms", failpoints, memory: "256MiB" }
+        Self {
+            backend: "sled",
+            parallelism: 2,
+            barrier: "50ms",
+            checkpoint: "100ms",
+            failpoints,
+            memory: "256MiB",
+            config: "",
+        }
     }
 }
 
@@ -54,6 +64,7 @@ impl Server {
             .args(["--barrier-interval", options.barrier, "--checkpoint-interval", options.checkpoint])
             .arg("--data-dir")
             .arg(folder.join("data"))
+            .args(if options.config.is_empty() { vec![] } else { vec!["--config", options.config] })
             .current_dir(folder)
             .env("FAILPOINTS", &options.failpoints)
             .env("RUST_BACKTRACE", "1")
