@@ -9,7 +9,7 @@
 //! ```
 //! It knows bytes and row counts, not what they mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -106,6 +106,8 @@ pub struct Log {
     writer: Option<JoinHandle<()>>,
     /// Side files, by the offset of the entry that names each: token.
     sides: Mutex<BTreeMap<u64, u64>>,
+    /// Tokens of side files that an entry names, or is about to. An entry with another one is what a sender sent.
+    tokens: Mutex<HashSet<u64>>,
     /// One truncation at a time.
     truncating: Mutex<()>,
     /// Locked for as long as the log is open.
@@ -136,6 +138,7 @@ impl Log {
             index,
             queue: Some(queue),
             writer: Some(writer),
+            tokens: Mutex::new(sides.values().copied().collect()),
             sides: Mutex::new(sides),
             truncating: Mutex::new(()),
             _lock: lock,
@@ -172,6 +175,8 @@ impl Log {
     /// Appends an entry that stands for the whole of a side file. To be run to its end: a caller that may be dropped
     /// spawns it. After an error the file stays until the log is opened again, which looks whether an entry names it.
     pub async fn append_side(self: &Arc<Self>, side: Side) -> Result<u64> {
+        // Before the entry: a reader may meet it at once.
+        self.tokens.lock().insert(side.token);
         let offset = self.append(side.payload(), side.rows).await?;
         self.sides.lock().insert(offset, side.token);
         Ok(offset)
@@ -179,12 +184,16 @@ impl Log {
 
     /// Whether the entry stands for a side file.
     pub fn is_side(&self, record: &Record) -> bool {
-        side::token(&record.payload).is_some()
+        self.token(record).is_some()
+    }
+
+    fn token(&self, record: &Record) -> Option<u64> {
+        side::token(&record.payload).filter(|token| self.tokens.lock().contains(token))
     }
 
     /// The pieces of the side file that `record` stands for, from byte `at` on; `None` for an entry that is itself.
     pub fn side_of(&self, record: &Record, at: u64) -> Result<Option<SideReader>> {
-        side::token(&record.payload).map(|token| SideReader::open(&self.config.dir, token, at)).transpose()
+        self.token(record).map(|token| SideReader::open(&self.config.dir, token, at)).transpose()
     }
 
     /// The offset after the last durable entry.
@@ -240,6 +249,7 @@ impl Log {
             std::mem::replace(&mut *sides, kept)
         };
         for token in kept.into_values() {
+            self.tokens.lock().remove(&token);
             match fs::remove_file(side::path(&self.config.dir, token)) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
                 _ => {}

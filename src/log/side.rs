@@ -177,8 +177,10 @@ pub(super) fn recover(dir: &Path, segments: &[Segment]) -> Result<BTreeMap<u64, 
         while offset < until
             && let Next::Entry(record) = cursor.next(offset, segment.length)?
         {
-            if let Some(token) = token(&record.payload) {
-                unnamed.remove(&token);
+            // An entry that only looks like one names no file.
+            if let Some(token) = token(&record.payload)
+                && unnamed.remove(&token).is_some()
+            {
                 named.insert(offset, token);
             }
             offset += 1;
