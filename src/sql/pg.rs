@@ -15,7 +15,7 @@ use super::ast::{
     AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
     ObjectNamePart, Query, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
 };
-use super::json::call;
+use super::name::call;
 use super::name::fold;
 
 /// Rewrites every such form.
