@@ -53,6 +53,9 @@ pub struct Column {
     pub hidden: bool,
     /// SQL text of the value that INSERT takes where the column is not named.
     pub default: Option<String>,
+    /// The name of stored rows and of the log, where it has been renamed since.
+    #[serde(default)]
+    pub stored: Option<String>,
 }
 
 /// `WATERMARK FOR column AS column - delay`.
@@ -137,6 +140,16 @@ impl Definition {
         }
     }
 
+    pub fn columns_mut(&mut self) -> &mut Vec<Column> {
+        match self {
+            Self::Source(s) => &mut s.columns,
+            Self::Table(t) => &mut t.columns,
+            Self::MaterializedView(v) => &mut v.columns,
+            Self::View(v) => &mut v.columns,
+            Self::Sink(s) => &mut s.columns,
+        }
+    }
+
     /// The running job's graph, for objects that run.
     pub fn graph(&self) -> Option<&str> {
         match self {
@@ -144,6 +157,24 @@ impl Definition {
             Self::MaterializedView(v) => Some(&v.graph),
             Self::Sink(s) => Some(&s.graph),
             Self::Source(_) | Self::View(_) => None,
+        }
+    }
+
+    pub fn graph_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Table(t) => Some(&mut t.graph),
+            Self::MaterializedView(v) => Some(&mut v.graph),
+            Self::Sink(s) => Some(&mut s.graph),
+            Self::Source(_) | Self::View(_) => None,
+        }
+    }
+
+    /// The query's text, of what has one that is read again.
+    pub fn query_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::MaterializedView(v) => Some(&mut v.query),
+            Self::View(v) => Some(&mut v.query),
+            _ => None,
         }
     }
 
@@ -158,15 +189,28 @@ impl Definition {
 }
 
 impl Object {
-    /// All columns, hidden ones too, as an Arrow schema.
-    pub fn schema(&self) -> SchemaRef {
-        schema(self.definition.columns())
+    /// All columns of the stored rows, hidden ones too, under the names that they were made with.
+    pub fn stored_schema(&self) -> SchemaRef {
+        let columns = self.definition.columns().iter();
+        Arc::new(Schema::new(columns.map(|c| c.field().with_name(c.stored_name())).collect::<Vec<_>>()))
     }
 }
 
 impl Column {
     pub fn new(name: impl Into<String>, data_type: DataType, nullable: bool) -> Self {
-        Self { name: name.into(), data_type, mark: None, nullable, hidden: false, default: None }
+        Self { name: name.into(), data_type, mark: None, nullable, hidden: false, default: None, stored: None }
+    }
+
+    /// In stored rows and in the log.
+    pub fn stored_name(&self) -> &str {
+        self.stored.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Gives it another name; stored rows keep the first.
+    pub fn rename(&mut self, name: &str) {
+        let stored = self.stored.take().unwrap_or_else(|| self.name.clone());
+        self.name = name.to_string();
+        self.stored = (stored != name).then_some(stored);
     }
 
     /// A column that holds what the field does.

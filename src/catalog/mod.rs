@@ -117,10 +117,17 @@ impl Catalog {
     /// # Errors
     /// `UndefinedObject` when there is none.
     pub fn replace(&self, object: Object) -> Result<Change> {
-        let value = write(&object)?;
-        let key = object_key(object.id);
-        let snapshot = self.snapshot().replacing(object)?;
-        self.change(snapshot, vec![(key, Some(value))])
+        self.replace_all(vec![object])
+    }
+
+    /// Prepares the snapshot where each of `objects` takes the place of the one with its id; their names may be swapped.
+    ///
+    /// # Errors
+    /// `UndefinedObject` when there is none; `DuplicateTable` when a new name is another object's.
+    pub fn replace_all(&self, objects: Vec<Object>) -> Result<Change> {
+        let writes = objects.iter().map(|o| Ok((object_key(o.id), Some(write(o)?)))).collect::<Result<Vec<_>>>()?;
+        let snapshot = self.snapshot().replacing(objects)?;
+        self.change(snapshot, writes)
     }
 
     /// Prepares the snapshot without the objects `ids`.

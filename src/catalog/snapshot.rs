@@ -103,14 +103,22 @@ impl Snapshot {
         Ok(next)
     }
 
-    pub(super) fn replacing(&self, object: Object) -> Result<Self> {
+    /// What it would be with these in the place of those with their ids.
+    ///
+    /// # Errors
+    /// `UndefinedObject`; `DuplicateTable` when a new name is another object's.
+    pub fn replacing(&self, objects: Vec<Object>) -> Result<Self> {
         let mut next = self.clone();
         next.version += 1;
-        let old = next.by_id.remove(&object.id).ok_or_else(|| {
-            Error::new(ErrorKind::UndefinedObject, format!("there is no object {} to replace", object.id))
-        })?;
-        next.by_name.remove(&old.name);
-        next.insert(Arc::new(object))?;
+        for object in &objects {
+            let old = next.by_id.remove(&object.id).ok_or_else(|| {
+                Error::new(ErrorKind::UndefinedObject, format!("there is no object {} to replace", object.id))
+            })?;
+            next.by_name.remove(&old.name);
+        }
+        for object in objects {
+            next.insert(Arc::new(object))?;
+        }
         Ok(next)
     }
 

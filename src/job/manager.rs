@@ -143,6 +143,13 @@ impl JobManager {
         self.driver.change(Change { mutation, meta, drop_tables, ..Default::default() }).await.map(|_| ())
     }
 
+    /// Shows a job under another name from now on.
+    pub fn rename(&self, id: JobId, name: &str) {
+        if let Some(job) = self.jobs.0.lock().get_mut(&id) {
+            Arc::make_mut(&mut job.spec).name = name.to_string();
+        }
+    }
+
     /// Starts all jobs of the catalog, upstream ones first, from the committed epoch.
     pub async fn recover(&self, specs: Vec<JobSpec>) -> Result<()> {
         let _guard = self.changing.lock().await;

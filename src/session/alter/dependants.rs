@@ -1,0 +1,127 @@
+//! Who reads what is altered: their texts in other words, and the proof that the words mean the same.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::catalog::{Definition, Object, Snapshot};
+use crate::common::{Error, ErrorKind, Result};
+use crate::plan::FragmentGraph;
+use crate::planner;
+use crate::sql::relation::{self, Place};
+use crate::types::JobId;
+
+/// The objects of a snapshot that one statement changes.
+pub struct Rewording {
+    before: Arc<Snapshot>,
+    changed: BTreeMap<JobId, Object>,
+}
+
+impl Rewording {
+    pub fn new(before: &Arc<Snapshot>) -> Self {
+        Self { before: before.clone(), changed: BTreeMap::new() }
+    }
+
+    pub fn put(&mut self, object: Object) {
+        self.changed.insert(object.id, object);
+    }
+
+    /// Puts relations into other places in the texts of all that read one of `ids`.
+    pub fn reword(&mut self, ids: &[JobId], places: &BTreeMap<String, Place>) -> Result<()> {
+        self.reword_if(ids, places, |_| true)
+    }
+
+    /// The same where `concerns` says that the text is one that needs it.
+    pub fn reword_if(
+        &mut self,
+        ids: &[JobId],
+        places: &BTreeMap<String, Place>,
+        concerns: impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        for id in self.readers(ids) {
+            let Some(object) = self.changed.get(&id).or_else(|| self.before.by_id(id).map(|o| o.as_ref())) else {
+                continue;
+            };
+            if !concerns(&object.sql) {
+                continue;
+            }
+            let sql = relation::replace(&object.sql, places)?;
+            if sql == object.sql {
+                continue;
+            }
+            let mut object = object.clone();
+            if let (Some(query), Some(text)) = (relation::query(&sql)?, object.definition.query_mut()) {
+                *text = query.to_string();
+            }
+            object.sql = sql;
+            self.put(object);
+        }
+        Ok(())
+    }
+
+    /// Puts another name on what the plans of its readers read.
+    pub fn relabel(&mut self, id: JobId, name: &str) -> Result<()> {
+        for reader in self.readers(&[id]) {
+            let Some(object) = self.changed.get(&reader).or_else(|| self.before.by_id(reader).map(|o| o.as_ref()))
+            else {
+                continue;
+            };
+            let mut object = object.clone();
+            relabel(&mut object, id, name)?;
+            self.put(object);
+        }
+        Ok(())
+    }
+
+    fn readers(&self, ids: &[JobId]) -> Vec<JobId> {
+        let mut readers: Vec<JobId> = ids.iter().flat_map(|id| self.before.dependants_of(*id)).collect();
+        readers.sort_unstable();
+        readers.dedup();
+        readers
+    }
+
+    /// All that is changed, when every query that reads some of it still reads the same and gives the same columns.
+    ///
+    /// # Errors
+    /// `DependentObjects` names the first that does not.
+    pub fn checked(self) -> Result<Vec<Object>> {
+        let after = self.before.replacing(self.changed.values().cloned().collect())?;
+        let ids: Vec<JobId> = self.changed.keys().copied().collect();
+        for id in self.before.with_dependants(&ids) {
+            let (Some(old), Some(new)) = (self.before.by_id(id), after.by_id(id)) else { continue };
+            let (Some(old_query), Some(new_query)) = (relation::query(&old.sql)?, relation::query(&new.sql)?) else {
+                continue;
+            };
+            let old_plan = planner::plan_view(&self.before, &old_query, &[])?;
+            let new_plan = planner::plan_view(&after, &new_query, &[]);
+            let same =
+                |new: &planner::PlannedQuery| new.depends_on == old_plan.depends_on && new.columns == old_plan.columns;
+            match new_plan {
+                Ok(new) if same(&new) => {}
+                Ok(_) => return Err(refused(old, "it would read other columns")),
+                Err(e) => return Err(refused(old, e.message())),
+            }
+        }
+        Ok(self.changed.into_values().collect())
+    }
+}
+
+fn refused(object: &Object, why: &str) -> Error {
+    let what = format!("{} \"{}\"", object.definition.kind(), object.name);
+    Error::new(ErrorKind::DependentObjects, format!("the query of {what} cannot follow the change"))
+        .with_detail(why)
+        .with_hint("drop it, change this, and create it again")
+}
+
+/// Puts another name on what the plan of `object` reads of `id`.
+pub fn relabel(object: &mut Object, id: JobId, name: &str) -> Result<()> {
+    let what = format!("the stored plan of {}", object.name);
+    let unreadable = |e| Error::corrupted(format!("{what}: {e}"));
+    if let Definition::Sink(_) | Definition::Table(_) | Definition::MaterializedView(_) = &object.definition
+        && let Some(stored) = object.definition.graph_mut()
+    {
+        let mut graph: FragmentGraph = serde_json::from_str(stored).map_err(unreadable)?;
+        graph.relabel(id, name);
+        *stored = serde_json::to_string(&graph).map_err(unreadable)?;
+    }
+    Ok(())
+}
