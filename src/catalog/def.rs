@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::role::Acl;
 use crate::types::pg_type::PgType;
-use crate::types::{Conflict, JobId, ROW_ID, TableId, WatermarkLimits};
+use crate::types::{Conflict, JobId, ROW_ID, TableId, WatermarkLimits, missing};
 
 /// The one schema that users' objects live in.
 pub const PUBLIC: &str = "public";
@@ -56,6 +56,15 @@ pub struct Column {
     /// The name of stored rows and of the log, where it has been renamed since.
     #[serde(default)]
     pub stored: Option<String>,
+    /// Of a column that is younger than its table.
+    #[serde(default)]
+    pub added: Option<Added>,
+}
+
+/// What older rows hold in a column: null, or a value as [`missing::encode`] writes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Added {
+    pub value: Option<String>,
 }
 
 /// `WATERMARK FOR column AS column - delay`.
@@ -76,7 +85,7 @@ pub struct Source {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Table {
-    /// With the hidden `_row_id` last when the table has no key.
+    /// With the hidden `_row_id` behind those it was made with when the table has no key. A dropped column stays, hidden.
     pub columns: Vec<Column>,
     pub primary_key: Vec<usize>,
     pub conflict: Conflict,
@@ -191,19 +200,37 @@ impl Definition {
 impl Object {
     /// All columns of the stored rows, hidden ones too, under the names that they were made with.
     pub fn stored_schema(&self) -> SchemaRef {
-        let columns = self.definition.columns().iter();
-        Arc::new(Schema::new(columns.map(|c| c.field().with_name(c.stored_name())).collect::<Vec<_>>()))
+        stored_schema(self.definition.columns())
     }
 }
 
 impl Column {
     pub fn new(name: impl Into<String>, data_type: DataType, nullable: bool) -> Self {
-        Self { name: name.into(), data_type, mark: None, nullable, hidden: false, default: None, stored: None }
+        Self {
+            name: name.into(),
+            data_type,
+            mark: None,
+            nullable,
+            hidden: false,
+            default: None,
+            stored: None,
+            added: None,
+        }
     }
 
     /// In stored rows and in the log.
     pub fn stored_name(&self) -> &str {
         self.stored.as_deref().unwrap_or(&self.name)
+    }
+
+    /// As state and logs have it. NOT NULL of a column that came later is checked where rows are written.
+    pub fn stored_field(&self) -> Field {
+        let field = self.field().with_name(self.stored_name());
+        match &self.added {
+            Some(Added { value: Some(value) }) => missing::mark(field.with_nullable(true), value),
+            Some(Added { value: None }) => field.with_nullable(true),
+            None => field,
+        }
     }
 
     /// Gives it another name; stored rows keep the first.
@@ -230,6 +257,11 @@ impl Column {
     pub fn row_id() -> Self {
         Self { hidden: true, ..Self::new(ROW_ID, DataType::Int64, false) }
     }
+}
+
+/// The columns as state and logs have them.
+pub fn stored_schema(columns: &[Column]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(Column::stored_field).collect::<Vec<_>>()))
 }
 
 pub fn schema(columns: &[Column]) -> SchemaRef {

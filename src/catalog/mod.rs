@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-pub use def::{Column, Definition, MaterializedView, Object, Sink, Source, Table, View, Watermark};
+pub use def::{Added, Column, Definition, MaterializedView, Object, Sink, Source, Table, View, Watermark};
 pub use role::{Acl, Privilege, Role};
 pub use snapshot::Snapshot;
 
@@ -125,8 +125,17 @@ impl Catalog {
     /// # Errors
     /// `UndefinedObject` when there is none; `DuplicateTable` when a new name is another object's.
     pub fn replace_all(&self, objects: Vec<Object>) -> Result<Change> {
-        let writes = objects.iter().map(|o| Ok((object_key(o.id), Some(write(o)?)))).collect::<Result<Vec<_>>>()?;
-        let snapshot = self.snapshot().replacing(objects)?;
+        self.alter(objects, &[])
+    }
+
+    /// As [`Catalog::replace_all`], without the objects `dropped`.
+    ///
+    /// # Errors
+    /// As [`Catalog::replace_all`] and [`Catalog::drop`].
+    pub fn alter(&self, objects: Vec<Object>, dropped: &[JobId]) -> Result<Change> {
+        let mut writes = objects.iter().map(|o| Ok((object_key(o.id), Some(write(o)?)))).collect::<Result<Vec<_>>>()?;
+        writes.extend(dropped.iter().map(|id| (object_key(*id), None)));
+        let snapshot = self.snapshot().without(dropped)?.replacing(objects)?;
         self.change(snapshot, writes)
     }
 

@@ -18,6 +18,9 @@ pub struct FragmentGraph {
     /// Where rows that came too late go.
     pub late_rows: TableId,
     pub policy: Policy,
+    /// Actors of a parallel fragment; `None` is the server's setting.
+    #[serde(default)]
+    pub parallelism: Option<usize>,
 }
 
 impl FragmentGraph {

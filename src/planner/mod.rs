@@ -27,7 +27,7 @@ use datafusion::logical_expr::LogicalPlan;
 
 pub use access::check_reads;
 pub use context::{Types, config, renamed};
-pub use define::{define_source, define_table};
+pub use define::{define_source, define_table, replan_table};
 pub use explain::explain;
 
 use crate::catalog::def::{Column, Definition};

@@ -141,17 +141,26 @@ async fn defaults(
             }
             continue;
         };
-        let (snapshot, epoch, _pin) = services.pin()?;
-        let context = services.batch.context(snapshot, epoch, Purpose::Read, client.clone())?;
-        let plan = context.plan(&*sql::parse_query(&format!("SELECT {default}"))?).await?;
-        let physical = context.physical(plan).await?;
-        let schema = physical.schema();
-        let batches: Vec<RecordBatch> = context.execute(physical)?.try_collect().await?;
-        let batch = concat_batches(&schema, &batches)?;
-        let field = Arc::new(Field::new(&column.name, column.data_type.clone(), true));
-        values.push((field.clone(), dml::cast_to(batch.column(0), &field)?));
+        let field = Arc::new(column.field().with_nullable(true));
+        values.push((field.clone(), default_value(services, client, default, &field).await?));
     }
     Ok(values)
+}
+
+/// The one value of a default's text, as it is now.
+pub async fn default_value(
+    services: &Arc<Services>,
+    client: &Arc<SessionClient>,
+    text: &str,
+    field: &Field,
+) -> Result<ArrayRef> {
+    let (snapshot, epoch, _pin) = services.pin()?;
+    let context = services.batch.context(snapshot, epoch, Purpose::Read, client.clone())?;
+    let plan = context.plan(&*sql::parse_query(&format!("SELECT {text}"))?).await?;
+    let physical = context.physical(plan).await?;
+    let schema = physical.schema();
+    let batches: Vec<RecordBatch> = context.execute(physical)?.try_collect().await?;
+    dml::cast_to(concat_batches(&schema, &batches)?.column(0), field)
 }
 
 impl CopyIn {

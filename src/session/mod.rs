@@ -385,7 +385,7 @@ impl Session {
             S::Alter(statement) => {
                 let (current, session) = (self.client.user(), self.client.session_user());
                 let actor = role::Actor { current: &current, session: &session };
-                let done = alter::run(&self.services, actor, statement).await;
+                let done = alter::run(&self.services, &self.client, actor, statement).await;
                 let done = self.audited(parsed, done);
                 self.done(done?)
             }

@@ -1,9 +1,13 @@
 //! `ALTER {SOURCE | TABLE | MATERIALIZED VIEW | VIEW | SINK} …`.
 
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
 use super::cursor::Cursor;
 use super::statement::{Alter, AlterAction, ObjectKind, Statement};
 use super::{create, role, utility};
 use crate::common::{Error, ErrorKind, Result};
+use crate::types::VNODES;
 
 /// What follows ALTER, for everything that is no role and not SYSTEM.
 pub(super) fn alter(c: &mut Cursor) -> Result<Statement> {
@@ -20,6 +24,8 @@ pub(super) fn alter(c: &mut Cursor) -> Result<Statement> {
         AlterAction::RenameColumn { from, to: c.ident()? }
     } else if c.take(&["SET", "SCHEMA"]) {
         AlterAction::SetSchema(c.ident()?)
+    } else if c.take(&["SET", "PARALLELISM"]) {
+        AlterAction::SetParallelism(parallelism(c)?)
     } else if c.take(&["OWNER", "TO"]) {
         AlterAction::OwnerTo(role::role_name(c)?)
     } else if c.take(&["SWAP", "WITH"]) {
@@ -30,14 +36,33 @@ pub(super) fn alter(c: &mut Cursor) -> Result<Statement> {
         drop_column(c)?
     } else {
         let columns = if kind == ObjectKind::Table { ", ADD COLUMN, DROP COLUMN" } else { "" };
-        return Err(c.unexpected(&format!("RENAME TO, RENAME COLUMN, OWNER TO, SET SCHEMA, SWAP WITH{columns}")));
+        return Err(c.unexpected(&format!(
+            "RENAME TO, RENAME COLUMN, OWNER TO, SET SCHEMA, SET PARALLELISM, SWAP WITH{columns}"
+        )));
     };
-    if c.peek().token == datafusion::sql::sqlparser::tokenizer::Token::Comma {
+    if c.peek().token == Token::Comma {
         return Err(c
             .not_supported("ALTER does one thing at a time")
             .with_hint("write one ALTER for each change: each is atomic by itself"));
     }
     Ok(Statement::Alter(Alter { kind, if_exists, name, action }))
+}
+
+/// `= n`, `= DEFAULT` or `= ADAPTIVE`.
+fn parallelism(c: &mut Cursor) -> Result<Option<usize>> {
+    if !c.take(&["TO"]) && !c.take_token(&Token::Eq) {
+        return Err(c.unexpected("TO or ="));
+    }
+    if c.take(&["DEFAULT"]) || c.take(&["ADAPTIVE"]) {
+        return Ok(None);
+    }
+    let at = c.position();
+    let count = c.with(Parser::parse_literal_uint)?;
+    match usize::try_from(count) {
+        Ok(count) if (1..=VNODES).contains(&count) => Ok(Some(count)),
+        _ => Err(Error::new(ErrorKind::InvalidParameterValue, format!("parallelism must be between 1 and {VNODES}"))
+            .with_position(at)),
+    }
 }
 
 fn add_column(c: &mut Cursor) -> Result<AlterAction> {

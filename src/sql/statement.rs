@@ -299,6 +299,8 @@ pub enum AlterAction {
     /// `CURRENT_USER` and `SESSION_USER` stay in capitals.
     OwnerTo(String),
     SwapWith(String),
+    /// Actors of a parallel fragment; `None` is what the server has.
+    SetParallelism(Option<usize>),
     AddColumn {
         if_not_exists: bool,
         column: ColumnDef,

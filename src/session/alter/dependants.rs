@@ -14,15 +14,22 @@ use crate::types::JobId;
 pub struct Rewording {
     before: Arc<Snapshot>,
     changed: BTreeMap<JobId, Object>,
+    dropped: Vec<JobId>,
 }
 
 impl Rewording {
     pub fn new(before: &Arc<Snapshot>) -> Self {
-        Self { before: before.clone(), changed: BTreeMap::new() }
+        Self { before: before.clone(), changed: BTreeMap::new(), dropped: Vec::new() }
     }
 
     pub fn put(&mut self, object: Object) {
         self.changed.insert(object.id, object);
+    }
+
+    /// These are dropped with the change.
+    pub fn without(&mut self, dropped: &[JobId]) {
+        self.changed.retain(|id, _| !dropped.contains(id));
+        self.dropped.extend_from_slice(dropped);
     }
 
     /// Puts relations into other places in the texts of all that read one of `ids`.
@@ -84,9 +91,21 @@ impl Rewording {
     /// # Errors
     /// `DependentObjects` names the first that does not.
     pub fn checked(self) -> Result<Vec<Object>> {
+        match self.refusals()?.into_iter().next() {
+            Some((_, refused)) => Err(refused),
+            None => Ok(self.changed.into_values().collect()),
+        }
+    }
+
+    /// Whose query would not read the same, and why; those that others read come first.
+    pub fn refusals(&self) -> Result<Vec<(JobId, Error)>> {
+        let mut refusals = Vec::new();
         let after = self.before.replacing(self.changed.values().cloned().collect())?;
         let ids: Vec<JobId> = self.changed.keys().copied().collect();
-        for id in self.before.with_dependants(&ids) {
+        for id in self.before.with_dependants(&ids).into_iter().rev() {
+            if self.dropped.contains(&id) {
+                continue;
+            }
             let (Some(old), Some(new)) = (self.before.by_id(id), after.by_id(id)) else { continue };
             let (Some(old_query), Some(new_query)) = (relation::query(&old.sql)?, relation::query(&new.sql)?) else {
                 continue;
@@ -97,11 +116,11 @@ impl Rewording {
                 |new: &planner::PlannedQuery| new.depends_on == old_plan.depends_on && new.columns == old_plan.columns;
             match new_plan {
                 Ok(new) if same(&new) => {}
-                Ok(_) => return Err(refused(old, "it would read other columns")),
-                Err(e) => return Err(refused(old, e.message())),
+                Ok(_) => refusals.push((id, refused(old, "it would read other columns"))),
+                Err(e) => refusals.push((id, refused(old, e.message()))),
             }
         }
-        Ok(self.changed.into_values().collect())
+        Ok(refusals)
     }
 }
 

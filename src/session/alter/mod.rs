@@ -10,26 +10,31 @@
 //! Plans hold ids and column numbers, so that what runs does not notice a new name. Texts hold names: those of the
 //! dependants are reworded, and must then mean what they meant.
 
+mod columns;
 mod dependants;
+mod parallelism;
 mod text;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::client::SessionClient;
 use super::role::Actor;
 use super::services::Services;
 use crate::catalog::def::PUBLIC;
 use crate::catalog::role::denied;
 use crate::catalog::{Definition, Object, Privilege, Snapshot};
 use crate::common::{Error, ErrorKind, Result};
+use crate::job::JobSpec;
 use crate::sql::relation::{self, Place};
 use crate::sql::statement::{Alter, AlterAction};
-use crate::types::ROW_ID;
+use crate::types::{JobId, ROW_ID};
 
 use self::dependants::Rewording;
 
 struct Altering<'a> {
     services: &'a Arc<Services>,
+    client: &'a Arc<SessionClient>,
     snapshot: Arc<Snapshot>,
     actor: Actor<'a>,
     kind: &'static str,
@@ -37,11 +42,16 @@ struct Altering<'a> {
 }
 
 /// Runs the statement; gives its tag and notices.
-pub async fn run(services: &Arc<Services>, actor: Actor<'_>, alter: &Alter) -> Result<(&'static str, Vec<String>)> {
+pub async fn run(
+    services: &Arc<Services>,
+    client: &Arc<SessionClient>,
+    actor: Actor<'_>,
+    alter: &Alter,
+) -> Result<(&'static str, Vec<String>)> {
     let _guard = services.ddl.lock().await;
     let snapshot = services.catalog.snapshot();
     let kind = alter.kind.name();
-    let mut altering = Altering { services, snapshot, actor, kind, notices: Vec::new() };
+    let mut altering = Altering { services, client, snapshot, actor, kind, notices: Vec::new() };
     let tag = match kind {
         "source" => "ALTER_SOURCE",
         "table" => "ALTER_TABLE",
@@ -63,9 +73,13 @@ pub async fn run(services: &Arc<Services>, actor: Actor<'_>, alter: &Alter) -> R
         }
         AlterAction::OwnerTo(role) => altering.give_to(&object, role).await?,
         AlterAction::SwapWith(other) => altering.swap(&object, other).await?,
-        AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } => {
-            return Err(Error::not_supported("columns cannot be added or dropped"));
+        AlterAction::AddColumn { if_not_exists, column } => {
+            altering.add_column(&object, column, *if_not_exists).await?;
         }
+        AlterAction::DropColumn { if_exists, name, cascade } => {
+            altering.drop_column(&object, name, *if_exists, *cascade).await?;
+        }
+        AlterAction::SetParallelism(actors) => altering.set_parallelism(&object, *actors).await?,
     }
     Ok((tag, altering.notices))
 }
@@ -197,6 +211,25 @@ impl Altering<'_> {
         next.owner = role;
         self.services.commit(self.services.catalog.replace(next)?).await
     }
+}
+
+/// Makes `object` what it is to be, and `others` with it; what runs of it stops at a barrier, and starts again when that is
+/// on disk. Runs to its end even if the client goes away.
+async fn rebuild(services: &Arc<Services>, object: Object, others: Vec<Object>, dropped: Vec<JobId>) -> Result<()> {
+    let services = services.clone();
+    let task = tokio::spawn(async move {
+        let graph = object.definition.graph().ok_or_else(|| Error::internal("what does not run is not rebuilt"))?;
+        let graph = serde_json::from_str(graph)
+            .map_err(|e| Error::corrupted(format!("the stored plan of {}: {e}", object.name)))?;
+        let spec = JobSpec { id: object.id, name: object.name.clone(), kind: object.definition.kind(), graph };
+        let schema = object.stored_schema();
+        let widened: Vec<_> = object.definition.rows().map(|(table, _)| (table, schema)).into_iter().collect();
+        let change = services.catalog.alter(std::iter::once(object).chain(others).collect(), &dropped)?;
+        services.jobs.rebuild(vec![spec], &dropped, widened, change.writes).await?;
+        services.catalog.publish(change.snapshot);
+        Ok::<_, Error>(())
+    });
+    task.await.map_err(|e| Error::internal(format!("the statement ended: {e}")))?
 }
 
 /// The index of a visible column.
