@@ -108,6 +108,9 @@ pub struct MaterializedView {
     pub append_only: bool,
     /// Columns that carry a watermark.
     pub watermark_columns: Vec<usize>,
+    /// It is being filled to take the place of this one: dropped if the server stops before it does.
+    #[serde(default)]
+    pub replaces: Option<JobId>,
     pub query: String,
     /// The fragment graph as JSON: `plan::FragmentGraph`.
     pub graph: String,

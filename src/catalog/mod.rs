@@ -135,7 +135,7 @@ impl Catalog {
     pub fn alter(&self, objects: Vec<Object>, dropped: &[JobId]) -> Result<Change> {
         let mut writes = objects.iter().map(|o| Ok((object_key(o.id), Some(write(o)?)))).collect::<Result<Vec<_>>>()?;
         writes.extend(dropped.iter().map(|id| (object_key(*id), None)));
-        let snapshot = self.snapshot().without(dropped)?.replacing(objects)?;
+        let snapshot = self.snapshot().altered(objects, dropped)?;
         self.change(snapshot, writes)
     }
 

@@ -103,6 +103,22 @@ impl Snapshot {
         Ok(next)
     }
 
+    /// What it would be without `dropped`, and with `objects` in the place of those with their ids.
+    ///
+    /// # Errors
+    /// As [`Snapshot::replacing`]; `DependentObjects` when an object that stays needs one that goes.
+    pub fn altered(&self, objects: Vec<Object>, dropped: &[JobId]) -> Result<Self> {
+        let mut next = self.clone();
+        for id in dropped {
+            if let Some(object) = next.by_id.remove(id) {
+                next.by_name.remove(&object.name);
+            }
+        }
+        let next = next.replacing(objects)?;
+        let needs = next.objects().any(|o| o.depends_on.iter().any(|id| dropped.contains(id)));
+        if needs { self.without(dropped) } else { Ok(next) }
+    }
+
     /// What it would be with these in the place of those with their ids.
     ///
     /// # Errors

@@ -183,6 +183,11 @@ pub fn plan_view(snapshot: &Snapshot, query: &ast::Query, columns: &[String]) ->
     Ok(PlannedQuery { columns: self::columns(fields, fields.fields().len()), depends_on: bound.depends_on })
 }
 
+/// What a query's names stand for: the same text under two catalogs means the same when this is equal.
+pub fn meaning(snapshot: &Snapshot, query: &ast::Query) -> Result<String> {
+    Ok(named(snapshot, query, &[])?.plan.display_indent().to_string())
+}
+
 struct Bound {
     plan: LogicalPlan,
     depends_on: Vec<JobId>,

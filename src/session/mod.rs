@@ -11,6 +11,7 @@ mod dml;
 mod explain;
 mod prepared;
 mod query;
+pub mod replace;
 mod role;
 pub mod services;
 pub mod settings;

@@ -18,9 +18,9 @@ use crate::types::{Conflict, WatermarkLimits};
 pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
     c.expect(&["CREATE"])?;
     let or_replace = c.take(&["OR", "REPLACE"]);
-    if or_replace && !c.at("VIEW") {
+    if or_replace && !c.at("VIEW") && !c.at("MATERIALIZED") {
         return Err(c
-            .not_supported("OR REPLACE is only supported for views that are not materialized")
+            .not_supported("OR REPLACE is only supported for views")
             .with_hint("DROP the object first, or write CREATE … IF NOT EXISTS"));
     }
     if c.take(&["ROLE"]) {
@@ -32,7 +32,7 @@ pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
     } else if c.take(&["TABLE"]) {
         table(c)
     } else if c.take(&["MATERIALIZED", "VIEW"]) {
-        materialized_view(c)
+        materialized_view(c, or_replace)
     } else if c.take(&["VIEW"]) {
         view(c, or_replace)
     } else if c.take(&["SINK"]) {
@@ -268,7 +268,7 @@ fn watermark(c: &mut Cursor) -> Result<WatermarkDef> {
     }
 }
 
-fn materialized_view(c: &mut Cursor) -> Result<Statement> {
+fn materialized_view(c: &mut Cursor, or_replace: bool) -> Result<Statement> {
     let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
     let name = c.object_name()?;
     let columns = column_names(c)?;
@@ -279,6 +279,7 @@ fn materialized_view(c: &mut Cursor) -> Result<Statement> {
     let (query, behind) = emitting_query(c)?;
     Ok(Statement::CreateMaterializedView(CreateMaterializedView {
         name,
+        or_replace,
         if_not_exists,
         columns,
         options,

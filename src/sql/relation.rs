@@ -93,23 +93,6 @@ pub fn with_columns(text: &str, columns: &[&str]) -> Result<String> {
     Ok(edited(text, edits))
 }
 
-/// Whether a text may name this column, or all columns.
-pub fn mentions_column(text: &str, column: &str) -> bool {
-    // What cannot be read is not known not to.
-    let Ok(tokens) = tokens(text) else { return true };
-    let mut before = &Token::EOF;
-    for t in tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))) {
-        let all = t.token == Token::Mul
-            && (matches!(before, Token::Comma | Token::Period | Token::RParen)
-                || ["SELECT", "ALL", "DISTINCT"].iter().any(|word| is_word(before, word)));
-        if all || is_name(&t.token, column) {
-            return true;
-        }
-        before = &t.token;
-    }
-    sink_from(text).is_some()
-}
-
 fn is_name(token: &Token, name: &str) -> bool {
     match token {
         Token::Word(word) if word.quote_style.is_some() => word.value == name,

@@ -243,6 +243,7 @@ pub enum Emit {
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateMaterializedView {
     pub name: String,
+    pub or_replace: bool,
     pub if_not_exists: bool,
     /// Column names that replace the query's, when given.
     pub columns: Vec<String>,

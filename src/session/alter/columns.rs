@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The table's job, and all that share its failure domain, stop at a barrier and start again as the new columns need it.
-//! Texts of readers that say `*`, or a name that the new column has too, are pinned to the columns that they have read.
+//! Texts of readers that would mean something else (`*`, a name that the new column has too) are pinned to the columns that they have read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::common::{Error, ErrorKind, Result};
 use crate::planner;
 use crate::session::copy::default_value;
 use crate::session::dml::{self, Written, wait_visible};
-use crate::sql::relation::{self, Place};
+use crate::sql::relation::Place;
 use crate::sql::statement::ColumnDef;
 use crate::state::KeyRange;
 use crate::types::{JobId, missing};
@@ -63,8 +63,7 @@ impl Altering<'_> {
         }
         let mut next = object.as_ref().clone();
         self.with_columns(&mut next, |columns| columns.push(added))?;
-        let mut rewording = self.pinned(object, object, &def.name)?;
-        rewording.put(next);
+        let rewording = self.pinned(next, object)?;
         let changed = rewording.checked()?;
         self.altered(object, changed, Vec::new()).await?;
         drop(alone);
@@ -106,21 +105,20 @@ impl Altering<'_> {
                 column.added.get_or_insert_default();
             }
         })?;
-        let mut rewording = self.pinned(object, &next, name)?;
-        rewording.put(next);
+        let shown = next.clone();
+        let mut rewording = self.pinned(next, &shown)?;
         // Whose query cannot be said without the column.
         let users: Vec<JobId> = rewording.refusals()?.into_iter().map(|(id, _)| id).collect();
         if let (Some(first), false) = (users.first(), cascade) {
-            let say = |id: &JobId| {
-                self.snapshot.by_id(*id).map_or(String::new(), |o| format!("{} {}", o.definition.kind(), o.name))
-            };
+            let of = |id: &JobId| self.snapshot.by_id(*id).map_or(("", ""), |o| (o.definition.kind(), o.name.as_str()));
+            let say = |id: &JobId| format!("{} {}", of(id).0, of(id).1);
             let message =
                 format!("cannot drop column {name} of table {} because other objects depend on it", object.name);
             let detail =
                 users.iter().map(|id| format!("{} depends on column {name} of table {}", say(id), object.name));
             return Err(Error::new(ErrorKind::DependentObjects, message)
                 .with_detail(detail.collect::<Vec<_>>().join("\n"))
-                .with_hint(format!("DROP {} first, or write CASCADE", say(first).to_uppercase())));
+                .with_hint(format!("DROP {} {} first, or write CASCADE", of(first).0.to_uppercase(), of(first).1)));
         }
         let dropped = self.snapshot.with_dependants(&users);
         for id in &dropped {
@@ -146,11 +144,13 @@ impl Altering<'_> {
         Ok(())
     }
 
-    /// Readers that say `*` or `name`, with the columns that `object` has.
-    fn pinned(&self, object: &Object, columns_of: &Object, name: &str) -> Result<Rewording> {
+    /// The table as `next`; readers that would read other columns read those of `shown`.
+    fn pinned(&self, next: Object, shown: &Object) -> Result<Rewording> {
+        let id = next.id;
+        let places = BTreeMap::from([(next.name.clone(), Place::Query(pin(shown)))]);
         let mut rewording = Rewording::new(&self.snapshot);
-        let places = BTreeMap::from([(object.name.clone(), Place::Query(pin(columns_of)))]);
-        rewording.reword_if(&[object.id], &places, |text| relation::mentions_column(text, name))?;
+        rewording.put(next);
+        rewording.pin(&[id], &places)?;
         Ok(rewording)
     }
 

@@ -34,45 +34,41 @@ impl Rewording {
 
     /// Puts relations into other places in the texts of all that read one of `ids`.
     pub fn reword(&mut self, ids: &[JobId], places: &BTreeMap<String, Place>) -> Result<()> {
-        self.reword_if(ids, places, |_| true)
-    }
-
-    /// The same where `concerns` says that the text is one that needs it.
-    pub fn reword_if(
-        &mut self,
-        ids: &[JobId],
-        places: &BTreeMap<String, Place>,
-        concerns: impl Fn(&str) -> bool,
-    ) -> Result<()> {
         for id in self.readers(ids) {
-            let Some(object) = self.changed.get(&id).or_else(|| self.before.by_id(id).map(|o| o.as_ref())) else {
-                continue;
-            };
-            if !concerns(&object.sql) {
-                continue;
-            }
-            let sql = relation::replace(&object.sql, places)?;
-            if sql == object.sql {
-                continue;
-            }
-            let mut object = object.clone();
-            if let (Some(query), Some(text)) = (relation::query(&sql)?, object.definition.query_mut()) {
-                *text = query.to_string();
-            }
-            object.sql = sql;
-            self.put(object);
+            let Some(object) = self.now(id) else { continue };
+            let reworded = reworded(object, places)?;
+            self.changed.extend(reworded.map(|o| (id, o)));
         }
         Ok(())
+    }
+
+    /// The same where the text would mean something else by now: it has a `*`, or a name that is another column's.
+    pub fn pin(&mut self, ids: &[JobId], places: &BTreeMap<String, Place>) -> Result<()> {
+        for id in self.readers(ids) {
+            let Some(object) = self.now(id) else { continue };
+            let Some(query) = relation::query(&object.sql)? else { continue };
+            let meant = planner::meaning(&self.before, &query)?;
+            if planner::meaning(&self.after()?, &query).is_ok_and(|means| means == meant) {
+                continue;
+            }
+            let reworded = reworded(object, places)?;
+            self.changed.extend(reworded.map(|o| (id, o)));
+        }
+        Ok(())
+    }
+
+    fn now(&self, id: JobId) -> Option<&Object> {
+        self.changed.get(&id).or_else(|| self.before.by_id(id).map(|o| o.as_ref()))
+    }
+
+    fn after(&self) -> Result<Snapshot> {
+        self.before.replacing(self.changed.values().cloned().collect())
     }
 
     /// Puts another name on what the plans of its readers read.
     pub fn relabel(&mut self, id: JobId, name: &str) -> Result<()> {
         for reader in self.readers(&[id]) {
-            let Some(object) = self.changed.get(&reader).or_else(|| self.before.by_id(reader).map(|o| o.as_ref()))
-            else {
-                continue;
-            };
-            let mut object = object.clone();
+            let Some(mut object) = self.now(reader).cloned() else { continue };
             relabel(&mut object, id, name)?;
             self.put(object);
         }
@@ -100,7 +96,7 @@ impl Rewording {
     /// Whose query would not read the same, and why; those that others read come first.
     pub fn refusals(&self) -> Result<Vec<(JobId, Error)>> {
         let mut refusals = Vec::new();
-        let after = self.before.replacing(self.changed.values().cloned().collect())?;
+        let after = self.after()?;
         let ids: Vec<JobId> = self.changed.keys().copied().collect();
         for id in self.before.with_dependants(&ids).into_iter().rev() {
             if self.dropped.contains(&id) {
@@ -122,6 +118,20 @@ impl Rewording {
         }
         Ok(refusals)
     }
+}
+
+/// The object with relations in other places of its text; `None` when it names none of them.
+fn reworded(object: &Object, places: &BTreeMap<String, Place>) -> Result<Option<Object>> {
+    let sql = relation::replace(&object.sql, places)?;
+    if sql == object.sql {
+        return Ok(None);
+    }
+    let mut object = object.clone();
+    if let (Some(query), Some(text)) = (relation::query(&sql)?, object.definition.query_mut()) {
+        *text = query.to_string();
+    }
+    object.sql = sql;
+    Ok(Some(object))
 }
 
 fn refused(object: &Object, why: &str) -> Error {

@@ -159,9 +159,7 @@ impl Altering<'_> {
         let query = text::select(name, shown);
         let mut rewording = Rewording::new(&self.snapshot);
         rewording.put(next);
-        rewording.reword_if(&[object.id], &BTreeMap::from([(name.clone(), Place::Query(query))]), |text| {
-            relation::mentions_column(text, from)
-        })?;
+        rewording.pin(&[object.id], &BTreeMap::from([(name.clone(), Place::Query(query))]))?;
         self.services.commit(self.services.catalog.replace_all(rewording.checked()?)?).await
     }
 
