@@ -85,9 +85,9 @@ pub struct OperatorHandle {
 }
 
 impl JobEnv {
-    /// The actors of a fragment.
-    pub fn actors_of(&self, fragment: &Fragment) -> usize {
-        if fragment.single { 1 } else { self.parallelism }
+    /// The actors of a fragment of `graph`.
+    pub fn actors_of(&self, graph: &FragmentGraph, fragment: &Fragment) -> usize {
+        if fragment.single { 1 } else { graph.parallelism.unwrap_or(self.parallelism) }
     }
 
     /// Builds a job. `upstreams` says how many actors materialize each job that is read.
@@ -163,7 +163,7 @@ fn matrix(from: usize, to: usize) -> (Vec<Vec<EdgeSender>>, Wires) {
 impl Builder<'_> {
     fn build(mut self) -> Result<Built> {
         let counts: HashMap<FragmentId, usize> =
-            self.graph.fragments.iter().map(|f| (f.id, self.env.actors_of(f))).collect();
+            self.graph.fragments.iter().map(|f| (f.id, self.env.actors_of(self.graph, f))).collect();
         let count = |id: FragmentId| {
             counts.get(&id).copied().ok_or_else(|| Error::corrupted(format!("an edge names fragment {id}")))
         };
@@ -180,7 +180,7 @@ impl Builder<'_> {
         }
         let graph = self.graph;
         for fragment in &graph.fragments {
-            let actors = self.env.actors_of(fragment);
+            let actors = self.env.actors_of(self.graph, fragment);
             let mut outlets = outlets.remove(&fragment.id).unwrap_or_else(|| vec![Vec::new(); actors]);
             self.wire_scans(fragment.id, &fragment.root, actors)?;
             let shared = self.share(fragment)?;
@@ -223,7 +223,7 @@ impl Builder<'_> {
                 fragment: fragment.id,
                 id: node.id,
                 name: node.operator.name(),
-                actors: self.env.actors_of(fragment),
+                actors: self.env.actors_of(self.graph, fragment),
                 state: single.state_tables().into_iter().map(|(_, table)| table).collect(),
                 schema: node.schema.clone(),
                 stats,

@@ -293,6 +293,13 @@ impl Node {
         f(self);
     }
 
+    pub fn visit_mut(&mut self, f: &mut impl FnMut(&mut Node)) {
+        for input in &mut self.inputs {
+            input.visit_mut(f);
+        }
+        f(self);
+    }
+
     /// Every state table that the tree owns, with the operator that owns it.
     pub fn state_tables(&self) -> Vec<(OperatorId, TableId)> {
         let mut tables = Vec::new();

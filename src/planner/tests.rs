@@ -79,6 +79,7 @@ impl World {
                     table: planned.table,
                     append_only: planned.append_only,
                     watermark_columns: planned.watermark_columns,
+                    replaces: None,
                     query: v.query.to_string(),
                     graph,
                 });

@@ -2,6 +2,7 @@
 //!
 //! The wire calls [`Session::parse`], then [`Session::prepare`] or [`Session::execute`], and sends what comes back.
 
+mod alter;
 mod client;
 mod copy;
 mod cursors;
@@ -10,6 +11,7 @@ mod dml;
 mod explain;
 mod prepared;
 mod query;
+pub mod replace;
 mod role;
 pub mod services;
 pub mod settings;
@@ -379,6 +381,13 @@ impl Session {
             | S::Drop(_) => {
                 let done = ddl::run(&self.services, &self.client.user(), &statement.text, parsed).await;
                 let done = self.audited(parsed, done.map(|done| (done.tag, done.notices)));
+                self.done(done?)
+            }
+            S::Alter(statement) => {
+                let (current, session) = (self.client.user(), self.client.session_user());
+                let actor = role::Actor { current: &current, session: &session };
+                let done = alter::run(&self.services, &self.client, actor, statement).await;
+                let done = self.audited(parsed, done);
                 self.done(done?)
             }
             S::CreateRole(_) | S::AlterRole(_) | S::DropRole { .. } | S::Grant(_) | S::Revoke(_) | S::Comment(_) => {

@@ -17,6 +17,7 @@ pub enum Statement {
     CreateView(CreateView),
     CreateSink(CreateSink),
     Drop(Drop),
+    Alter(Alter),
     CreateRole(AlterRole),
     AlterRole(AlterRole),
     DropRole {
@@ -149,6 +150,7 @@ impl Statement {
             Self::CreateView(c) => ("CREATE VIEW", c.name.clone()),
             Self::CreateSink(c) => ("CREATE SINK", c.name.clone()),
             Self::Drop(d) => ("DROP", d.names.join(", ")),
+            Self::Alter(a) => ("ALTER", a.name.clone()),
             Self::CreateRole(r) => ("CREATE ROLE", r.name.clone()),
             Self::AlterRole(r) => ("ALTER ROLE", r.name.clone()),
             Self::DropRole { names, .. } => ("DROP ROLE", names.join(", ")),
@@ -241,6 +243,7 @@ pub enum Emit {
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateMaterializedView {
     pub name: String,
+    pub or_replace: bool,
     pub if_not_exists: bool,
     /// Column names that replace the query's, when given.
     pub columns: Vec<String>,
@@ -274,6 +277,40 @@ pub struct Drop {
     pub if_exists: bool,
     pub names: Vec<String>,
     pub cascade: bool,
+}
+
+/// `ALTER kind name …`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alter {
+    pub kind: ObjectKind,
+    pub if_exists: bool,
+    pub name: String,
+    pub action: AlterAction,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum AlterAction {
+    RenameTo(String),
+    RenameColumn {
+        from: String,
+        to: String,
+    },
+    /// As written: there is only one schema.
+    SetSchema(String),
+    /// `CURRENT_USER` and `SESSION_USER` stay in capitals.
+    OwnerTo(String),
+    SwapWith(String),
+    /// Actors of a parallel fragment; `None` is what the server has.
+    SetParallelism(Option<usize>),
+    AddColumn {
+        if_not_exists: bool,
+        column: ColumnDef,
+    },
+    DropColumn {
+        if_exists: bool,
+        name: String,
+        cascade: bool,
+    },
 }
 
 /// `SUBSCRIBE TO name [SINCE epoch] [WITH (…)]`.

@@ -6,6 +6,7 @@ pub mod conflict;
 pub mod id;
 pub mod json;
 pub mod key;
+pub mod missing;
 pub mod pg_type;
 pub mod pretty;
 mod sql_name;
