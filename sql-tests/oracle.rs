@@ -1,6 +1,7 @@
 //! The oracle: random inserts, updates and deletes on tables, with the server stopped and killed between them; after each
 //! step every view must hold what its query gives as a batch over the tables, both read in one statement.
 
+mod moments;
 mod rank;
 mod rows;
 
@@ -21,7 +22,7 @@ const TABLES: &[&str] = &[
 
 /// Views: name, query. A view may read those before it.
 fn views() -> Vec<(&'static str, &'static str)> {
-    [VIEWS, rank::VIEWS, rows::VIEWS].concat()
+    [VIEWS, rank::VIEWS, rows::VIEWS, moments::VIEWS].concat()
 }
 
 const VIEWS: &[(&str, &str)] = &[

@@ -4,12 +4,14 @@
 //! Nothing here runs.
 
 pub mod agg;
+pub mod asof_join;
 pub mod expr;
 pub mod fragment;
 pub mod join;
 pub mod node;
 pub mod over;
 
+pub use asof_join::AsofJoin;
 pub use expr::Expr;
 pub use fragment::{Edge, Fragment, FragmentGraph, Policy};
 pub use join::{Expiry, HashJoin, JoinKind, JoinSide, JoinWatermark};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{Expr, HashJoin, OverWindow, TopN};
+use super::{AsofJoin, Expr, HashJoin, OverWindow, TopN};
 pub use crate::expr::aggregate::AggMethod;
 use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows, WatermarkLimits};
 
@@ -95,6 +95,7 @@ pub enum Operator {
     },
     Materialize(Materialize),
     Sink(SinkOp),
+    AsofJoin(AsofJoin),
 }
 
 /// What an output column of Unnest is made of: input columns, by index.
@@ -300,6 +301,7 @@ impl Node {
                 let tables_of = [j.left.state, j.right.state].into_iter().chain(j.counts).chain(j.bounds);
                 tables.extend(tables_of.map(|t| (node.id, t)));
             }
+            Operator::AsofJoin(j) => tables.extend([(node.id, j.left_state), (node.id, j.right_state)]),
             Operator::SessionWindow(s) => {
                 tables.extend([s.rows, s.sessions].into_iter().chain(s.open).map(|t| (node.id, t)));
             }
@@ -324,6 +326,7 @@ impl Operator {
             Self::Watermark { .. } => "Watermark",
             Self::HashAgg(_) => "HashAgg",
             Self::HashJoin(_) => "HashJoin",
+            Self::AsofJoin(_) => "AsofJoin",
             Self::TimeWindows { .. } => "TimeWindows",
             Self::SessionWindow(_) => "SessionWindow",
             Self::GroupingSets { .. } => "GroupingSets",

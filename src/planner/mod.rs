@@ -16,6 +16,7 @@ mod fragment;
 mod lower;
 mod now;
 mod options;
+mod time_join;
 #[cfg(test)]
 mod tests;
 
@@ -106,6 +107,7 @@ pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot, purpose: Purpose) ->
     sql::json::rewrite(query);
     sql::pg::rewrite(query);
     sql::fetch::rewrite(query)?;
+    sql::time_join::rewrite(query, &|table| watermark_column(snapshot, table))?;
     sql::window::rewrite(query, &|table| watermark_column(snapshot, table))
 }
 

@@ -14,6 +14,7 @@ pub mod names;
 pub mod pg;
 pub mod set_returning;
 pub mod statement;
+pub mod time_join;
 pub mod types;
 pub mod window;
 mod copy;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::asof_join::AsofJoin;
 use super::filter::Filter;
 use super::grouping_sets::GroupingSets;
 use super::hash_agg::HashAgg;
@@ -40,6 +41,7 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
         }
         Operator::HashAgg(agg) => Box::new(HashAgg::new(name, agg, node, context)?),
         Operator::HashJoin(join) => Box::new(HashJoin::new(name, join, node, context)?),
+        Operator::AsofJoin(join) => Box::new(AsofJoin::new(name, join, node, context)?),
         Operator::TimeWindows { column, windows } => {
             Box::new(TimeWindows { name, column: *column, windows: *windows, output: Arc::clone(&node.schema) })
         }
