@@ -90,7 +90,9 @@ impl UserDefinedLogicalNodeCore for TimeJoin {
             .map_err(|inputs| DataFusionError::from(Error::internal(format!("TimeJoin of {} inputs", inputs.len()))))?;
         let join_type = if self.outer { JoinType::Left } else { JoinType::Inner };
         let schema = Arc::new(build_join_schema(left.schema(), right.schema(), &join_type)?);
-        Ok(Self { left, right, condition: exprs, schema, ..self.clone() })
+        // The simplifier names what it turns round after what it was.
+        let condition = exprs.into_iter().map(Expr::unalias).collect();
+        Ok(Self { left, right, condition, schema, ..self.clone() })
     }
 
     fn necessary_children_exprs(&self, output: &[usize]) -> Option<Vec<Vec<usize>>> {
