@@ -10,6 +10,7 @@ pub mod fragment;
 pub mod join;
 pub mod node;
 pub mod over;
+pub mod temporal_join;
 
 pub use asof_join::AsofJoin;
 pub use expr::Expr;
@@ -20,3 +21,4 @@ pub use node::{
     SessionWindow, SinkOp, SourceRead, TableRead, TemporalFilter, UnnestColumn, WatermarkStep,
 };
 pub use over::{Frame, FrameBound, FrameUnits, OverWindow, Rank, RowOrder, SortColumn, TopN, WindowCall};
+pub use temporal_join::{Sent, TemporalJoin};

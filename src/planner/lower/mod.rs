@@ -14,6 +14,7 @@ mod over;
 mod project;
 mod scan;
 mod temporal;
+mod temporal_join;
 mod time_join;
 mod top_n;
 mod union;

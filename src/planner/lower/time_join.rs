@@ -15,9 +15,10 @@ impl Lowerer<'_> {
         let matching = Matching::of(&join.condition, join.left.schema(), join.right.schema())?;
         match join.moment {
             Moment::Nearest => self.asof_join(join, &matching),
-            Moment::Version | Moment::Now => {
-                Err(Error::not_supported("FOR SYSTEM_TIME AS OF is not supported in streaming jobs yet")
-                    .with_hint("join the table itself: the result then follows its changes too"))
+            Moment::Now => self.temporal_join(join, &matching),
+            Moment::Version => {
+                Err(Error::not_supported("FOR SYSTEM_TIME AS OF a time column is not supported in streaming jobs yet")
+                    .with_hint("write ASOF JOIN … ON l.k = r.k AND l.ts >= r.ts, or FOR SYSTEM_TIME AS OF PROCTIME()"))
             }
         }
     }
@@ -44,7 +45,7 @@ impl Lowerer<'_> {
             frees: false,
         };
         let backward = nearest.is_backward();
-        let mut output = Output::new(join, &left.lowered, &right.lowered);
+        let mut output = Output::new(join, &left.lowered);
         let operator = AsofJoin {
             outer: join.outer,
             left: side(&left, left_order, !backward),
@@ -54,15 +55,8 @@ impl Lowerer<'_> {
             right_state: self.table_id(),
             output: Vec::new(),
         };
-        let key = operator.left.key.iter().chain(&operator.left.partition);
-        let mut stream_key: Vec<usize> = Vec::new();
-        for column in key {
-            let at = output.position(*column, &left.lowered);
-            if !stream_key.contains(&at) {
-                stream_key.push(at);
-            }
-        }
-        let placed = left.on.iter().map(|column| output.position(*column, &left.lowered)).collect();
+        let stream_key = output.positions(operator.left.key.iter().chain(&operator.left.partition), &left.lowered);
+        let placed = output.positions(&left.on, &left.lowered);
         let properties = Properties {
             stream_key,
             distribution: if one_actor { Distribution::Single } else { Distribution::Hash(placed) },
@@ -84,20 +78,21 @@ fn ordered(mut input: Input) -> Result<(Input, usize)> {
 }
 
 /// The columns that come out, as they are put together: the visible ones of both sides, and what the key needs.
-struct Output {
+pub(super) struct Output {
     /// Of the left side's columns followed by the right's.
-    columns: Vec<usize>,
-    fields: Vec<FieldRef>,
-    visible: usize,
+    pub columns: Vec<usize>,
+    pub fields: Vec<FieldRef>,
+    pub visible: usize,
 }
 
 impl Output {
-    fn new(join: &TimeJoin, left: &Lowered, right: &Lowered) -> Self {
+    pub fn new(join: &TimeJoin, left: &Lowered) -> Self {
         let width = left.schema().fields().len();
+        let visible = join.schema.fields().len();
         let mut output = Self {
-            columns: (0..left.visible).chain(width..width + right.visible).collect(),
+            columns: (0..left.visible).chain((width..).take(visible - left.visible)).collect(),
             fields: Vec::new(),
-            visible: left.visible + right.visible,
+            visible,
         };
         join.schema.fields().iter().for_each(|field| output.push(plain(field)));
         output
@@ -119,5 +114,27 @@ impl Output {
         self.push(plain(left.schema().field(column)));
         self.columns.push(column);
         self.columns.len() - 1
+    }
+
+    /// Where the right column number `column`, behind the left ones, comes out; it is added where it does not yet.
+    pub fn right_position(&mut self, column: usize, field: FieldRef) -> usize {
+        if let Some(at) = self.columns.iter().position(|c| *c == column) {
+            return at;
+        }
+        self.push(field.as_ref().clone().with_nullable(true).into());
+        self.columns.push(column);
+        self.columns.len() - 1
+    }
+
+    /// Where each of these left columns comes out, each once.
+    pub fn positions<'c>(&mut self, columns: impl IntoIterator<Item = &'c usize>, left: &Lowered) -> Vec<usize> {
+        let mut positions = Vec::new();
+        for column in columns {
+            let at = self.position(*column, left);
+            if !positions.contains(&at) {
+                positions.push(at);
+            }
+        }
+        positions
     }
 }

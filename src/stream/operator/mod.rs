@@ -18,6 +18,7 @@ mod row_order;
 mod session_window;
 pub mod sink;
 mod temporal_filter;
+mod temporal_join;
 mod time_windows;
 mod top_n;
 mod union;
