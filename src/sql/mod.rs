@@ -7,6 +7,7 @@
 //! Knows no catalog and plans nothing: names are only folded and checked for their schema.
 
 pub mod fetch;
+pub mod function;
 pub mod interval;
 pub mod json;
 pub mod name;

@@ -8,6 +8,7 @@ pub mod json;
 pub mod key;
 pub mod pg_type;
 pub mod pretty;
+pub mod sql_function;
 mod sql_name;
 pub mod time;
 pub mod time_windows;

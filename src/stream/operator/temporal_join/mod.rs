@@ -148,8 +148,8 @@ impl TemporalJoin {
         for left_key in stored.iter().flatten() {
             found.extend(sent.state.scan(&KeyRange::prefix(left_key), None)?);
         }
-        let keys = Keys::from_iter_values(found.iter().flat_map(|(keys, _)| keys.iter().flatten()));
-        Ok((keys, concat_batches(&self.output, found.iter().map(|(_, rows)| rows))?))
+        let keys: Vec<&[u8]> = found.iter().flat_map(|(keys, _)| keys.iter().flatten()).collect();
+        Ok((Keys::from_iter_values(keys), concat_batches(&self.output, found.iter().map(|(_, rows)| rows))?))
     }
 
     /// The rows with what the table has for them as of `epoch`.
