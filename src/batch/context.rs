@@ -212,6 +212,11 @@ impl BatchContext {
     }
 
     pub async fn plan_statement(&self, statement: ast::Statement) -> Result<LogicalPlan> {
+        let mut statement = statement;
+        // A query's columns are named after its calls first.
+        if !matches!(statement, ast::Statement::Query(_)) {
+            planner::inline_functions(&mut statement, &self.planning.snapshot)?;
+        }
         let statement = match statement {
             ast::Statement::Query(mut query) => {
                 self.rewrite(&mut query)?;

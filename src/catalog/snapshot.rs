@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Object;
 use super::def::PUBLIC;
 use super::role::{self, Acl, Role};
+use super::{Function, Object};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::JobId;
 
@@ -15,8 +15,9 @@ pub struct Snapshot {
     by_id: BTreeMap<JobId, Arc<Object>>,
     by_name: BTreeMap<String, JobId>,
     pub(super) roles: BTreeMap<String, Arc<Role>>,
+    pub(super) functions: BTreeMap<String, Arc<Function>>,
     pub(super) schema_acl: Acl,
-    version: u64,
+    pub(super) version: u64,
 }
 
 impl Default for Snapshot {
@@ -25,6 +26,7 @@ impl Default for Snapshot {
             by_id: BTreeMap::new(),
             by_name: BTreeMap::new(),
             roles: Role::built_in(),
+            functions: BTreeMap::new(),
             schema_acl: role::schema_acl(),
             version: 0,
         }

@@ -4,12 +4,15 @@
 //! Nothing here runs.
 
 pub mod agg;
+pub mod asof_join;
 pub mod expr;
 pub mod fragment;
 pub mod join;
 pub mod node;
 pub mod over;
+pub mod temporal_join;
 
+pub use asof_join::AsofJoin;
 pub use expr::Expr;
 pub use fragment::{Edge, Fragment, FragmentGraph, Policy};
 pub use join::{Expiry, HashJoin, JoinKind, JoinSide, JoinWatermark};
@@ -18,3 +21,4 @@ pub use node::{
     SessionWindow, SinkOp, SourceRead, TableRead, TemporalFilter, UnnestColumn, Values, WatermarkStep,
 };
 pub use over::{Frame, FrameBound, FrameUnits, OverWindow, Rank, RowOrder, SortColumn, TopN, WindowCall};
+pub use temporal_join::{Sent, TemporalJoin};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{Expr, HashJoin, OverWindow, TopN};
+use super::{AsofJoin, Expr, HashJoin, OverWindow, TemporalJoin, TopN};
 pub use crate::expr::aggregate::AggMethod;
 use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows, WatermarkLimits};
 
@@ -97,6 +97,8 @@ pub enum Operator {
     },
     Materialize(Materialize),
     Sink(SinkOp),
+    AsofJoin(AsofJoin),
+    TemporalJoin(TemporalJoin),
 }
 
 /// What an output column of Unnest is made of: input columns, by index.
@@ -152,6 +154,8 @@ pub struct TableRead {
     pub key: Vec<usize>,
     /// One row an actor: how far the backfill has come.
     pub progress: TableId,
+    /// Neither rows nor changes come out, only barriers: another operator looks into the table.
+    pub barriers_only: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -318,6 +322,8 @@ impl Node {
                 let tables_of = [j.left.state, j.right.state].into_iter().chain(j.counts).chain(j.bounds);
                 tables.extend(tables_of.map(|t| (node.id, t)));
             }
+            Operator::AsofJoin(j) => tables.extend([(node.id, j.left_state), (node.id, j.right_state)]),
+            Operator::TemporalJoin(j) => tables.extend(j.sent.iter().map(|s| (node.id, s.state))),
             Operator::SessionWindow(s) => {
                 tables.extend([s.rows, s.sessions].into_iter().chain(s.open).map(|t| (node.id, t)));
             }
@@ -343,6 +349,8 @@ impl Operator {
             Self::Watermark { .. } => "Watermark",
             Self::HashAgg(_) => "HashAgg",
             Self::HashJoin(_) => "HashJoin",
+            Self::AsofJoin(_) => "AsofJoin",
+            Self::TemporalJoin(_) => "TemporalJoin",
             Self::TimeWindows { .. } => "TimeWindows",
             Self::SessionWindow(_) => "SessionWindow",
             Self::GroupingSets { .. } => "GroupingSets",

@@ -22,11 +22,11 @@ pub struct Done {
     pub notices: Vec<String>,
 }
 
-struct Ddl<'a> {
-    services: &'a Arc<Services>,
-    owner: &'a str,
-    text: &'a str,
-    notices: Vec<String>,
+pub(super) struct Ddl<'a> {
+    pub services: &'a Arc<Services>,
+    pub owner: &'a str,
+    pub text: &'a str,
+    pub notices: Vec<String>,
 }
 
 pub async fn run(services: &Arc<Services>, owner: &str, text: &str, statement: &Statement) -> Result<Done> {
@@ -39,6 +39,8 @@ pub async fn run(services: &Arc<Services>, owner: &str, text: &str, statement: &
         Statement::CreateView(create) => ddl.create_view(create).await?,
         Statement::CreateSink(create) => ddl.create_sink(create).await?,
         Statement::Drop(drop) => ddl.drop(drop).await?,
+        Statement::CreateFunction(create) => ddl.create_function(create).await?,
+        Statement::DropFunction { if_exists, names } => ddl.drop_functions(*if_exists, names).await?,
         _ => return Err(Error::internal("not a definition")),
     };
     Ok(Done { tag, notices: ddl.notices })
@@ -55,7 +57,7 @@ impl Ddl<'_> {
     }
 
     /// Something may be made, and `query` read for it.
-    fn may_create(&self, snapshot: &Snapshot, query: Option<&ast::Query>) -> Result<()> {
+    pub fn may_create(&self, snapshot: &Snapshot, query: Option<&ast::Query>) -> Result<()> {
         snapshot.check_schema(self.owner, Privilege::Create)?;
         match query {
             Some(query) => {
@@ -65,6 +67,13 @@ impl Ddl<'_> {
             }
             None => Ok(()),
         }
+    }
+
+    /// The query as the catalog keeps it: no function is needed any more.
+    fn kept_query(&self, snapshot: &Snapshot, query: &ast::Query) -> Result<String> {
+        let mut query = query.clone();
+        planner::inline_functions(&mut query, snapshot)?;
+        Ok(query.to_string())
     }
 
     fn object(&self, id: JobId, name: &str, depends_on: Vec<JobId>, definition: Definition) -> Object {
@@ -199,7 +208,7 @@ impl Ddl<'_> {
                 append_only: planned.append_only,
                 watermark_columns: planned.watermark_columns,
                 replaces,
-                query: create.query.to_string(),
+                query: self.kept_query(&snapshot, &create.query)?,
                 graph: encode(&planned.graph)?,
             };
             let definition = Definition::MaterializedView(definition);
@@ -234,7 +243,7 @@ impl Ddl<'_> {
         }
         self.may_create(&snapshot, Some(&create.query))?;
         let planned = planner::plan_view(&snapshot, &create.query, &create.columns)?;
-        let definition = View { columns: planned.columns, query: create.query.to_string() };
+        let definition = View { columns: planned.columns, query: self.kept_query(&snapshot, &create.query)? };
         let Some(old) = old else {
             let id = self.services.catalog.next_job_id();
             let object = self.object(id, &create.name, planned.depends_on, Definition::View(definition));

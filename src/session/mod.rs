@@ -9,6 +9,7 @@ mod cursors;
 mod ddl;
 mod dml;
 mod explain;
+mod functions;
 mod prepared;
 mod query;
 pub mod replace;
@@ -378,7 +379,9 @@ impl Session {
             | S::CreateMaterializedView(_)
             | S::CreateView(_)
             | S::CreateSink(_)
-            | S::Drop(_) => {
+            | S::Drop(_)
+            | S::CreateFunction(_)
+            | S::DropFunction { .. } => {
                 let done = ddl::run(&self.services, &self.client.user(), &statement.text, parsed).await;
                 let done = self.audited(parsed, done.map(|done| (done.tag, done.notices)));
                 self.done(done?)

@@ -11,16 +11,19 @@ use super::options::options;
 use super::statement::{
     ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Emit, Statement, WatermarkDef,
 };
-use super::{ast, interval, name, role, types};
+use super::{ast, function, interval, name, role, types};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::{Conflict, WatermarkLimits};
 
 pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
     c.expect(&["CREATE"])?;
     let or_replace = c.take(&["OR", "REPLACE"]);
+    if c.take(&["FUNCTION"]) {
+        return function::create(c, or_replace);
+    }
     if or_replace && !c.at("VIEW") && !c.at("MATERIALIZED") {
         return Err(c
-            .not_supported("OR REPLACE is only supported for views")
+            .not_supported("OR REPLACE is only supported for functions and views")
             .with_hint("DROP the object first, or write CREATE … IF NOT EXISTS"));
     }
     if c.take(&["ROLE"]) {
@@ -42,7 +45,7 @@ pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
         match c.peek().token {
             Token::Word(_) => Err(c
                 .not_supported(&format!("CREATE {word} is not supported"))
-                .with_hint("what can be created: SOURCE, TABLE, MATERIALIZED VIEW, VIEW, SINK, ROLE")),
+                .with_hint("what can be created: SOURCE, TABLE, MATERIALIZED VIEW, VIEW, SINK, FUNCTION, ROLE")),
             _ => Err(c.unexpected("SOURCE, TABLE, MATERIALIZED VIEW, VIEW or SINK")),
         }
     }

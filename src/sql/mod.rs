@@ -7,6 +7,7 @@
 //! Knows no catalog and plans nothing: names are only folded and checked for their schema.
 
 pub mod fetch;
+pub mod function;
 pub mod interval;
 pub mod json;
 pub mod name;
@@ -15,6 +16,7 @@ pub mod pg;
 pub mod relation;
 pub mod set_returning;
 pub mod statement;
+pub mod time_join;
 pub mod types;
 pub mod window;
 mod alter;

@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use super::ast;
 pub use super::copy::Copy;
 use crate::types::pg_type::PgType;
+use crate::types::sql_function::SqlFunction;
 use crate::types::{Conflict, WatermarkLimits};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,11 @@ pub enum Statement {
     CreateSink(CreateSink),
     Drop(Drop),
     Alter(Alter),
+    CreateFunction(CreateFunction),
+    DropFunction {
+        if_exists: bool,
+        names: Vec<String>,
+    },
     CreateRole(AlterRole),
     AlterRole(AlterRole),
     DropRole {
@@ -151,6 +157,8 @@ impl Statement {
             Self::CreateSink(c) => ("CREATE SINK", c.name.clone()),
             Self::Drop(d) => ("DROP", d.names.join(", ")),
             Self::Alter(a) => ("ALTER", a.name.clone()),
+            Self::CreateFunction(c) => ("CREATE FUNCTION", c.function.name.clone()),
+            Self::DropFunction { names, .. } => ("DROP FUNCTION", names.join(", ")),
             Self::CreateRole(r) => ("CREATE ROLE", r.name.clone()),
             Self::AlterRole(r) => ("ALTER ROLE", r.name.clone()),
             Self::DropRole { names, .. } => ("DROP ROLE", names.join(", ")),
@@ -160,6 +168,13 @@ impl Statement {
             _ => ("", String::new()),
         }
     }
+}
+
+/// `CREATE [OR REPLACE] FUNCTION … LANGUAGE sql`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateFunction {
+    pub or_replace: bool,
+    pub function: SqlFunction,
 }
 
 /// A kind of catalog object, as DDL names it.
@@ -401,6 +416,7 @@ pub enum Show {
     MaterializedViews,
     Views,
     Jobs,
+    Functions,
     Databases,
     Schemas,
     Columns(String),

@@ -9,6 +9,7 @@ pub mod key;
 pub mod missing;
 pub mod pg_type;
 pub mod pretty;
+pub mod sql_function;
 mod sql_name;
 pub mod time;
 pub mod time_windows;

@@ -14,6 +14,8 @@ mod over;
 mod project;
 mod scan;
 mod temporal;
+mod temporal_join;
+mod time_join;
 mod top_n;
 mod union;
 mod unnest;
@@ -37,6 +39,7 @@ pub(super) use output::{TablePlan, TableSpec};
 
 use self::windows::{Session, Windowed};
 use super::now;
+use super::time_join::TimeJoin;
 use crate::common::{Error, ErrorKind, Result};
 use crate::plan::{Distribution, Expr, Node, Operator, Properties};
 use crate::sql::statement::Emit;
@@ -134,6 +137,10 @@ impl<'a> Lowerer<'a> {
             }
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Extension(node) => match node.node.as_any().downcast_ref::<TimeJoin>() {
+                Some(join) => self.time_join(join),
+                None => Err(unsupported(plan)),
+            },
             LogicalPlan::Unnest(unnest) => match Windowed::of(unnest)? {
                 Some(windowed) => self.time_windows(unnest, &windowed),
                 None => self.unnest(unnest),

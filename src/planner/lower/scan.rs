@@ -129,6 +129,7 @@ impl Lowerer<'_> {
             projection,
             key: key.to_vec(),
             progress,
+            barriers_only: false,
         };
         let node = self.node(Operator::TableScan(read), Vec::new(), schema, properties);
         Ok(Lowered { node, visible })

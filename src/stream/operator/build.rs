@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::asof_join::AsofJoin;
 use super::filter::Filter;
 use super::grouping_sets::GroupingSets;
 use super::hash_agg::HashAgg;
@@ -11,6 +12,7 @@ use super::over_window::OverWindow;
 use super::project::Project;
 use super::session_window::SessionWindow;
 use super::temporal_filter::TemporalFilter;
+use super::temporal_join::TemporalJoin;
 use super::time_windows::TimeWindows;
 use super::top_n;
 use super::union::Union;
@@ -40,6 +42,8 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
         }
         Operator::HashAgg(agg) => Box::new(HashAgg::new(name, agg, node, context)?),
         Operator::HashJoin(join) => Box::new(HashJoin::new(name, join, node, context)?),
+        Operator::AsofJoin(join) => Box::new(AsofJoin::new(name, join, node, context)?),
+        Operator::TemporalJoin(plan) => Box::new(TemporalJoin::new(name, plan, node, context)?),
         Operator::TimeWindows { column, windows } => {
             Box::new(TimeWindows { name, column: *column, windows: *windows, output: Arc::clone(&node.schema) })
         }
