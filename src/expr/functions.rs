@@ -67,6 +67,7 @@ impl Registry {
         scalars.extend(super::series::functions());
         scalars.extend(super::json::functions());
         scalars.push(super::array_input::function());
+        scalars.push(super::uuid::function());
         scalars.extend(super::pg::functions());
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::of_cumulate())));
         scalars.extend(WindowEnds::all().map(|f| Arc::new(ScalarUDF::from(f))));

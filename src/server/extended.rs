@@ -115,10 +115,10 @@ impl<S: BackendSession> Connection<S> {
         }
         let formats = Format::spread(&bind.formats, bind.values.len())?;
         let mut parameters = Vec::with_capacity(expected.len());
-        for (i, ((value, format), (data_type, oid))) in
+        for (i, ((value, format), (field, oid))) in
             bind.values.iter().zip(formats).zip(expected.iter().zip(&statement.parameter_oids)).enumerate()
         {
-            let parameter = params::value(value.as_ref(), *oid, format, data_type)
+            let parameter = params::value(value.as_ref(), *oid, format, field.data_type())
                 .map_err(|e| e.context(format!("parameter ${}", i + 1)))?;
             parameters.push(parameter);
         }
@@ -250,12 +250,9 @@ fn parameter_oids(prepared: &Prepared, declared: &[u32]) -> Result<Vec<u32>> {
         .parameters
         .iter()
         .enumerate()
-        .map(|(i, data_type)| match declared.get(i) {
+        .map(|(i, field)| match declared.get(i) {
             Some(oid) if params::declared(*oid)?.is_some() => Ok(*oid),
-            _ => {
-                let field = arrow::datatypes::Field::new(format!("${}", i + 1), data_type.clone(), true);
-                Ok(pg_type(&Arc::new(field))?.oid)
-            }
+            _ => Ok(pg_type(field)?.oid),
         })
         .collect()
 }

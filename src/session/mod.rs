@@ -8,6 +8,7 @@ mod cursors;
 mod ddl;
 mod dml;
 mod explain;
+mod parameters;
 mod prepared;
 mod query;
 mod role;
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
@@ -55,7 +56,7 @@ pub struct Statement {
 pub struct Prepared {
     pub statement: Statement,
     /// `$1`, `$2`, …
-    pub parameters: Vec<DataType>,
+    pub parameters: Vec<FieldRef>,
     /// `None` when no rows come back.
     pub columns: Option<SchemaRef>,
 }
@@ -200,7 +201,18 @@ impl Session {
             sql::Statement::Execute { name, .. } => (None, self.prepared(name)?.columns.clone()),
             other => (None, show::schema(other)),
         };
-        let parameters = plan.map_or(Ok(Vec::new()), |plan| parameter_types(&plan, declared))?;
+        let told = match parsed.as_ref() {
+            sql::Statement::Query(query) => sql::parameters::told(query.as_ref()),
+            sql::Statement::Insert(s) | sql::Statement::Update(s) | sql::Statement::Delete(s) => {
+                sql::parameters::told(s.as_ref())
+            }
+            sql::Statement::DeclareCursor { inner, .. } => match inner.as_ref() {
+                sql::Statement::Query(query) => sql::parameters::told(query.as_ref()),
+                _ => BTreeMap::new(),
+            },
+            _ => BTreeMap::new(),
+        };
+        let parameters = plan.map_or(Ok(Vec::new()), |plan| parameters::types(&plan, declared, &told))?;
         Ok(Prepared { statement, parameters, columns })
     }
 
@@ -586,22 +598,4 @@ fn reads_tables(insert: &sql::ast::Statement) -> bool {
     let ast::Statement::Insert(insert) = insert else { return false };
     let body = insert.source.as_ref().map(|query| query.body.as_ref());
     !matches!(body, Some(ast::SetExpr::Values(_)) | None)
-}
-
-/// The types of `$1`, `$2`, …: as declared, else as the plan infers them, else text.
-fn parameter_types(plan: &LogicalPlan, declared: &[Option<DataType>]) -> Result<Vec<DataType>> {
-    let inferred = plan.get_parameter_types()?;
-    let mut count = declared.len();
-    for name in inferred.keys() {
-        let number = name.trim_start_matches('$').parse::<usize>().map_err(|_| {
-            Error::new(ErrorKind::UndefinedParameter, format!("parameter {name} is not of the form $1"))
-        })?;
-        count = count.max(number);
-    }
-    Ok((1..=count)
-        .map(|number| {
-            let declared = declared.get(number - 1).cloned().flatten();
-            declared.or_else(|| inferred.get(&format!("${number}")).cloned().flatten()).unwrap_or(DataType::Utf8)
-        })
-        .collect())
 }

@@ -11,6 +11,7 @@ pub mod interval;
 pub mod json;
 pub mod name;
 pub mod names;
+pub mod parameters;
 pub mod pg;
 pub mod set_returning;
 pub mod statement;

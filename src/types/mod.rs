@@ -4,6 +4,7 @@ pub mod copy;
 pub mod chunk;
 pub mod conflict;
 pub mod id;
+pub mod interval_text;
 pub mod json;
 pub mod key;
 pub mod pg_type;
@@ -11,6 +12,7 @@ pub mod pretty;
 mod sql_name;
 pub mod time;
 pub mod time_windows;
+pub mod uuid;
 mod verifier;
 mod watermark_limits;
 

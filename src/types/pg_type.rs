@@ -13,13 +13,19 @@ const KEY: &str = "ARROW:extension:name";
 pub enum PgType {
     Json,
     Jsonb,
+    Uuid,
 }
 
 impl PgType {
+    pub fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::Jsonb)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "json",
             Self::Jsonb => "jsonb",
+            Self::Uuid => "uuid",
         }
     }
 
@@ -28,6 +34,7 @@ impl PgType {
         match field.metadata().get(KEY)?.as_str() {
             "weir.json" => Some(Self::Json),
             "weir.jsonb" => Some(Self::Jsonb),
+            "weir.uuid" => Some(Self::Uuid),
             _ => None,
         }
     }

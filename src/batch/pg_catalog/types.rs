@@ -60,12 +60,13 @@ impl PgType {
 
     /// As [`Self::of`], of a type that is kept as text.
     pub fn marked(data_type: &DataType, mark: Option<pg_type::PgType>) -> Self {
-        let oid = match mark {
-            Some(pg_type::PgType::Json) => 114,
-            Some(pg_type::PgType::Jsonb) => 3802,
+        let (oid, size) = match mark {
+            Some(pg_type::PgType::Json) => (114, -1),
+            Some(pg_type::PgType::Jsonb) => (3802, -1),
+            Some(pg_type::PgType::Uuid) => (2950, 16),
             None => return Self::of(data_type),
         };
-        Self { oid, size: -1, modifier: -1 }
+        Self { oid, size, modifier: -1 }
     }
 }
 

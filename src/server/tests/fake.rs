@@ -160,6 +160,8 @@ impl BackendSession for FakeSession {
         let nulls = parameters.iter().map(ScalarValue::try_from).collect::<Result<Vec<_>, _>>()?;
         let plan = plan.with_param_values(values(nulls))?;
         let columns = Some(Arc::new(plan.schema().as_arrow().clone()));
+        let field = |(i, ty): (usize, DataType)| Arc::new(Field::new(format!("${}", i + 1), ty, true));
+        let parameters = parameters.into_iter().enumerate().map(field).collect();
         Ok(Prepared { statement, parameters, columns })
     }
 
