@@ -109,8 +109,25 @@ def debian(*packages):
     return install
 
 
-def nothing():
-    pass
+PGX = [
+    "golang-1.19-go", "golang-1.19-src", "golang-github-jackc-pgx-v4-dev", "golang-github-jackc-pgconn-dev",
+    "golang-github-jackc-pgtype-dev", "golang-github-jackc-pgio-dev", "golang-github-jackc-pgpassfile-dev",
+    "golang-github-jackc-pgservicefile-dev", "golang-github-jackc-pgproto3-v2-dev", "golang-github-jackc-chunkreader-v2-dev",
+    "golang-github-jackc-puddle-dev", "golang-golang-x-text-dev", "golang-golang-x-crypto-dev",
+]
+
+
+def pgx():
+    """Builds the suite from Debian's sources of pgx, with Debian's Go."""
+    debian(*PGX)()
+    root = TOOLS / "debian" / "usr" / "lib" / "go-1.19"
+    environment = os.environ | {
+        "GOROOT": str(root), "GOPATH": str(TOOLS / "debian" / "usr" / "share" / "gocode"), "GO111MODULE": "off",
+        "GOCACHE": str(TOOLS / "go-cache"), "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "",
+    }
+    quiet([root / "bin" / "go", "build", "-o", TOOLS / "pgx", HERE / "pgx" / "main.go"], env=environment)
+    [package] = (TOOLS / "deb").glob("golang-github-jackc-pgx-v4-dev_*.deb")
+    os.environ["PGX_VERSION"] = package.name.split("_")[1].split("-")[0]
 
 
 SUITES = {
@@ -120,6 +137,11 @@ SUITES = {
         python("psycopg[binary]", "asyncpg", "sqlalchemy[asyncio]>=2"),
         [VENV / "python", HERE / "sqlalchemy_suite.py"],
     ),
+    "jdbc": (
+        debian("libpostgresql-jdbc-java"),
+        ["java", "-cp", TOOLS / "debian" / "usr" / "share" / "java" / "postgresql.jar", "-ea", HERE / "jdbc" / "Suite.java"],
+    ),
+    "pgx": (pgx, [TOOLS / "pgx"]),
     "node": (node("pg", "pg-cursor", "pg-query-stream"), ["node", HERE / "node_suite.js"]),
 }
 

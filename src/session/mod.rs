@@ -2,6 +2,7 @@
 //!
 //! The wire calls [`Session::parse`], then [`Session::prepare`] or [`Session::execute`], and sends what comes back.
 
+pub mod activity;
 mod client;
 mod copy;
 mod cursors;
@@ -19,7 +20,9 @@ mod subscribe;
 pub mod variables;
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
@@ -28,7 +31,6 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
-use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::client::SessionClient;
@@ -101,7 +103,6 @@ pub struct Session {
     cursors: BTreeMap<String, cursors::Slot>,
     notices: Vec<Notice>,
     transaction: TransactionStatus,
-    cancel: Mutex<CancellationToken>,
     /// The session's writes that may not be visible yet, by table.
     written: HashMap<JobId, Written>,
     /// A COPY that takes data.
@@ -111,6 +112,7 @@ pub struct Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.client.planning().clear();
+        self.services.activity.leave(self.client.id());
         let mut sessions = self.services.sessions.lock();
         if let Some(open) = sessions.get_mut(&self.client.login()) {
             *open = open.saturating_sub(1);
@@ -120,14 +122,15 @@ impl Drop for Session {
 
 impl Session {
     pub fn new(id: SessionId, user: &str, services: Arc<Services>) -> Self {
+        let client = Arc::new(SessionClient::new(id, user, services.activity.clone()));
+        services.activity.enter(id, Arc::downgrade(&client));
         Self {
-            client: Arc::new(SessionClient::new(id, user)),
+            client,
             services,
             prepared: BTreeMap::new(),
             cursors: BTreeMap::new(),
             notices: Vec::new(),
             transaction: TransactionStatus::Idle,
-            cancel: Mutex::default(),
             written: HashMap::new(),
             copy: None,
         }
@@ -235,7 +238,8 @@ impl Session {
             let message = "current transaction is aborted, commands ignored until end of transaction block";
             return Err(Error::new(ErrorKind::FailedTransaction, message));
         }
-        let deadline = self.client.variables().statement_timeout().map(|timeout| clock::instant() + timeout);
+        self.client.doing.begin(&statement.text, &parsed);
+        let deadline = self.client.variables().timeout("statement_timeout").map(|timeout| clock::instant() + timeout);
         let limits = Limits { cancel: self.cancel_token(), deadline };
         tokio::select! {
             biased;
@@ -564,11 +568,37 @@ impl Session {
 
     /// Cancelled by CancelRequest; renewed before each statement.
     pub fn cancel_token(&self) -> CancellationToken {
-        let mut cancel = self.cancel.lock();
-        if cancel.is_cancelled() {
-            *cancel = CancellationToken::new();
-        }
-        cancel.clone()
+        self.client.doing.cancel_token()
+    }
+
+    /// Where the client is.
+    pub fn set_address(&self, address: IpAddr) {
+        self.client.doing.set_address(address);
+    }
+
+    /// All messages are answered: nothing runs until the next.
+    pub fn rest(&self) {
+        self.client.doing.rest(self.transaction);
+    }
+
+    /// How long the client may rest, and what ends the session then.
+    pub fn idle_limit(&self) -> Option<(Duration, Error)> {
+        let variables = self.client.variables();
+        let (variable, kind, what) = match self.transaction {
+            TransactionStatus::Idle => ("idle_session_timeout", ErrorKind::IdleSessionTimeout, "idle-session"),
+            _ => (
+                "idle_in_transaction_session_timeout",
+                ErrorKind::IdleInTransactionTimeout,
+                "idle-in-transaction",
+            ),
+        };
+        let limit = variables.timeout(variable)?;
+        Some((limit, Error::new(kind, format!("terminating connection due to {what} timeout"))))
+    }
+
+    /// Cancelled when another session ends this one.
+    pub fn terminated(&self) -> CancellationToken {
+        self.client.doing.terminated.clone()
     }
 }
 

@@ -22,7 +22,9 @@ pub fn types(
 ) -> Result<Vec<FieldRef>> {
     let mut inferred = plan.get_parameter_fields()?;
     for (name, list) in haystacks(plan)? {
-        inferred.entry(name).and_modify(|known| drop(known.get_or_insert(list)));
+        if let Some(unknown @ None) = inferred.get_mut(&name) {
+            *unknown = Some(list);
+        }
     }
     let mut count = declared.len();
     for name in inferred.keys() {

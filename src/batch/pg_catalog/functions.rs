@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 use super::live::{self, Live, SystemRelation};
-use super::oid;
+use super::{backends, oid};
 use super::procs::Function;
 use super::types::TypeNames;
 use crate::batch::client::Client;
@@ -101,7 +101,7 @@ fn function(
     make(name, returns, Volatility::Stable, answer)
 }
 
-fn make(
+pub fn make(
     name: &'static str,
     returns: DataType,
     volatility: Volatility,
@@ -121,7 +121,7 @@ fn word(args: &[ScalarValue], index: usize) -> Option<&str> {
 }
 
 /// An id that an argument names, if it can be one.
-fn id(args: &[ScalarValue], index: usize) -> Option<i32> {
+pub fn id(args: &[ScalarValue], index: usize) -> Option<i32> {
     live::number(args.get(index)).and_then(|n| i32::try_from(n).ok())
 }
 
@@ -261,6 +261,7 @@ impl Scope {
 /// Functions that answer for a statement's catalog and session.
 pub fn scoped(scope: &Scope) -> Vec<ScalarUDF> {
     let mut all = session(&scope.client);
+    all.extend(backends::functions(scope));
     type Name = fn(&Live, i32) -> Option<String>;
     let outs: [(_, Name); 3] = [
         ("regclassout", |live, oid| live.relation_name(oid)),

@@ -1,5 +1,6 @@
 //! A backend for tests: SELECTs run by DataFusion, and a few statements that misbehave on demand.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -260,6 +261,18 @@ impl BackendSession for FakeSession {
         if self.status == TransactionStatus::InBlock {
             self.status = TransactionStatus::Failed;
         }
+    }
+
+    fn set_address(&self, _: IpAddr) {}
+
+    fn rest(&self) {}
+
+    fn idle_limit(&self) -> Option<(Duration, Error)> {
+        None
+    }
+
+    fn terminated(&self) -> CancellationToken {
+        CancellationToken::new()
     }
 
     fn cancel_token(&self) -> CancellationToken {
