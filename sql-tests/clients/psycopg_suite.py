@@ -220,7 +220,7 @@ def errors_by_sqlstate():
             ("22003", psycopg.errors.NumericValueOutOfRange, "SELECT 2147483647::int + 1::int"),
         ]:
             raises(state, error, c.execute, sql)
-        e = raises("42601", psycopg.Error, c.execute, "SELECT 1 FROM FROM")
+        e = raises("42601", psycopg.Error, c.execute, "SELECT 1 +")
         assert e.diag.severity == "ERROR" and e.diag.message_primary
 
 

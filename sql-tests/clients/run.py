@@ -77,6 +77,10 @@ def quiet(command, **options):
         raise RuntimeError(f"{command[0]} failed")
 
 
+def nothing():
+    """psql and pgbench are asked of the machine."""
+
+
 def python(*packages):
     """A suite in Python with packages of PyPI."""
     def install():
@@ -142,6 +146,9 @@ SUITES = {
         ["java", "-cp", TOOLS / "debian" / "usr" / "share" / "java" / "postgresql.jar", "-ea", HERE / "jdbc" / "Suite.java"],
     ),
     "pgx": (pgx, [TOOLS / "pgx"]),
+    "psql": (nothing, [sys.executable, HERE / "tools_suite.py", "psql"]),
+    "pgbench": (nothing, [sys.executable, HERE / "tools_suite.py", "pgbench"]),
+    "pgcli": (python("pgcli"), [VENV / "python", HERE / "tools_suite.py", "pgcli"]),
     "node": (node("pg", "pg-cursor", "pg-query-stream"), ["node", HERE / "node_suite.js"]),
 }
 

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,7 @@ pub trait BackendSession: Send + 'static {
     /// The wire takes the token before each statement. It must be one that is not cancelled yet: when the last one
     /// was, this call renews it.
     fn cancel_token(&self) -> CancellationToken;
+    fn cursor_columns(&self, name: &str) -> Result<SchemaRef>;
     fn set_address(&self, address: IpAddr);
     /// Told before the wire waits for the client.
     fn rest(&self);
@@ -115,6 +116,10 @@ impl BackendSession for Session {
 
     fn cancel_token(&self) -> CancellationToken {
         Session::cancel_token(self)
+    }
+
+    fn cursor_columns(&self, name: &str) -> Result<SchemaRef> {
+        Session::cursor_columns(self, name)
     }
 
     fn set_address(&self, address: IpAddr) {

@@ -136,7 +136,12 @@ impl<S: BackendSession> Connection<S> {
                 self.writer.send(&ParameterDescription::new(statement.parameter_oids.clone()))?;
                 statement.encoder(&[])?
             }
-            Target::Portal => self.named.portals.get(name).ok_or_else(|| unknown_portal(name))?.encoder()?,
+            Target::Portal => match (self.named.portals.get(name), self.session.cursor_columns(name)) {
+                (Some(portal), _) => portal.encoder()?,
+                // To PostgreSQL a cursor is a portal.
+                (None, Ok(columns)) => Some(RowEncoder::new(&columns, &[])?),
+                (None, Err(_)) => return Err(unknown_portal(name)),
+            },
         };
         match encoder {
             Some(encoder) => self.writer.send(&encoder.description()),
@@ -165,9 +170,9 @@ impl<S: BackendSession> Connection<S> {
                     }
                     PortalState::Running(Rows::new(tag, stream, encoder))
                 }
-                Response::CopyIn { columns } => {
-                    self.begin_copy(columns).await?;
-                    self.copying = Some(CopyingIn::new(token, None));
+                Response::CopyIn { columns, binary } => {
+                    let binary = self.begin_copy(&columns, binary).await?;
+                    self.copying = Some(CopyingIn::new(token, None, binary));
                     return Ok(());
                 }
                 Response::CopyOut { stream, options } => {

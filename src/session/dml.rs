@@ -287,7 +287,7 @@ pub fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
         (DataType::Utf8 | DataType::Utf8View, DataType::Binary) => bytea::read(column),
         (_, data_type) => match (PgType::of(field), cast_with_options(column, data_type, &options)) {
             (_, Err(e)) => Err(e.into()),
-            (None, Ok(column)) => Ok(column),
+            (None | Some(PgType::Oid), Ok(column)) => Ok(column),
             (Some(PgType::Uuid), Ok(column)) => uuid::read(&[column]),
             (Some(PgType::Json | PgType::Jsonb), Ok(column)) => json::read(&column, field),
         },

@@ -71,8 +71,9 @@ pub enum Response {
     Done(String),
     /// Lines, for COPY TO; the command tag is `COPY {rows}`.
     CopyOut { stream: SendableRecordBatchStream, options: CopyOptions },
-    /// The client sends lines of so many columns: [`Session::copy_data`], then [`Session::copy_done`].
-    CopyIn { columns: usize },
+    /// The client sends rows of these columns: [`Session::copy_data`] takes lines, of the text format for `binary` data;
+    /// then [`Session::copy_done`].
+    CopyIn { columns: Vec<FieldRef>, binary: bool },
     /// An empty statement.
     Empty,
 }
@@ -286,9 +287,9 @@ impl Session {
             }
             S::Copy(Copy::From { table, columns, options }) => {
                 let copy = copy::start(&self.services, &self.client, table, columns, options).await?;
-                let columns = copy.columns;
+                let columns = copy.columns.clone();
                 self.copy = Some(copy);
-                Ok(Response::CopyIn { columns })
+                Ok(Response::CopyIn { columns, binary: options.binary })
             }
             S::Copy(Copy::To { query, options }) => {
                 self.see_own_writes().await?;
@@ -347,6 +348,8 @@ impl Session {
                 }
                 Ok(Response::Done(format!("DISCARD {what}")))
             }
+            // Nothing can be listened to.
+            S::Unlisten => Ok(Response::Done("UNLISTEN".into())),
             S::Prepare { name, types, inner } => self.prepare_text(name, types, inner, &statement.text).await,
             S::Execute { name, arguments } => {
                 let (inner, values) = self.bind_text(name, arguments).await?;
@@ -569,6 +572,14 @@ impl Session {
     /// Cancelled by CancelRequest; renewed before each statement.
     pub fn cancel_token(&self) -> CancellationToken {
         self.client.doing.cancel_token()
+    }
+
+    /// The columns of a cursor that DECLARE made.
+    ///
+    /// # Errors
+    /// `UndefinedCursor`.
+    pub fn cursor_columns(&self, name: &str) -> Result<SchemaRef> {
+        Ok(self.cursor(name)?.schema())
     }
 
     /// Where the client is.

@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Field};
 
 use super::ast::{self, CastKind, Expr, LimitClause, Value, Visit, Visitor};
 use super::types;
+use crate::types::pg_type::PgType;
 
 /// The types by the parameters' numbers; where several are said, the first. Text says nothing: it is what an unknown
 /// parameter is anyway.
@@ -70,7 +71,16 @@ impl Visitor for Told {
 }
 
 fn field(data_type: &ast::DataType) -> Option<Field> {
-    // A type of the catalogues, such as regclass, is read from text.
+    let is_oid = |t: &ast::DataType| matches!(t.to_string().to_lowercase().as_str(), "oid" | "pg_catalog.oid");
+    if is_oid(data_type) {
+        return Some(PgType::Oid.mark(Field::new("cast", DataType::Int64, true)));
+    }
+    if let ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(item, _)) = data_type
+        && is_oid(item)
+    {
+        return Some(PgType::Oid.mark(Field::new("cast", DataType::new_list(DataType::Int64, true), true)));
+    }
+    // Another type of the catalogues, such as regclass, is read from text.
     let arrow = types::arrow(data_type).ok()?;
     let field = Field::new("cast", arrow, true);
     Some(match types::mark(data_type) {
@@ -83,7 +93,6 @@ fn field(data_type: &ast::DataType) -> Option<Field> {
 mod tests {
     use super::super::parse_query;
     use super::*;
-    use crate::types::pg_type::PgType;
 
     #[test]
     fn casts_and_limits() {
@@ -92,7 +101,7 @@ mod tests {
             ("SELECT ($3)::timestamptz FROM t WHERE a = $1", "3 Timestamp(µs, \"UTC\")"),
             ("SELECT * FROM (SELECT a FROM t LIMIT $2 OFFSET $1) AS s", "1 Int64, 2 Int64"),
             ("SELECT * FROM t FETCH FIRST $1 ROWS ONLY", "1 Int64"),
-            ("SELECT $1::uuid, $2::int[], $3::regclass", "1 Utf8 Uuid, 2 List(Int32)"),
+            ("SELECT $1::uuid, $2::int[], $3::regclass, $4::oid", "1 Utf8 Uuid, 2 List(Int32), 4 Int64 Oid"),
             ("SELECT 1", ""),
         ] {
             let shown = |(number, field): (usize, Field)| match PgType::of(&field) {

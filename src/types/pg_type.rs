@@ -1,4 +1,4 @@
-//! Types of PostgreSQL's that are kept as text: a mark on the field tells them from plain text.
+//! Types of PostgreSQL's that are kept as text or numbers: a mark on the field tells them from plain text.
 //!
 //! The mark travels with the field through projections, so that the wire can say which type a column has, and the
 //! planner which operator is meant. What values look like is not known here.
@@ -14,6 +14,8 @@ pub enum PgType {
     Json,
     Jsonb,
     Uuid,
+    /// A number that names an object of the catalogues; of an array, its items. Only of parameters.
+    Oid,
 }
 
 impl PgType {
@@ -26,6 +28,7 @@ impl PgType {
             Self::Json => "json",
             Self::Jsonb => "jsonb",
             Self::Uuid => "uuid",
+            Self::Oid => "oid",
         }
     }
 
@@ -35,6 +38,7 @@ impl PgType {
             "weir.json" => Some(Self::Json),
             "weir.jsonb" => Some(Self::Jsonb),
             "weir.uuid" => Some(Self::Uuid),
+            "weir.oid" => Some(Self::Oid),
             _ => None,
         }
     }

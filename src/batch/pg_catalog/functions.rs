@@ -146,6 +146,8 @@ fn constants() -> Vec<ScalarUDF> {
     ] {
         all.push(constant(name, true.into()));
     }
+    // There are no such locks.
+    all.push(constant("pg_advisory_unlock_all", "".into()));
     for name in ["shobj_description", "pg_get_function_sqlbody"] {
         all.push(constant(name, ScalarValue::Utf8(None)));
     }
@@ -164,10 +166,15 @@ fn constant(name: &'static str, answer: ScalarValue) -> ScalarUDF {
 pub fn global(types: Arc<TypeNames>) -> Vec<ScalarUDF> {
     let mut all = constants();
     let names = types.clone();
-    all.push(function("regtypeout", DataType::Utf8, move |args| text(id(args, 0).map(|oid| names.format(oid, -1)))));
+    let formats = types.clone();
+    all.push(function("regtypeout", DataType::Utf8, move |args| text(id(args, 0).map(|oid| formats.format(oid, -1)))));
     all.push(function("format_type", DataType::Utf8, move |args| {
         let modifier = id(args, 1).unwrap_or(-1);
         text(id(args, 0).map(|oid| types.format(oid, modifier)))
+    }));
+    let by_name = names.clone();
+    all.push(function("to_regtype", DataType::Int32, move |args| {
+        Ok(ScalarValue::Int32(word(args, 0).and_then(|name| by_name.find(name))))
     }));
     all.push(function("pg_size_pretty", DataType::Utf8, |args| text(live::number(args.first()).map(size_pretty))));
     all.push(function("pg_encoding_to_char", DataType::Utf8, |args| {

@@ -64,7 +64,7 @@ impl PgType {
             Some(pg_type::PgType::Json) => (114, -1),
             Some(pg_type::PgType::Jsonb) => (3802, -1),
             Some(pg_type::PgType::Uuid) => (2950, 16),
-            None => return Self::of(data_type),
+            Some(pg_type::PgType::Oid) | None => return Self::of(data_type),
         };
         Self { oid, size, modifier: -1 }
     }
@@ -118,6 +118,13 @@ impl TypeNames {
     /// The name in `pg_type`: `int8`, `_text`.
     pub fn raw(&self, oid: i32) -> Option<&str> {
         self.0.get(&oid).map(|n| n.name.as_str())
+    }
+
+    /// The type that goes by a name, either of the two.
+    pub fn find(&self, name: &str) -> Option<i32> {
+        let name = name.trim().to_lowercase();
+        let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+        self.0.iter().find(|(oid, known)| known.name == name || self.format(**oid, -1) == name).map(|(oid, _)| *oid)
     }
 
     /// `numeric(10,2)`, `bigint[]`, …; `???` for what is no type, as PostgreSQL has it.

@@ -92,7 +92,7 @@ pub(super) fn read(
         DataType::Utf8 => match PgType::of(field) {
             Some(PgType::Json | PgType::Jsonb) => Arc::new(reader.json()?),
             Some(PgType::Uuid) => Arc::new(reader.uuid()?),
-            None => Arc::new(reader.string()?),
+            Some(PgType::Oid) | None => Arc::new(reader.string()?),
         },
         DataType::LargeUtf8 | DataType::Utf8View => cast(&reader.string()?, field.data_type())?,
         _ => reader.nested()?,

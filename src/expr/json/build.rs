@@ -125,7 +125,7 @@ impl Build {
                 }
                 match self.mark {
                     PgType::Json => in_order(&members)?,
-                    PgType::Jsonb | PgType::Uuid => Value::Object(Object::new(members)).to_string(),
+                    PgType::Jsonb | PgType::Uuid | PgType::Oid => Value::Object(Object::new(members)).to_string(),
                 }
             }
         };

@@ -39,6 +39,8 @@ pub fn pg_type(field: &FieldRef) -> Result<PgType> {
         Some(pg_type::PgType::Json) => return Ok(PgType::of(&Type::JSON)),
         Some(pg_type::PgType::Jsonb) => return Ok(PgType::of(&Type::JSONB)),
         Some(pg_type::PgType::Uuid) => return Ok(PgType::of(&Type::UUID)),
+        Some(pg_type::PgType::Oid) if field.data_type().is_nested() => return Ok(PgType::of(&Type::OID_ARRAY)),
+        Some(pg_type::PgType::Oid) => return Ok(PgType::of(&Type::OID)),
         None => {}
     }
     let plain = Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type())));

@@ -212,7 +212,7 @@ impl BackendSession for FakeSession {
                     stream: Box::pin(RecordBatchStreamAdapter::new(numbers(), stream)),
                 });
             }
-            "COPY" => return Ok(Response::CopyIn { columns: 2 }),
+            "COPY" => return Ok(Response::CopyIn { columns: vec![numbers().fields()[0].clone(); 2], binary: false }),
             "COUNT" => return Ok(self.count(rest.and_then(|n| n.parse().ok()))),
             _ => {}
         }
@@ -261,6 +261,10 @@ impl BackendSession for FakeSession {
         if self.status == TransactionStatus::InBlock {
             self.status = TransactionStatus::Failed;
         }
+    }
+
+    fn cursor_columns(&self, name: &str) -> Result<SchemaRef> {
+        Err(Error::new(ErrorKind::UndefinedCursor, format!("cursor {name:?} does not exist")))
     }
 
     fn set_address(&self, _: IpAddr) {}
