@@ -135,6 +135,7 @@ impl Database {
             ingests: Ingests::default(),
             logs,
             first_password: config.password.as_deref().map(Verifier::of).transpose()?,
+            activity: Arc::default(),
             sessions: Mutex::default(),
             settings: Settings::new(config),
             compute: compute.handle().clone(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take};
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Field, FieldRef, Schema};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use tokio::sync::mpsc;
@@ -34,8 +34,8 @@ const MESSAGES_AHEAD: usize = 16;
 
 /// A COPY that takes data.
 pub struct CopyIn {
-    /// Columns of a line.
-    pub columns: usize,
+    /// Of a line.
+    pub columns: Vec<FieldRef>,
     table: JobId,
     data: mpsc::Sender<Message>,
     thread: JoinHandle<Result<Loaded>>,
@@ -85,18 +85,18 @@ pub async fn start(
     let field = |index: usize| {
         let column = &table.columns[index];
         let nullable = column.nullable && !table.primary_key.contains(&index);
-        Arc::new(Field::new(&column.name, column.data_type.clone(), nullable))
+        Arc::new(column.field().with_nullable(nullable))
     };
-    let fields = listed.iter().map(|index| field(*index)).collect();
+    let fields: Vec<FieldRef> = listed.iter().map(|index| field(*index)).collect();
     let zone = client.setting("timezone").unwrap_or_else(|| "UTC".into());
-    let reader = CopyReader::new(name, fields, options, &zone)?;
+    let reader = CopyReader::new(name, fields.clone(), options, &zone)?;
     let others = defaults(services, client, table, name, &listed).await?;
     let log = services.logs.get(object.id)?;
     let (data, messages) = mpsc::channel(MESSAGES_AHEAD);
     let columns = table.columns.clone();
     let loader = Loader { reader, others, columns, log, first: None, side: None, rows: 0, ignored: 0 };
     let thread = tokio::task::spawn_blocking(move || loader.run(messages));
-    Ok(CopyIn { columns: listed.len(), table: object.id, data, thread })
+    Ok(CopyIn { columns: fields, table: object.id, data, thread })
 }
 
 /// The columns of the lines, as indices.

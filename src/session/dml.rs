@@ -18,7 +18,7 @@ use crate::catalog::def::schema;
 use crate::catalog::{Column, Definition, Object, Privilege, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::table_log;
-use crate::expr::{bytea, json};
+use crate::expr::{bytea, json, uuid};
 use crate::sql::{self, ast};
 use crate::types::JobId;
 use crate::types::pg_type::PgType;
@@ -297,10 +297,12 @@ pub fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let options = CastOptions { safe: false, ..Default::default() };
     let cast = match (column.data_type(), field.data_type()) {
         (DataType::Utf8 | DataType::Utf8View, DataType::Binary) => bytea::read(column),
-        (_, data_type) if PgType::of(field).is_some() => {
-            cast_with_options(column, data_type, &options).map_err(Error::from).and_then(|c| json::read(&c, field))
-        }
-        (_, data_type) => cast_with_options(column, data_type, &options).map_err(Error::from),
+        (_, data_type) => match (PgType::of(field), cast_with_options(column, data_type, &options)) {
+            (_, Err(e)) => Err(e.into()),
+            (None | Some(PgType::Oid), Ok(column)) => Ok(column),
+            (Some(PgType::Uuid), Ok(column)) => uuid::read(&[column]),
+            (Some(PgType::Json | PgType::Jsonb), Ok(column)) => json::read(&column, field),
+        },
     };
     cast.map_err(|e| e.context(format!("column \"{}\"", field.name())))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::activity::Activity;
 use super::settings::Settings;
 use crate::batch::BatchEnv;
 use crate::catalog::{Catalog, Change, Definition, Snapshot};
@@ -31,6 +32,8 @@ pub struct Services {
     pub compute: tokio::runtime::Handle,
     /// Of the password in the settings: root's until ALTER ROLE gives it another.
     pub first_password: Option<Verifier>,
+    /// What they do.
+    pub activity: Arc<Activity>,
     /// Open sessions by the role that logged in.
     pub sessions: Mutex<HashMap<String, u32>>,
     /// One change of the catalog at a time.

@@ -12,6 +12,7 @@ pub mod interval;
 pub mod json;
 pub mod name;
 pub mod names;
+pub mod parameters;
 pub mod pg;
 pub mod relation;
 pub mod set_returning;

@@ -105,6 +105,8 @@ pub enum Statement {
     Discard {
         what: String,
     },
+    /// `UNLISTEN {channel | *}`, which poolers send.
+    Unlisten,
     Prepare {
         name: String,
         /// Of the first parameters; those of the others are inferred.

@@ -37,6 +37,11 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
             return Err(c.unexpected("ALL, PLANS, SEQUENCES or TEMP"));
         };
         Statement::Discard { what: what.to_string() }
+    } else if c.take(&["UNLISTEN"]) {
+        if !c.take_token(&Token::Mul) {
+            c.ident()?;
+        }
+        Statement::Unlisten
     } else if c.take(&["PREPARE"]) {
         prepare(c)?
     } else if c.take(&["EXECUTE"]) {

@@ -4,6 +4,7 @@ pub mod copy;
 pub mod chunk;
 pub mod conflict;
 pub mod id;
+pub mod interval_text;
 pub mod json;
 pub mod key;
 pub mod missing;
@@ -13,6 +14,7 @@ pub mod sql_function;
 mod sql_name;
 pub mod time;
 pub mod time_windows;
+pub mod uuid;
 mod verifier;
 mod watermark_limits;
 
