@@ -380,6 +380,10 @@ impl Builder<'_> {
 
     fn scan(&mut self, node: &Node, read: &TableRead, parent: Option<(usize, usize)>, parts: &mut Parts) -> Result<()> {
         let channels = self.receive(node.id, parts)?;
+        if parts.actor == 0 {
+            let rows = self.env.store.table(read.table, read.full_schema.clone())?.stats().rows;
+            self.built.handles.backfill.total.fetch_add(rows, Ordering::Relaxed);
+        }
         let backfill = Backfill::new(
             read.clone(),
             node.schema.clone(),

@@ -83,6 +83,10 @@ pub enum Statement {
     Flush,
     /// Waits until the views being made are.
     Wait,
+    /// Takes back views that are being filled, by the ids of their jobs.
+    CancelJobs {
+        ids: Vec<u32>,
+    },
     Begin,
     Commit,
     Rollback,
@@ -151,6 +155,7 @@ impl Statement {
             Self::CreateSink(c) => ("CREATE SINK", c.name.clone()),
             Self::Drop(d) => ("DROP", d.names.join(", ")),
             Self::Alter(a) => ("ALTER", a.name.clone()),
+            Self::CancelJobs { ids } => ("CANCEL JOBS", format!("{ids:?}")),
             Self::CreateRole(r) => ("CREATE ROLE", r.name.clone()),
             Self::AlterRole(r) => ("ALTER ROLE", r.name.clone()),
             Self::DropRole { names, .. } => ("DROP ROLE", names.join(", ")),
