@@ -17,7 +17,7 @@ use crate::checkpoint::StartActor;
 use crate::common::clock::Clock;
 use crate::common::{Error, Result};
 use crate::connector::{self, Context, Sink, Source, table_log};
-use crate::plan::{Distribution, Fragment, FragmentGraph, Node, Operator, SourceRead, TableRead};
+use crate::plan::{Distribution, Fragment, FragmentGraph, Node, Operator, SourceRead, TableRead, Values};
 use crate::state::{KeyRange, StateStore, StateWriter};
 use crate::stream::ActorEvent;
 use crate::stream::actor::{Actor, Leaf, LeafKind, SourceLeaf, offsets_schema};
@@ -32,6 +32,7 @@ use crate::stream::operator::{BuildContext, SourceWatermarks, StreamOperator};
 use crate::stream::pipeline::{Entry, OperatorStats, Pipeline, Stage};
 use crate::stream::pulse::Pulse;
 use crate::stream::source::SharedSource;
+use crate::stream::values::{ValuesLeaf, sent_schema};
 use crate::types::{ActorId, FragmentId, JobId, OperatorId};
 
 /// What every job is built from.
@@ -311,11 +312,12 @@ impl Builder<'_> {
         match &node.operator {
             Operator::Exchange { .. } => {
                 let channels = self.receive(node.id, parts)?;
-                parts.leaf(parent, channels, LeafKind::Exchange, None);
+                parts.leaf(node, parent, channels, LeafKind::Exchange, None);
                 return Ok(());
             }
             Operator::Source(read) => return self.source(node, read, parent, parts, shared),
             Operator::TableScan(read) => return self.scan(node, read, parent, parts),
+            Operator::Values(values) => return self.values(node, values, parent, parts),
             _ => {}
         }
         let operator: Box<dyn StreamOperator> = match &node.operator {
@@ -365,16 +367,23 @@ impl Builder<'_> {
         let (source, reader) = &shared.sources[&node.id];
         let decoder = source.decoder(read.full_schema.clone(), read.projection.clone())?;
         let offsets = if parts.actor == 0 { Some(self.writer(read.offsets, offsets_schema())?) } else { None };
-        let leaf = SourceLeaf::new(
-            read.name.clone(),
-            reader.clone(),
-            decoder,
-            node.schema.clone(),
-            offsets,
-            shared.stats[&node.id].clone(),
-        );
+        let leaf = SourceLeaf::new(read.name.clone(), reader.clone(), decoder, offsets, shared.stats[&node.id].clone());
         let (barriers, channel) = edge();
-        parts.leaf(parent, vec![channel], LeafKind::Source(Box::new(leaf)), Some(barriers));
+        parts.leaf(node, parent, vec![channel], LeafKind::Source(Box::new(leaf)), Some(barriers));
+        Ok(())
+    }
+
+    fn values(
+        &mut self,
+        node: &Node,
+        values: &Values,
+        parent: Option<(usize, usize)>,
+        parts: &mut Parts,
+    ) -> Result<()> {
+        let sent = self.writer(values.sent, sent_schema())?;
+        let leaf = ValuesLeaf::new(values, node.schema.clone(), sent, self.built.handles.backfill.clone())?;
+        let (barriers, channel) = edge();
+        parts.leaf(node, parent, vec![channel], LeafKind::Values(Box::new(leaf)), Some(barriers));
         Ok(())
     }
 
@@ -392,7 +401,7 @@ impl Builder<'_> {
             vnodes_of(parts.actor, parts.actors),
             self.built.handles.backfill.clone(),
         )?;
-        parts.leaf(parent, channels, LeafKind::Scan(Box::new(backfill)), None);
+        parts.leaf(node, parent, channels, LeafKind::Scan(Box::new(backfill)), None);
         Ok(())
     }
 }
@@ -400,13 +409,15 @@ impl Builder<'_> {
 impl Parts {
     fn leaf(
         &mut self,
+        node: &Node,
         parent: Option<(usize, usize)>,
         channels: Vec<EdgeReceiver>,
         kind: LeafKind,
         barriers: Option<EdgeSender>,
     ) {
         let merge = WatermarkMerge::new(channels.len());
-        self.leaves.push((Leaf { entry: Entry(parent), channels, merge, kind }, barriers));
+        let leaf = Leaf { entry: Entry(parent), channels, merge, kind, schema: node.schema.clone() };
+        self.leaves.push((leaf, barriers));
     }
 }
 

@@ -37,7 +37,7 @@ const GSS: i32 = 80_877_104;
 pub struct Door<B> {
     pub backend: Arc<B>,
     pub rules: Vec<Rule>,
-    pub tls: Option<Tls>,
+    pub tls: Option<Arc<Tls>>,
     /// Connections beyond loopback need not be encrypted.
     pub allow_plaintext: bool,
     pub slots: Arc<Semaphore>,

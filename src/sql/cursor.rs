@@ -1,13 +1,11 @@
 //! A statement's tokens with the small steps that hand-written parsing is made of, over sqlparser's `Parser`.
 
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::dialect::DIALECT;
 use super::{ast, error, name};
 use crate::common::{Error, Result};
-
-pub(super) static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// How deep expressions and queries may nest.
 const RECURSION_LIMIT: usize = 120;

@@ -14,7 +14,7 @@ use super::ast::{
     self, CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
     Ident, ObjectName, ObjectNamePart, VisitMut, VisitorMut,
 };
-use super::name::fold;
+use super::name::{call, fold};
 
 /// Rewrites every cast to JSON and every aggregate that makes JSON.
 pub fn rewrite(query: &mut ast::Query) {
@@ -88,24 +88,6 @@ fn aggregate(function: &Function) -> Option<Expr> {
         ..function.clone()
     };
     Some(call(outer, vec![Expr::Function(array)]))
-}
-
-/// A call of a function.
-pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(ast::FunctionArgumentList {
-            duplicate_treatment: None,
-            args: args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod copy;
 mod create;
 mod cursor;
 mod cursors;
+mod dialect;
 mod error;
 mod options;
 mod parse;

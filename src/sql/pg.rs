@@ -7,15 +7,16 @@
 //! substring(s FROM '…$')          -->  substring_regexp(s, '…$')
 //! encode(b, 'escape')             -->  encode_escape(b)
 //! make_interval(days => 10)       -->  make_interval(0, 0, 0, 10)
+//! GROUP BY ROLLUP(1)              -->  GROUP BY ROLLUP(what stands first in the list)
 //! ```
 
 use std::ops::ControlFlow;
 
 use super::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, Query, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
 };
-use super::json::call;
+use super::name::call;
 use super::name::fold;
 
 /// Rewrites every such form.
@@ -28,11 +29,36 @@ struct Rewriter;
 impl VisitorMut for Rewriter {
     type Break = ();
 
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        if let GroupByExpr::Expressions(groups, _) = &mut select.group_by {
+            for group in groups {
+                if let Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) = group {
+                    sets.iter_mut().flatten().for_each(|key| by_place(key, &select.projection));
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Some(rewritten) = rewritten(expr) {
             *expr = rewritten;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Puts the output column in the stead of its number.
+fn by_place(key: &mut Expr, list: &[SelectItem]) {
+    let Expr::Value(value) = key else { return };
+    let Value::Number(number, _) = &value.value else { return };
+    let Ok(place) = number.to_string().parse::<usize>() else { return };
+    let Some((last, before)) = list.get(..place).and_then(<[_]>::split_last) else { return };
+    let is_one = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+    if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = last
+        && before.iter().all(is_one)
+    {
+        *key = expr.clone();
     }
 }
 
@@ -235,6 +261,8 @@ mod tests {
             ("SELECT s NOT SIMILAR TO 'a%'", "SELECT NOT similar_to(s, 'a%')"),
             ("SELECT encode(b, 'escape'), encode(b, 'hex')", "SELECT encode_escape(b), encode(b, 'hex')"),
             ("SELECT make_interval(days => 10)", "SELECT make_interval(0, 0, 0, 10)"),
+            ("SELECT a, b + 1 AS c GROUP BY CUBE(2, 1, 3)", "SELECT a, b + 1 AS c GROUP BY CUBE (b + 1, a, 3)"),
+            ("SELECT *, b GROUP BY ROLLUP(2)", "SELECT *, b GROUP BY ROLLUP (2)"),
         ] {
             let mut query = parse_query(sql).unwrap();
             rewrite(&mut query);

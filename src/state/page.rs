@@ -6,6 +6,7 @@
 //! ```
 //! The schema is not repeated in each page. The body starts at a multiple of 64, so columns are used where they lie.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -162,6 +163,11 @@ impl PageCodec {
     }
 }
 
+thread_local! {
+    /// A new one for each page would cost as much as a small page.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Arrow nodes of a column of this type in a record batch.
 fn nodes_of(data_type: &DataType) -> usize {
     match data_type {
@@ -249,7 +255,14 @@ fn unpack(stored: Bytes) -> Result<Buffer> {
             if length > MAX_RAW_BYTES {
                 return Err(damaged());
             }
-            let raw = zstd::bulk::decompress(packed, length)
+            let raw = DECOMPRESSOR
+                .with_borrow_mut(|kept| {
+                    let decompressor = match kept {
+                        Some(decompressor) => decompressor,
+                        None => kept.insert(zstd::bulk::Decompressor::new()?),
+                    };
+                    decompressor.decompress(packed, length)
+                })
                 .map_err(|e| Error::corrupted(format!("a page does not decompress: {e}")))?;
             Ok(Buffer::from_vec(raw))
         }
