@@ -65,7 +65,7 @@ async fn what_is_cancelled_leaves_nothing() {
     token.cancel_query(NoTls).await.unwrap();
     let e = create.await.unwrap().unwrap_err();
     assert_eq!(e.code().map(|c| c.code()), Some("57014"), "{e}");
-    client.wait_for("SELECT count(*) FROM weir.jobs", "1").await;
+    client.wait_for("SELECT count(*) FROM pg_class WHERE relname = 'm'", "0").await;
     assert_eq!(client.run("SELECT * FROM m").await.err().map(|e| e.sqlstate).as_deref(), Some("42P01"));
 }
 

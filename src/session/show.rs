@@ -126,13 +126,13 @@ fn jobs(services: &Arc<Services>) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// How much of the past a job has read, of what there was at its start; empty when it is through.
+/// How much of the past a job has read, of what there is; empty when it is through.
 fn progress(job: &JobStatus) -> String {
     let backfill = &job.handles.backfill;
     if !backfill.is_running() {
         return String::new();
     }
-    let (rows, total) = (backfill.rows.load(Ordering::Relaxed), backfill.total.load(Ordering::Relaxed));
+    let (rows, total) = (backfill.rows.load(Ordering::Relaxed), job.handles.backfill_total());
     match (rows * 100).checked_div(total) {
         Some(percent) => format!("{rows} of {total} rows, {}%", percent.min(100)),
         None => format!("{rows} rows"),

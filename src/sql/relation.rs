@@ -17,7 +17,8 @@ use super::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, TableFactor, Visit,
     Visitor,
 };
-use super::cursor::{Cursor, DIALECT, is_word};
+use super::cursor::{Cursor, is_word};
+use super::dialect::DIALECT;
 use super::{Statement, error, name, window};
 use crate::common::{Error, Result};
 

@@ -38,8 +38,6 @@ pub fn progress_schema() -> SchemaRef {
 #[derive(Debug, Default)]
 pub struct BackfillStats {
     pub rows: AtomicU64,
-    /// What the tables held when it began, or began again after a restart.
-    pub total: AtomicU64,
     /// Actors that are not through yet.
     pub running: AtomicU64,
     /// Wakes who waits for the last of them.
