@@ -5,16 +5,20 @@ FEATURES := --features failpoints
 CARGO ?= cargo
 export SEED RUNS
 
-.PHONY: postgres help run test check crash bless bench demo
+.PHONY: postgres help run test test-clients check crash oracle bless bench demo
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## build and serve on 127.0.0.1:4566, data in ./weir-data
 	$(CARGO) run --release -- serve
 
 test: check ## every check and every test
 	$(CARGO) test $(FEATURES)
+
+test-clients: ## drivers and tools, installed under target/, against a real server: make test-clients SUITES='psycopg node'
+	$(CARGO) build $(FEATURES)
+	python3 sql-tests/clients/run.py $(SUITES)
 
 check: ## formatting, clippy with warnings denied, the rules of the layers
 	$(CARGO) fmt --check
@@ -26,6 +30,9 @@ postgres: ## ask a PostgreSQL for the answers of sql-tests/functions: make postg
 
 crash: ## kill a server again and again: make crash RUNS=500 SEED=7
 	WEIR_RUNS=$${RUNS:-25} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql crash -- --nocapture
+
+oracle: ## compare views with their queries, random ones: make oracle RUNS=100 SEED=7
+	WEIR_RUNS=$${RUNS:-2} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql oracle -- --nocapture
 
 bless: ## write what is answered now into the golden plans and the .slt files
 	WEIR_BLESS=1 $(CARGO) test $(FEATURES) golden

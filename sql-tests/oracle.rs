@@ -1,6 +1,7 @@
 //! The oracle: random inserts, updates and deletes on tables, with the server stopped and killed between them; after each
 //! step every view must hold what its query gives as a batch over the tables, both read in one statement.
 
+mod generate;
 mod moments;
 mod rank;
 mod rows;
@@ -20,9 +21,12 @@ const TABLES: &[&str] = &[
     "CREATE TABLE bag (k VARCHAR, v INT)",
 ];
 
-/// Views: name, query. A view may read those before it.
-fn views() -> Vec<(&'static str, &'static str)> {
-    [VIEWS, rank::VIEWS, rows::VIEWS, moments::VIEWS].concat()
+/// Name, query. A view may read those before it.
+type View = (String, String);
+
+fn views() -> Vec<View> {
+    let views = [VIEWS, rank::VIEWS, rows::VIEWS, moments::VIEWS].concat();
+    views.into_iter().map(|(name, query)| (name.to_string(), query.to_string())).collect()
 }
 
 const VIEWS: &[(&str, &str)] = &[
@@ -153,17 +157,50 @@ const VIEWS: &[(&str, &str)] = &[
     ),
 ];
 
-const STEPS: usize = 40;
-
 #[tokio::test]
 async fn views_equal_their_queries() {
     let seed = seed::seed("oracle");
     for (round, backend) in ["sled", "memory"].into_iter().enumerate() {
-        run(seed + round as u64, backend).await;
+        run(seed + round as u64, backend, 40, views()).await;
     }
 }
 
-async fn run(seed: u64, backend: &'static str) {
+/// `WEIR_RUNS` rounds of new queries.
+#[tokio::test]
+async fn generated_views_equal_their_queries() {
+    let seed = seed::seed("generated");
+    for round in 0..seed::number("WEIR_RUNS", 2) {
+        let seed = seed + round as u64;
+        let queries = generated(seed).await;
+        let backend = if round % 4 == 3 { "memory" } else { "sled" };
+        run(seed, backend, 16, queries).await;
+    }
+}
+
+const QUERIES: usize = 30;
+
+/// Random queries that the batch can run: without it there is nothing to compare with.
+async fn generated(seed: u64) -> Vec<View> {
+    let mut random = seed::rng(seed);
+    let folder = Folder::new();
+    let server = Server::start(folder.path(), &Options::default()).unwrap();
+    let client = Client::connect(server.port()).await.unwrap();
+    for table in TABLES {
+        client.execute(table).await;
+    }
+    let mut views = Vec::new();
+    for i in 0..QUERIES {
+        let query = generate::query(&mut random);
+        match client.run(&query).await {
+            Ok(_) => views.push((format!("g{i}"), query)),
+            Err(e) => println!("WEIR_SEED={seed}: the batch refuses\n{query}\n{e}"),
+        }
+    }
+    assert!(views.len() * 10 >= QUERIES * 9, "WEIR_SEED={seed}: only {} of {QUERIES} queries run", views.len());
+    views
+}
+
+async fn run(seed: u64, backend: &'static str, steps: usize, views: Vec<View>) {
     let mut random = seed::rng(seed);
     let folder = Folder::new();
     let mut options = Options { backend, parallelism: random.random_range(1..=3), ..Options::default() };
@@ -172,17 +209,16 @@ async fn run(seed: u64, backend: &'static str) {
     for table in TABLES {
         client.execute(table).await;
     }
-    let views = views();
     // Half of the views begin empty, the others are filled from what is there.
     let late = random.random_range(1..views.len());
     for (name, query) in &views[..late] {
-        client.execute(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+        create(&client, name, query, seed).await;
     }
     let mut next_id = 0;
-    for step in 0..STEPS {
-        if step == STEPS / 4 {
+    for step in 0..steps {
+        if step == steps / 4 {
             for (name, query) in &views[late..] {
-                client.execute(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+                create(&client, name, query, seed).await;
             }
         }
         for _ in 0..random.random_range(1..=4) {
@@ -200,11 +236,16 @@ async fn run(seed: u64, backend: &'static str) {
             client = Client::connect(server.port()).await.unwrap();
             client.execute("FLUSH").await;
         }
-        let made = if step < STEPS / 4 { late } else { views.len() };
+        let made = if step < steps / 4 { late } else { views.len() };
         for (name, query) in &views[..made] {
             check(&client, name, query, &format!("{backend}, step {step}, WEIR_SEED={seed}")).await;
         }
     }
+}
+
+async fn create(client: &Client, name: &str, query: &str, seed: u64) {
+    let created = client.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+    created.unwrap_or_else(|e| panic!("{name}, WEIR_SEED={seed}: {e}\n{query}"));
 }
 
 /// The view and its query in one statement, so that both see one epoch.
@@ -212,7 +253,8 @@ async fn check(client: &Client, name: &str, query: &str, at: &str) {
     let both =
         format!("SELECT 'view' AS _side, * FROM {name} UNION ALL SELECT 'query' AS _side, q.* FROM ({query}) AS q");
     let (mut view, mut batch): (Rows, Rows) = (Vec::new(), Vec::new());
-    for mut row in client.query(&both).await {
+    let rows = client.run(&both).await.unwrap_or_else(|e| panic!("{name} ({at}): {e}\n{query}")).rows;
+    for mut row in rows {
         let side = row.remove(0);
         if side.as_deref() == Some("view") { &mut view } else { &mut batch }.push(row);
     }

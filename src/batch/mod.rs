@@ -11,6 +11,6 @@ pub mod system;
 pub mod table;
 pub mod zone;
 
-pub use client::Client;
+pub use client::{Backend, Client, Signal};
 pub use context::{BatchContext, BatchEnv, PlanningCache, Purpose};
 pub use system::{SystemTable, SystemTables};

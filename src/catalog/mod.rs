@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-pub use def::{Column, Definition, MaterializedView, Object, Sink, Source, Table, View, Watermark};
+pub use def::{Added, Column, Definition, MaterializedView, Object, Sink, Source, Table, View, Watermark};
 pub use function::Function;
 pub use role::{Acl, Privilege, Role};
 pub use snapshot::Snapshot;
@@ -126,10 +126,26 @@ impl Catalog {
     /// # Errors
     /// `UndefinedObject` when there is none.
     pub fn replace(&self, object: Object) -> Result<Change> {
-        let value = write(&object)?;
-        let key = object_key(object.id);
-        let snapshot = self.snapshot().replacing(object)?;
-        self.change(snapshot, vec![(key, Some(value))])
+        self.replace_all(vec![object])
+    }
+
+    /// Prepares the snapshot where each of `objects` takes the place of the one with its id; their names may be swapped.
+    ///
+    /// # Errors
+    /// `UndefinedObject` when there is none; `DuplicateTable` when a new name is another object's.
+    pub fn replace_all(&self, objects: Vec<Object>) -> Result<Change> {
+        self.alter(objects, &[])
+    }
+
+    /// As [`Catalog::replace_all`], without the objects `dropped`.
+    ///
+    /// # Errors
+    /// As [`Catalog::replace_all`] and [`Catalog::drop`].
+    pub fn alter(&self, objects: Vec<Object>, dropped: &[JobId]) -> Result<Change> {
+        let mut writes = objects.iter().map(|o| Ok((object_key(o.id), Some(write(o)?)))).collect::<Result<Vec<_>>>()?;
+        writes.extend(dropped.iter().map(|id| (object_key(*id), None)));
+        let snapshot = self.snapshot().altered(objects, dropped)?;
+        self.change(snapshot, writes)
     }
 
     /// Prepares the snapshot without the objects `ids`.

@@ -105,14 +105,38 @@ impl Snapshot {
         Ok(next)
     }
 
-    pub(super) fn replacing(&self, object: Object) -> Result<Self> {
+    /// What it would be without `dropped`, and with `objects` in the place of those with their ids.
+    ///
+    /// # Errors
+    /// As [`Snapshot::replacing`]; `DependentObjects` when an object that stays needs one that goes.
+    pub fn altered(&self, objects: Vec<Object>, dropped: &[JobId]) -> Result<Self> {
+        let mut next = self.clone();
+        for id in dropped {
+            if let Some(object) = next.by_id.remove(id) {
+                next.by_name.remove(&object.name);
+            }
+        }
+        let next = next.replacing(objects)?;
+        let needs = next.objects().any(|o| o.depends_on.iter().any(|id| dropped.contains(id)));
+        if needs { self.without(dropped) } else { Ok(next) }
+    }
+
+    /// What it would be with these in the place of those with their ids.
+    ///
+    /// # Errors
+    /// `UndefinedObject`; `DuplicateTable` when a new name is another object's.
+    pub fn replacing(&self, objects: Vec<Object>) -> Result<Self> {
         let mut next = self.clone();
         next.version += 1;
-        let old = next.by_id.remove(&object.id).ok_or_else(|| {
-            Error::new(ErrorKind::UndefinedObject, format!("there is no object {} to replace", object.id))
-        })?;
-        next.by_name.remove(&old.name);
-        next.insert(Arc::new(object))?;
+        for object in &objects {
+            let old = next.by_id.remove(&object.id).ok_or_else(|| {
+                Error::new(ErrorKind::UndefinedObject, format!("there is no object {} to replace", object.id))
+            })?;
+            next.by_name.remove(&old.name);
+        }
+        for object in objects {
+            next.insert(Arc::new(object))?;
+        }
         Ok(next)
     }
 

@@ -75,6 +75,8 @@ kinds! {
     NoActiveTransaction = "25P01",
     QueryCanceled = "57014",
     AdminShutdown = "57P01",
+    IdleSessionTimeout = "57P05",
+    IdleInTransactionTimeout = "25P03",
     CannotConnectNow = "57P03",
     ObjectInUse = "55006",
     ObjectNotReady = "55000",

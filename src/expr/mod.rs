@@ -2,7 +2,7 @@
 //! physical expressions and arrays.
 
 pub mod aggregate;
-mod array_input;
+pub mod array_input;
 pub mod bytea;
 pub mod checked;
 pub mod eval;
@@ -18,3 +18,4 @@ pub mod session;
 pub mod time_join;
 pub mod time_windows;
 mod tumble;
+pub mod uuid;

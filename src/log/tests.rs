@@ -568,3 +568,28 @@ mod faults {
         assert!(!held.is_empty() && held.len() < 800, "both outcomes happened: {}", held.len());
     }
 }
+
+#[tokio::test]
+async fn what_a_sender_writes_is_never_taken_for_a_side_file() {
+    let dir = TempDir::new().unwrap();
+    let sent = Bytes::from_static(b"WEIRSIDE12345678");
+    let log = open(&dir, 1 << 20);
+    let mut side = log.side().unwrap();
+    side.push(2, b"piece").unwrap();
+    let side = side.finish().unwrap();
+    log.append(sent.clone(), 1).await.unwrap();
+    log.append_side(side).await.unwrap();
+    let check = |log: &Arc<Log>| {
+        let mut reader = log.reader(0).unwrap();
+        let record = reader.next().unwrap().unwrap();
+        assert_eq!(record.payload, sent);
+        assert!(!log.is_side(&record) && log.side_of(&record, 0).unwrap().is_none());
+        let record = reader.next().unwrap().unwrap();
+        let mut pieces = log.side_of(&record, 0).unwrap().unwrap();
+        assert_eq!(pieces.piece().unwrap().unwrap(), (Bytes::from_static(b"piece"), 2));
+        assert!(log.is_side(&record) && pieces.piece().unwrap().is_none());
+    };
+    check(&log);
+    drop(log);
+    check(&open(&dir, 1 << 20));
+}

@@ -18,7 +18,7 @@ pub use fragment::{Edge, Fragment, FragmentGraph, Policy};
 pub use join::{Expiry, HashJoin, JoinKind, JoinSide, JoinWatermark};
 pub use node::{
     AggCall, AggMethod, AggPhase, Distribution, GroupingSet, HashAgg, Materialize, Node, Operator, Properties,
-    SessionWindow, SinkOp, SourceRead, TableRead, TemporalFilter, UnnestColumn, WatermarkStep,
+    SessionWindow, SinkOp, SourceRead, TableRead, TemporalFilter, UnnestColumn, Values, WatermarkStep,
 };
 pub use over::{Frame, FrameBound, FrameUnits, OverWindow, Rank, RowOrder, SortColumn, TopN, WindowCall};
 pub use temporal_join::{Sent, TemporalJoin};

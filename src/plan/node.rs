@@ -50,6 +50,8 @@ pub enum Operator {
     Source(SourceRead),
     /// Backfills a table or view, then follows its changes. The scan's position is kept in a state table.
     TableScan(TableRead),
+    /// Constant rows, sent once by one actor; a last column `_row_id` numbers them.
+    Values(Values),
     Filter {
         predicate: Expr,
     },
@@ -154,6 +156,14 @@ pub struct TableRead {
     pub progress: TableId,
     /// Neither rows nor changes come out, only barriers: another operator looks into the table.
     pub barriers_only: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Values {
+    /// Expressions over no columns, one a column.
+    pub rows: Vec<Vec<Expr>>,
+    /// One row, once they have been sent.
+    pub sent: TableId,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -287,6 +297,13 @@ impl Node {
         f(self);
     }
 
+    pub fn visit_mut(&mut self, f: &mut impl FnMut(&mut Node)) {
+        for input in &mut self.inputs {
+            input.visit_mut(f);
+        }
+        f(self);
+    }
+
     /// Every state table that the tree owns, with the operator that owns it.
     pub fn state_tables(&self) -> Vec<(OperatorId, TableId)> {
         let mut tables = Vec::new();
@@ -294,6 +311,7 @@ impl Node {
             Operator::Source(s) => tables.push((node.id, s.offsets)),
             Operator::Watermark { state, .. } => tables.push((node.id, *state)),
             Operator::TableScan(t) => tables.push((node.id, t.progress)),
+            Operator::Values(v) => tables.push((node.id, v.sent)),
             Operator::HashAgg(a) => {
                 tables.extend(a.state.map(|t| (node.id, t)));
                 if a.phase != AggPhase::Partial {
@@ -325,6 +343,7 @@ impl Operator {
         match self {
             Self::Source(_) => "Source",
             Self::TableScan(_) => "TableScan",
+            Self::Values(_) => "Values",
             Self::Filter { .. } => "Filter",
             Self::Project { .. } => "Project",
             Self::Watermark { .. } => "Watermark",

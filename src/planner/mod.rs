@@ -29,7 +29,7 @@ use datafusion::logical_expr::LogicalPlan;
 
 pub use access::check_reads;
 pub use context::{Types, config, renamed};
-pub use define::{define_source, define_table};
+pub use define::{define_source, define_table, replan_table};
 pub use explain::explain;
 pub use function::define_function;
 
@@ -197,6 +197,11 @@ pub fn plan_view(snapshot: &Snapshot, query: &ast::Query, columns: &[String]) ->
     let bound = named(snapshot, query, columns)?;
     let fields = bound.plan.schema().as_arrow();
     Ok(PlannedQuery { columns: self::columns(fields, fields.fields().len()), depends_on: bound.depends_on })
+}
+
+/// What a query's names stand for: the same text under two catalogs means the same when this is equal.
+pub fn meaning(snapshot: &Snapshot, query: &ast::Query) -> Result<String> {
+    Ok(named(snapshot, query, &[])?.plan.display_indent().to_string())
 }
 
 struct Bound {

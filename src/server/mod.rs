@@ -6,6 +6,7 @@ mod backend;
 mod cancel;
 mod connection;
 mod copy;
+mod copy_binary;
 mod encode;
 mod error;
 mod extended;
@@ -50,7 +51,7 @@ pub struct Server {
     address: SocketAddr,
     max_connections: usize,
     rules: Vec<Rule>,
-    tls: Option<Tls>,
+    tls: Option<Arc<Tls>>,
     allow_plaintext: bool,
     log_in_limit: Duration,
     stop_limit: Duration,
@@ -65,7 +66,7 @@ impl Server {
     pub async fn bind(config: &Config) -> Result<Self> {
         let listen = config.listen;
         check_safe(config)?;
-        let tls = config.tls.clone().map(Tls::open).transpose()?;
+        let tls = config.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
         let listener = TcpListener::bind(listen).await.map_err(|e| cannot_listen(listen, e))?;
         let address = listener.local_addr()?;
         Ok(Self {

@@ -37,7 +37,7 @@ const GSS: i32 = 80_877_104;
 pub struct Door<B> {
     pub backend: Arc<B>,
     pub rules: Vec<Rule>,
-    pub tls: Option<Tls>,
+    pub tls: Option<Arc<Tls>>,
     /// Connections beyond loopback need not be encrypted.
     pub allow_plaintext: bool,
     pub slots: Arc<Semaphore>,
@@ -71,6 +71,7 @@ impl<B: Backend> Door<B> {
             Ok(None) | Err(Fault::Gone(_)) => return Ok(None),
             Ok(Some(parameters)) => match self.open(&parameters, &mut writer) {
                 Ok((session, slot)) => {
+                    session.set_address(peer.address);
                     let handle = self.registry.register(session.id());
                     return match greet(session, handle, writer, &parameters) {
                         Ok(connection) => Ok(Some(Admitted { connection, reader, slot })),

@@ -50,7 +50,7 @@ impl Tls {
         Ok(Self { files, loaded: Mutex::new(loaded) })
     }
 
-    /// The certificate as its files are now; as it was, while they are wrong.
+    /// The certificate as its files are now; as it was, while they are wrong. Blocking.
     fn current(&self) -> Loaded {
         let mut loaded = self.loaded.lock();
         let stamps = stamps(&self.files);
@@ -70,8 +70,9 @@ impl Tls {
     }
 
     /// The handshake.
-    pub async fn accept(&self, socket: TcpStream) -> std::io::Result<Encrypted> {
-        let Loaded { acceptor, binding, .. } = self.current();
+    pub async fn accept(self: &Arc<Self>, socket: TcpStream) -> std::io::Result<Encrypted> {
+        let tls = self.clone();
+        let Loaded { acceptor, binding, .. } = tokio::task::spawn_blocking(move || tls.current()).await?;
         let stream = acceptor.accept(socket).await?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let common_name = certificate

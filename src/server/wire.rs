@@ -141,26 +141,22 @@ impl Writer {
 
     /// Queues a DataRow whose columns `fill` appends; a row that fails half way (even by a panic) leaves nothing.
     pub fn row(&mut self, columns: u16, fill: impl FnOnce(&mut BytesMut) -> Result<()>) -> Result<()> {
-        self.drop_row();
-        let start = self.buffer.len();
-        self.row = Some(start);
-        self.buffer.put_u8(b'D');
-        self.buffer.put_i32(0);
-        self.buffer.put_u16(columns);
-        fill(&mut self.buffer)?;
-        let length = i32::try_from(self.buffer.len() - start - 1)
-            .map_err(|_| Error::not_supported("a row of more than 2 GB cannot be sent"))?;
-        self.buffer[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
-        self.row = None;
-        Ok(())
+        self.message(b'D', |buffer| {
+            buffer.put_u16(columns);
+            fill(buffer)
+        })
     }
 
     /// Queues a CopyData whose bytes `fill` appends; one that fails half way leaves nothing.
     pub fn copy_data(&mut self, fill: impl FnOnce(&mut BytesMut) -> Result<()>) -> Result<()> {
+        self.message(b'd', fill)
+    }
+
+    fn message(&mut self, tag: u8, fill: impl FnOnce(&mut BytesMut) -> Result<()>) -> Result<()> {
         self.drop_row();
         let start = self.buffer.len();
         self.row = Some(start);
-        self.buffer.put_u8(b'd');
+        self.buffer.put_u8(tag);
         self.buffer.put_i32(0);
         fill(&mut self.buffer)?;
         let length = i32::try_from(self.buffer.len() - start - 1)

@@ -1,13 +1,11 @@
 //! A statement's tokens with the small steps that hand-written parsing is made of, over sqlparser's `Parser`.
 
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::dialect::DIALECT;
 use super::{ast, error, name};
 use crate::common::{Error, Result};
-
-pub(super) static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// How deep expressions and queries may nest.
 const RECURSION_LIMIT: usize = 120;
@@ -100,6 +98,17 @@ impl<'a> Cursor<'a> {
         let at = self.position();
         let object = self.with(|p| p.parse_object_name(false))?;
         name::object_name(&object).map_err(|e| e.with_position(at))
+    }
+
+    /// An object's name as it stands there.
+    ///
+    /// # Errors
+    /// As [`Cursor::object_name`].
+    pub fn relation(&mut self) -> Result<ast::ObjectName> {
+        let at = self.position();
+        let object = self.with(|p| p.parse_object_name(false))?;
+        name::object_name(&object).map_err(|e| e.with_position(at))?;
+        Ok(object)
     }
 
     pub fn string(&mut self) -> Result<String> {

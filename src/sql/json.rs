@@ -1,4 +1,4 @@
-//! JSON in SQL as the functions of `expr` that it stands for.
+//! JSON and UUID in SQL as the functions of `expr` that it stands for.
 //!
 //! ```text
 //! x::jsonb, JSONB '{}'            -->  jsonb_in(x)
@@ -14,9 +14,9 @@ use super::ast::{
     self, CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
     Ident, ObjectName, ObjectNamePart, VisitMut, VisitorMut,
 };
-use super::name::fold;
+use super::name::{call, fold};
 
-/// Rewrites every cast to JSON and every aggregate that makes JSON.
+/// Rewrites every cast to JSON or UUID and every aggregate that makes JSON.
 pub fn rewrite(query: &mut ast::Query) {
     let _ = query.visit(&mut Rewriter);
 }
@@ -49,6 +49,7 @@ fn input(data_type: &DataType) -> Option<&'static str> {
     match data_type {
         DataType::JSON => Some("json_in"),
         DataType::JSONB => Some("jsonb_in"),
+        DataType::Uuid => Some("uuid_in"),
         _ => None,
     }
 }
@@ -88,24 +89,6 @@ fn aggregate(function: &Function) -> Option<Expr> {
         ..function.clone()
     };
     Some(call(outer, vec![Expr::Function(array)]))
-}
-
-/// A call of a function.
-pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(ast::FunctionArgumentList {
-            duplicate_treatment: None,
-            args: args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use super::cursor::{Cursor, DIALECT, is_word};
+use super::cursor::{Cursor, is_word};
+use super::dialect::DIALECT;
 use super::statement::Statement;
 use super::{ast, copy, create, error, time_join, utility};
 use crate::common::{Error, Result};

@@ -7,16 +7,18 @@
 //! substring(s FROM '…$')          -->  substring_regexp(s, '…$')
 //! encode(b, 'escape')             -->  encode_escape(b)
 //! make_interval(days => 10)       -->  make_interval(0, 0, 0, 10)
+//! GROUP BY ROLLUP(1)              -->  GROUP BY ROLLUP(what stands first in the list)
 //! ```
 
 use std::ops::ControlFlow;
 
 use super::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, Query, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
 };
-use super::json::call;
+use super::name::call;
 use super::name::fold;
+use crate::types::interval_text;
 
 /// Rewrites every such form.
 pub fn rewrite(query: &mut Query) {
@@ -28,11 +30,36 @@ struct Rewriter;
 impl VisitorMut for Rewriter {
     type Break = ();
 
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        if let GroupByExpr::Expressions(groups, _) = &mut select.group_by {
+            for group in groups {
+                if let Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) = group {
+                    sets.iter_mut().flatten().for_each(|key| by_place(key, &select.projection));
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Some(rewritten) = rewritten(expr) {
             *expr = rewritten;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Puts the output column in the stead of its number.
+fn by_place(key: &mut Expr, list: &[SelectItem]) {
+    let Expr::Value(value) = key else { return };
+    let Value::Number(number, _) = &value.value else { return };
+    let Ok(place) = number.to_string().parse::<usize>() else { return };
+    let Some((last, before)) = list.get(..place).and_then(<[_]>::split_last) else { return };
+    let is_one = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+    if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = last
+        && before.iter().all(is_one)
+    {
+        *key = expr.clone();
     }
 }
 
@@ -65,7 +92,7 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
         Expr::Interval(interval) if interval.leading_field.is_none() => {
             if let Expr::Value(value) = interval.value.as_mut()
                 && let Value::SingleQuotedString(text) = &mut value.value
-                && let Some(plain) = plain_interval(text)
+                && let Some(plain) = interval_text::plain(text)
             {
                 *text = plain;
             }
@@ -106,55 +133,6 @@ fn like_any(negated: bool, expr: &Expr, pattern: &Expr) -> Option<Expr> {
         right: Box::new(right),
     });
     either.map(|e| Expr::Nested(Box::new(e)))
-}
-
-/// An interval that has clock times, `years-months` or ISO 8601 in it, by units alone; `None` for any other.
-fn plain_interval(text: &str) -> Option<String> {
-    if let Some(iso) = text.trim().strip_prefix('P') {
-        return iso_interval(iso);
-    }
-    let mut changed = false;
-    let mut parts = Vec::new();
-    for word in text.split_whitespace() {
-        let (sign, unsigned) = match word.strip_prefix('-') {
-            Some(rest) => ("-", rest),
-            None => ("", word.strip_prefix('+').unwrap_or(word)),
-        };
-        if let Some((hours, rest)) = unsigned.split_once(':') {
-            let (minutes, seconds) = rest.split_once(':').unwrap_or((rest, "0"));
-            let whole = hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60;
-            let micros = whole as f64 * 1e6 + seconds.parse::<f64>().ok()? * 1e6;
-            parts.push(format!("{sign}{} microseconds", micros.round() as i64));
-            changed = true;
-        } else if let Some((years, months)) = unsigned.split_once('-') {
-            let (years, months): (i64, i64) = (years.parse().ok()?, months.parse().ok()?);
-            parts.push(format!("{sign}{} months", years * 12 + months));
-            changed = true;
-        } else {
-            parts.push(word.to_string());
-        }
-    }
-    changed.then(|| parts.join(" "))
-}
-
-/// What follows the P of `P1Y2M3DT4H5M6S`.
-fn iso_interval(text: &str) -> Option<String> {
-    let (date, time) = text.split_once('T').unwrap_or((text, ""));
-    let mut parts = Vec::new();
-    for (text, units) in [
-        (date, [('Y', "years"), ('M', "months"), ('W', "weeks"), ('D', "days")].as_slice()),
-        (time, [('H', "hours"), ('M', "minutes"), ('S', "seconds")].as_slice()),
-    ] {
-        let mut rest = text;
-        while !rest.is_empty() {
-            let end = rest.find(|c: char| c.is_ascii_alphabetic())?;
-            let unit = units.iter().find(|(letter, _)| rest[end..].starts_with(*letter))?.1;
-            rest[..end].parse::<f64>().ok()?;
-            parts.push(format!("{} {unit}", &rest[..end]));
-            rest = &rest[end + 1..];
-        }
-    }
-    Some(parts.join(" "))
 }
 
 fn is_text(expr: &Expr) -> bool {
@@ -235,6 +213,8 @@ mod tests {
             ("SELECT s NOT SIMILAR TO 'a%'", "SELECT NOT similar_to(s, 'a%')"),
             ("SELECT encode(b, 'escape'), encode(b, 'hex')", "SELECT encode_escape(b), encode(b, 'hex')"),
             ("SELECT make_interval(days => 10)", "SELECT make_interval(0, 0, 0, 10)"),
+            ("SELECT a, b + 1 AS c GROUP BY CUBE(2, 1, 3)", "SELECT a, b + 1 AS c GROUP BY CUBE (b + 1, a, 3)"),
+            ("SELECT *, b GROUP BY ROLLUP(2)", "SELECT *, b GROUP BY ROLLUP (2)"),
         ] {
             let mut query = parse_query(sql).unwrap();
             rewrite(&mut query);

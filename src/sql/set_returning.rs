@@ -14,7 +14,7 @@ use super::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, ObjectName, ObjectNamePart,
     Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
-use super::json::call;
+use super::name::call;
 use super::name::fold;
 use super::names::marked_name;
 use super::{parse_expr, parse_query};

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, is_word};
 use super::statement::{Drop, ObjectKind, Show, Statement};
-use super::{cursors, role, types};
+use super::{alter, cursors, role, types};
 use crate::common::{Error, Result};
 
 /// The statement, or `None` when its first word is none of these.
@@ -25,6 +25,8 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
         Statement::ResetVariable { name: if all { None } else { Some(variable(c)?) } }
     } else if c.take(&["ALTER", "SYSTEM"]) {
         alter_system(c)?
+    } else if c.take(&["ALTER"]) {
+        alter::alter(c)?
     } else if c.take(&["FLUSH"]) {
         Statement::Flush
     } else if c.take(&["WAIT"]) {
@@ -35,6 +37,11 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
             return Err(c.unexpected("ALL, PLANS, SEQUENCES or TEMP"));
         };
         Statement::Discard { what: what.to_string() }
+    } else if c.take(&["UNLISTEN"]) {
+        if !c.take_token(&Token::Mul) {
+            c.ident()?;
+        }
+        Statement::Unlisten
     } else if c.take(&["PREPARE"]) {
         prepare(c)?
     } else if c.take(&["EXECUTE"]) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::scalar::ScalarValue;
 
-use super::oid;
 use super::row::{Row, TABLEOID, numbers};
 use super::types::PgType;
+use super::{backends, oid};
 use crate::batch::client::Client;
 use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
@@ -82,6 +82,7 @@ const ROWS: &[(&str, Maker)] = &[
     ("pg_namespace", |live| live.schemas()),
     ("pg_roles", |live| live.roles()),
     ("pg_settings", |live| live.settings()),
+    ("pg_stat_activity", |live| backends::rows(live)),
     ("pg_tables", |live| live.tables()),
     ("pg_user", |live| live.users()),
     ("pg_views", |live| live.views()),
@@ -389,7 +390,7 @@ impl Live<'_> {
     }
 
     /// The id of a role by its name; that of root for one that is no more.
-    fn role(&self, name: &str) -> i32 {
+    pub fn role(&self, name: &str) -> i32 {
         self.snapshot.role(name).map_or(oid::ROOT, |role| oid::role(role))
     }
 

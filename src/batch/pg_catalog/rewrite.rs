@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use datafusion::sql::sqlparser::tokenizer::Span;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use datafusion_pg_catalog::sql::rules::{
     AliasDuplicatedProjectionRewrite, CurrentUserVariableToSessionUserFunctionCall, FixArrayLiteral,
@@ -21,6 +20,7 @@ use crate::sql::ast::{
     self, BinaryOperator, Expr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName,
     ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
 };
+use crate::sql::name::call;
 
 const SCHEMA: &str = "pg_catalog";
 
@@ -173,7 +173,7 @@ fn as_name(expr: &Expr) -> Option<Expr> {
         // The name stays a name.
         _ if matches!(expr.as_ref(), Expr::Value(_)) => None,
         name @ ("regclass" | "regnamespace" | "regproc" | "regrole" | "regtype") => {
-            Some(call(&format!("{name}out"), expr.as_ref().clone()))
+            Some(call(&format!("{name}out"), vec![expr.as_ref().clone()]))
         }
         _ => None,
     }
@@ -213,7 +213,7 @@ fn count_compared(query: &Query, op: BinaryOperator) -> Option<Expr> {
         return None;
     }
     select.distinct = None;
-    select.projection = vec![SelectItem::UnnamedExpr(call("count", number("1")))];
+    select.projection = vec![SelectItem::UnnamedExpr(call("count", vec![number("1")]))];
     let count = Expr::Subquery(query);
     Some(Expr::BinaryOp { left: Box::new(count), op, right: Box::new(number("0")) })
 }
@@ -256,7 +256,7 @@ fn one_row(query: &mut Query) -> Option<Expr> {
     if contains_aggregate(value) {
         return None;
     }
-    *value = call("max", value.clone());
+    *value = call("max", vec![value.clone()]);
     let mut guards = Vec::new();
     let mut kept = Vec::new();
     for condition in select.selection.take().map(conjuncts).unwrap_or_default() {
@@ -363,23 +363,6 @@ fn all(conditions: Vec<Expr>) -> Option<Expr> {
         left: Box::new(left),
         op: BinaryOperator::And,
         right: Box::new(right),
-    })
-}
-
-fn call(name: &str, argument: Expr) -> Expr {
-    Expr::Function(ast::Function {
-        name: ObjectName::from(vec![Ident::with_span(Span::empty(), name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(ast::FunctionArgumentList {
-            duplicate_treatment: None,
-            args: vec![ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument))],
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
     })
 }
 

@@ -47,6 +47,7 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
     match &n.operator {
         Operator::Source(read) => format!("{name} {}", source(read)),
         Operator::TableScan(read) => format!("{name} {}", table(read)),
+        Operator::Values(values) => format!("{name} {} rows", values.rows.len()),
         Operator::Filter { predicate } => format!("{name} {}", text_of(predicate)),
         Operator::Project { exprs, .. } => {
             let list: Vec<String> = exprs

@@ -51,6 +51,7 @@ fn with_input(append_only: bool) -> Freed {
 pub(super) fn of(n: &Node) -> Vec<State> {
     match &n.operator {
         Operator::Source(_) => vec![State::new("the position", Freed::Bounded)],
+        Operator::Values(_) => vec![State::new("that the rows were sent", Freed::Bounded)],
         Operator::TableScan(_) => vec![State::new("how much was read of the past", Freed::Bounded)],
         Operator::Watermark { .. } => vec![State::new("the watermark", Freed::Bounded)],
         Operator::HashAgg(agg) if agg.phase != AggPhase::Partial => hash_agg(agg),

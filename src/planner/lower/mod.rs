@@ -19,6 +19,7 @@ mod time_join;
 mod top_n;
 mod union;
 mod unnest;
+mod values;
 mod watermark;
 mod windows;
 
@@ -110,6 +111,8 @@ impl<'a> Lowerer<'a> {
     fn lower(&mut self, plan: &LogicalPlan) -> Result<Lowered> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::Values(values) => self.values(values),
+            LogicalPlan::EmptyRelation(empty) => Ok(self.empty(empty)),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
             LogicalPlan::Filter(filter) => {
                 if let Some(top) = self.top_n_filter(filter, None)? {
@@ -244,10 +247,6 @@ fn is_event_time(data_type: &DataType) -> bool {
 
 fn unsupported(plan: &LogicalPlan) -> Error {
     let (what, hint) = match plan {
-        LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => (
-            "a streaming job must read a source, a table or a view",
-            "add FROM; for constant rows CREATE TABLE and INSERT them",
-        ),
         LogicalPlan::RecursiveQuery(_) => {
             ("WITH RECURSIVE is not supported in streaming jobs yet", "use it in the SELECT that reads the view")
         }

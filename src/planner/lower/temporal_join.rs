@@ -17,8 +17,9 @@ impl Lowerer<'_> {
     pub(super) fn temporal_join(&mut self, join: &TimeJoin, matching: &Matching) -> Result<Lowered> {
         let (object, columns) = looked_into(&join.right)?;
         let (table, key) = object.definition.rows().ok_or_else(|| no_table(&object.name))?;
-        let full_schema = object.schema();
-        let name = |column: &usize| full_schema.field(*column).name().clone();
+        let named = crate::catalog::def::schema(object.definition.columns());
+        let full_schema = object.stored_schema();
+        let name = |column: &usize| named.field(*column).name().clone();
         let misses = || {
             let key: Vec<String> = key.iter().map(name).collect();
             Error::not_supported(format!(
@@ -48,7 +49,7 @@ impl Lowerer<'_> {
         let left = self.keyed(input, &on, join.left.schema())?;
         let (on, mut left) = (left.on, left.lowered);
         for (left_column, column) in on.iter().zip(key) {
-            if left.schema().field(*left_column).data_type() != full_schema.field(*column).data_type() {
+            if left.schema().field(*left_column).data_type() != named.field(*column).data_type() {
                 return Err(misses());
             }
         }
@@ -71,7 +72,7 @@ impl Lowerer<'_> {
                     right.push(*column);
                     right.len() - 1
                 });
-                stream_key.push(output.right_position(width + at, plain(full_schema.field(*column))));
+                stream_key.push(output.right_position(width + at, plain(named.field(*column))));
             }
         }
         let watermark_columns = left.properties().watermark_columns.iter().filter(|c| **c < left.visible);

@@ -55,7 +55,11 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
         Operator::Union => Box::new(Union::new(node.inputs.len())),
         Operator::Unnest { columns, keep_empty } => Box::new(Unnest::new(columns, *keep_empty, &node.schema)),
         Operator::Materialize(op) => Box::new(Materialize::new(name, op, &node.schema, context)?),
-        Operator::Source(_) | Operator::TableScan(_) | Operator::Exchange { .. } | Operator::Sink(_) => {
+        Operator::Source(_)
+        | Operator::TableScan(_)
+        | Operator::Values(_)
+        | Operator::Exchange { .. }
+        | Operator::Sink(_) => {
             return Err(Error::internal(format!("{name} is not built from state alone")));
         }
     })

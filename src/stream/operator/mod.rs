@@ -3,6 +3,7 @@
 //! An operator sees its inputs by port, writes to [`Output`], and keeps state in `StateWriter`s. It is synchronous and
 //! never waits on anything but a state read.
 
+mod absent;
 mod asof_join;
 pub mod build;
 mod event_time;

@@ -23,7 +23,7 @@ use super::row_order::{HeldWatermarks, RowOrder};
 use super::{BuildContext, Output, StreamOperator};
 use crate::common::{Error, Result};
 use crate::plan::{self, Node};
-use crate::state::{KeyRange, StateWriter, Table};
+use crate::state::{KeyRange, StateWriter, Table, UncommittedShare};
 use crate::stream::message::{Barrier, Watermark};
 use crate::types::{Epoch, Keys, StreamChunk, key};
 
@@ -37,7 +37,7 @@ pub struct TemporalJoin {
     open: Vec<StreamChunk>,
     open_bytes: usize,
     /// Rows that take more are looked up in the last epoch that is known.
-    open_limit: usize,
+    open_share: UncommittedShare,
     last: Option<Epoch>,
     held: HeldWatermarks,
     sent: Option<Sent>,
@@ -79,7 +79,7 @@ impl TemporalJoin {
             output: Arc::clone(&node.schema),
             open: Vec::new(),
             open_bytes: 0,
-            open_limit: context.store.uncommitted().open_limit(),
+            open_share: context.store.uncommitted().share(),
             last: None,
             held: HeldWatermarks::new(&node.properties.watermark_columns),
             sent,
@@ -91,6 +91,7 @@ impl TemporalJoin {
     fn flush(&mut self, epoch: Epoch, out: &mut Output) -> Result<()> {
         let open = std::mem::take(&mut self.open);
         self.open_bytes = 0;
+        self.open_share.set(0);
         if open.is_empty() {
             return Ok(());
         }
@@ -234,8 +235,9 @@ impl StreamOperator for TemporalJoin {
             return Ok(());
         }
         self.open_bytes += chunk.memory_size();
+        self.open_share.set(self.open_bytes);
         self.open.push(chunk);
-        match self.last.filter(|_| self.open_bytes > self.open_limit) {
+        match self.last.filter(|_| self.open_share.is_over()) {
             Some(epoch) => self.flush(epoch, out),
             None => Ok(()),
         }
