@@ -23,6 +23,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
 use parking_lot::Mutex;
 
+use super::access::Path;
 use super::client::Client;
 use super::pg_catalog::{ClientTypes, Opened, PgCatalog, clock};
 use super::system::{SystemSchema, SystemTables};
@@ -75,6 +76,15 @@ impl BatchEnv {
         }
         let (pg, base) = PgCatalog::new(state, store.clone(), &system)?;
         Ok(Self { store, system, pg, base })
+    }
+
+    pub(super) fn store(&self) -> &StateStore {
+        &self.store
+    }
+
+    /// The orders that an object's rows can be read in; its own key first.
+    pub(super) fn paths(&self, _snapshot: &Snapshot, object: &Object) -> Result<Vec<Path>> {
+        Ok(object.definition.rows().map(|(_, key)| Path::own(key)).into_iter().collect())
     }
 
     /// Reads `snapshot` at `epoch`, which the caller keeps pinned until the plan is physical. A client's statements are
@@ -350,8 +360,9 @@ impl SchemaProvider for PublicSchema {
             schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));
         }
         let defaults = self.defaults(&columns)?;
-        let (key, kind) = (key.to_vec(), kind(object));
-        Ok(Some(Arc::new(EpochTable { table, epoch, schema, key, kind, defaults })))
+        let (name, key, kind) = (name.to_string(), key.to_vec(), kind(object));
+        let paths = vec![Path::own(&key)];
+        Ok(Some(Arc::new(EpochTable { table, epoch, schema, name, key, paths, kind, defaults })))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -3,22 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::compute::cast;
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::datasource::TableType;
-use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::{DataFusionError, Result as DfResult};
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::scalar::ScalarValue;
 
+use super::access::{Base, Constraints, Path, choose, exec};
 use super::zone::retype;
-use crate::common::Result;
-use crate::state::{KeyRange, Table};
-use crate::types::{Epoch, key};
+use crate::state::Table;
+use crate::types::Epoch;
 
 /// One epoch of a state table.
 #[derive(Clone)]
@@ -28,8 +24,12 @@ pub struct EpochTable {
     /// The first columns of the table, times in the session's zone: without the hidden ones at its end, unless DML asks
     /// for them.
     pub schema: SchemaRef,
+    /// As EXPLAIN names it.
+    pub name: String,
     /// Key columns, in key order.
     pub key: Vec<usize>,
+    /// The orders that its rows can be read in: its own key, then its indexes.
+    pub paths: Vec<Path>,
     pub kind: TableType,
     /// What INSERT takes for columns that it does not name.
     pub defaults: HashMap<String, Expr>,
@@ -56,9 +56,11 @@ impl TableProvider for EpochTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        let known = |f: &&Expr| match equality(f) {
-            Some((name, _)) if self.key_fields().any(|f| f.name() == name) => TableProviderFilterPushDown::Inexact,
-            _ => TableProviderFilterPushDown::Unsupported,
+        let leads = |column: usize| self.paths.iter().any(|p| p.key.iter().any(|k| k.column == column));
+        let known = |f: &&Expr| match Constraints::of([*f], &self.schema).columns().any(leads) {
+            // It is applied again above.
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
         };
         Ok(filters.iter().map(known).collect())
     }
@@ -70,57 +72,28 @@ impl TableProvider for EpochTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let range = self.range(filters)?;
+        let reach = choose(&self.paths, &Constraints::of(filters, &self.schema))?;
         let limit = limit.filter(|_| filters.is_empty());
-        let (table, epoch) = (self.table.clone(), self.epoch);
-        let batches = tokio::task::spawn_blocking(move || table.scan(epoch, &range, limit))
-            .await
-            .map_err(|e| DataFusionError::Execution(e.to_string()))??;
+        let wanted: Vec<usize> = match projection {
+            Some(projection) => projection.clone(),
+            // Hidden columns come last.
+            None => (0..self.schema.fields().len()).collect(),
+        };
+        let schema = Arc::new(self.schema.project(&wanted)?);
+        let reached = format!("{}, {}", self.name, reach.describe(&self.schema));
+        let (table, key, epoch) = (self.table.clone(), self.key.clone(), self.epoch);
+        let read = move || reach.read(&Base { table: &table, key: &key }, epoch, &wanted, limit);
+        let batches =
+            tokio::task::spawn_blocking(read).await.map_err(|e| DataFusionError::Execution(e.to_string()))??;
         let mut partitions = vec![Vec::new(); state.config().target_partitions().max(1)];
         let count = partitions.len();
-        for (index, (_, batch)) in batches.into_iter().enumerate() {
-            // Hidden columns come last and are cut off.
-            partitions[index % count].push(retype(&batch, &self.schema)?);
+        for (index, batch) in batches.into_iter().enumerate() {
+            partitions[index % count].push(retype(&batch, &schema)?);
         }
         partitions.retain(|p| !p.is_empty());
         if partitions.is_empty() {
             partitions.push(Vec::new());
         }
-        Ok(MemorySourceConfig::try_new_exec(&partitions, self.schema.clone(), projection.cloned())?)
-    }
-}
-
-impl EpochTable {
-    /// The key's fields up to the first hidden one.
-    fn key_fields(&self) -> impl Iterator<Item = &FieldRef> {
-        self.key.iter().map_while(|column| self.schema.fields().get(*column))
-    }
-
-    /// The key range that equalities on a prefix of the key leave.
-    fn range(&self, filters: &[Expr]) -> Result<KeyRange> {
-        let equalities: Vec<_> = filters.iter().filter_map(equality).collect();
-        let mut prefix: Vec<ArrayRef> = Vec::new();
-        for field in self.key_fields() {
-            let Some((_, value)) = equalities.iter().find(|(name, _)| name == field.name()) else { break };
-            let value = cast(&value.to_array()?, field.data_type())?;
-            if value.is_null(0) {
-                break;
-            }
-            prefix.push(value);
-        }
-        if prefix.is_empty() {
-            return Ok(KeyRange::all());
-        }
-        let keys = key::encode(&prefix, 1)?;
-        Ok(KeyRange::prefix(keys.value(0)))
-    }
-}
-
-/// `column = literal`, either way round.
-fn equality(filter: &Expr) -> Option<(&str, &ScalarValue)> {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
-    match (left.as_ref(), right.as_ref()) {
-        (Expr::Column(c), Expr::Literal(v, _)) | (Expr::Literal(v, _), Expr::Column(c)) => Some((c.name(), v)),
-        _ => None,
+        exec(&partitions, schema, reached)
     }
 }
