@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-pub use def::{Column, Definition, MaterializedView, Object, Sink, Source, Table, View, Watermark};
+pub use def::{Column, Definition, Index, MaterializedView, Object, Sink, Source, Table, View, Watermark};
 pub use role::{Acl, Privilege, Role};
 pub use snapshot::Snapshot;
 

@@ -31,6 +31,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::client::SessionClient;
+pub use self::ddl::complete_index;
 use self::dml::Written;
 use self::query::Limits;
 use self::services::Services;
@@ -382,6 +383,7 @@ impl Session {
             | S::CreateMaterializedView(_)
             | S::CreateView(_)
             | S::CreateSink(_)
+            | S::CreateIndex(_)
             | S::Drop(_) => {
                 let done = ddl::run(&self.services, &self.client.user(), &statement.text, parsed).await;
                 let done = self.audited(parsed, done.map(|done| (done.tag, done.notices)));

@@ -8,9 +8,10 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::services::Services;
 use super::variables::{Variables, canonical, description};
 use crate::batch::context::DATABASE;
-use crate::catalog::Object;
 use crate::catalog::def::PUBLIC;
+use crate::catalog::{Definition, Object, Snapshot};
 use crate::common::{Error, ErrorKind, Result};
+use crate::planner;
 use crate::sql::Statement;
 use crate::sql::statement::Show;
 use crate::types::sql_name;
@@ -37,6 +38,7 @@ pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statemen
                 Show::Sinks => named(snapshot.objects(), "sink"),
                 Show::MaterializedViews => named(snapshot.objects(), "materialized view"),
                 Show::Views => named(snapshot.objects(), "view"),
+                Show::Indexes(table) => indexes(&snapshot, table.as_deref())?,
                 Show::Jobs => jobs(services),
                 Show::Databases => vec![vec![DATABASE.into()]],
                 Show::Schemas => ["information_schema", "pg_catalog", PUBLIC, "weir"].map(|s| vec![s.into()]).into(),
@@ -77,6 +79,7 @@ pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statemen
 fn header(kind: &Show) -> &'static [&'static str] {
     match kind {
         Show::Jobs => &["Id", "Name", "Type", "State", "Error"],
+        Show::Indexes(_) => &["Name", "On", "Key", "Include"],
         Show::Columns(_) => &["Name", "Type", "Is Hidden", "Is Key"],
         Show::AllVariables => &["name", "setting", "description"],
         _ => &["Name"],
@@ -88,6 +91,29 @@ fn named<'a>(objects: impl Iterator<Item = &'a Arc<Object>>, kind: &str) -> Vec<
         objects.filter(|o| o.definition.kind() == kind).map(|o| vec![o.name.clone()]).collect();
     names.sort();
     names
+}
+
+/// With the names of their tables and columns.
+fn indexes(snapshot: &Snapshot, table: Option<&str>) -> Result<Vec<Vec<String>>> {
+    let table = table.map(|name| snapshot.find(name)).transpose()?.map(|o| o.id);
+    let mut rows = Vec::new();
+    for object in snapshot.objects() {
+        let Definition::Index(index) = &object.definition else { continue };
+        if table.is_some_and(|table| table != index.on) {
+            continue;
+        }
+        let on = snapshot.by_id(index.on).map(|o| o.name.clone()).unwrap_or_default();
+        let own: Vec<usize> = index.key.iter().take(index.width).map(|k| k.column).collect();
+        let included = (0..index.columns.len()).filter(|c| !own.contains(c));
+        let names = |columns: Vec<usize>| {
+            let columns = columns.into_iter().filter_map(|c| index.columns.get(c)).filter(|c| !c.hidden);
+            columns.map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let include = names(included.collect());
+        rows.push(vec![object.name.clone(), on, planner::index_columns(index).join(", "), include]);
+    }
+    rows.sort();
+    Ok(rows)
 }
 
 fn columns(object: &Object) -> Vec<Vec<String>> {

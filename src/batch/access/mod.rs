@@ -9,6 +9,7 @@
 //! What is read may be more than the filters let through, never less: they are applied again above. Knows no jobs.
 
 mod constraint;
+mod indexes;
 mod path;
 mod range;
 mod rows;
@@ -16,6 +17,7 @@ mod rows;
 mod tests;
 
 pub use constraint::{Constraints, exact};
+pub use indexes::{Failed, Indexes};
 pub use path::{Base, IndexRows, Path, Reach, choose, follow};
 pub use range::KeyColumn;
 pub use rows::exec;

@@ -11,7 +11,7 @@ use super::constraint::Constraints;
 use super::range::{KeyColumn, Keyed, Narrowed, narrow};
 use crate::common::{Error, Result};
 use crate::state::{KeyRange, Table};
-use crate::types::{Epoch, Keys, key};
+use crate::types::{Epoch, JobId, Keys, key};
 
 /// An order in which a table's rows are stored.
 #[derive(Clone)]
@@ -32,6 +32,7 @@ impl Path {
 
 /// The rows of an index.
 pub struct IndexRows {
+    pub job: JobId,
     pub name: String,
     pub table: Arc<Table>,
     /// The column of the base table that each stored column is.

@@ -69,7 +69,7 @@ impl LookupCache {
             && kept.user == user
             && kept.zone == zone
         {
-            return kept.lookup.clone();
+            return kept.lookup.clone().filter(|lookup| lookup.serves(env));
         }
         let lookup = Lookup::of(env, query, snapshot, &user, &zone).map(Arc::new);
         *kept = Some(Kept { snapshot: snapshot.clone(), user, zone, lookup: lookup.clone() });
@@ -90,7 +90,7 @@ impl Lookup {
         snapshot.check(user, Privilege::Select, object).ok()?;
         let (table, key) = object.definition.rows()?;
         let table = env.store().table(table, object.schema()).ok()?;
-        let path = env.paths(snapshot, object).ok()?.into_iter().find(|path| leads(path, &equal))?;
+        let path = env.indexes().paths(snapshot, object).ok()?.into_iter().find(|path| leads(path, &equal))?;
         let schema = recognise::schema(object, &columns, zone);
         let wanted = columns.into_iter().map(|(column, _)| column).collect();
         let types = object.definition.columns();
@@ -99,6 +99,11 @@ impl Lookup {
             .map(|(column, operand)| Some((column, types.get(column)?.data_type.clone(), operand)))
             .collect::<Option<_>>()?;
         Some(Self { table, key: key.to_vec(), path, operands, wanted, schema })
+    }
+
+    /// Whether what it reads is still followed.
+    fn serves(&self, env: &BatchEnv) -> bool {
+        self.path.index.as_ref().is_none_or(|index| env.indexes().serves(index.job))
     }
 
     pub fn schema(&self) -> &SchemaRef {

@@ -504,7 +504,7 @@ fn relkind(definition: &Definition) -> Option<&'static str> {
         Definition::View(_) => Some("v"),
         // A foreign table: columns without rows of its own.
         Definition::Source(_) => Some("f"),
-        Definition::Sink(_) => None,
+        Definition::Sink(_) | Definition::Index(_) => None,
     }
 }
 
