@@ -11,6 +11,7 @@ mod examples;
 mod failure;
 mod faults;
 mod layers;
+mod lookup;
 mod nexmark;
 mod oracle;
 mod postgres;

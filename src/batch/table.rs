@@ -80,9 +80,9 @@ impl TableProvider for EpochTable {
             None => (0..self.schema.fields().len()).collect(),
         };
         let schema = Arc::new(self.schema.project(&wanted)?);
-        let reached = format!("{}, {}", self.name, reach.describe(&self.schema));
-        let (table, key, epoch) = (self.table.clone(), self.key.clone(), self.epoch);
-        let read = move || reach.read(&Base { table: &table, key: &key }, epoch, &wanted, limit);
+        let reached = format!("{}, {}", self.name, reach.describe(&self.base(), &self.schema, &wanted));
+        let this = self.clone();
+        let read = move || reach.read(&this.base(), this.epoch, &wanted, limit);
         let batches =
             tokio::task::spawn_blocking(read).await.map_err(|e| DataFusionError::Execution(e.to_string()))??;
         let mut partitions = vec![Vec::new(); state.config().target_partitions().max(1)];
@@ -95,5 +95,11 @@ impl TableProvider for EpochTable {
             partitions.push(Vec::new());
         }
         exec(&partitions, schema, reached)
+    }
+}
+
+impl EpochTable {
+    fn base(&self) -> Base<'_> {
+        Base { name: &self.name, table: &self.table, key: &self.key }
     }
 }

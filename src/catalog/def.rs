@@ -129,8 +129,8 @@ pub struct Index {
     pub key: Vec<IndexKey>,
     /// How many of the key are the index's own.
     pub width: usize,
-    /// INCLUDE was given; without it all columns are kept.
-    pub include: bool,
+    /// Stored columns that INCLUDE named; without INCLUDE all are kept, and none is named.
+    pub include: Vec<usize>,
     pub table: TableId,
     /// It holds all of the base: reads may use it.
     pub ready: bool,

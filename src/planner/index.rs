@@ -36,16 +36,20 @@ pub fn plan_index(
         by.push(IndexKey { column, descending: c.descending, nulls_first: c.nulls_first });
     }
     let visible = || (0..columns.len()).filter(|c| columns.get(*c).is_some_and(|c| !c.hidden));
-    let included = match &statement.include {
+    let included: Vec<usize> = match &statement.include {
         Some(names) => names.iter().map(|name| find(object, name)).collect::<Result<Vec<_>>>()?,
         None => visible().collect(),
     };
     let mut stored: Vec<usize> = Vec::new();
-    for column in by.iter().map(|k| k.column).chain(included).chain(base_key.iter().copied()) {
+    for column in by.iter().map(|k| k.column).chain(included.iter().copied()).chain(base_key.iter().copied()) {
         if !stored.contains(&column) {
             stored.push(column);
         }
     }
+    let named = statement.include.is_some();
+    let include = (by.len()..by.len() + included.len())
+        .filter(|at| named && stored.get(*at).is_some_and(|column| included.contains(column)));
+    let include = include.collect();
     let mut lowerer = Lowerer::new(table_ids, Emit::OnUpdate, None);
     let IndexPlan { root, table, key } = lowerer.index(object, &stored, &by)?;
     // A row that were left out would be missing from the answers.
@@ -57,7 +61,7 @@ pub fn plan_index(
         stored,
         width: by.len(),
         key,
-        include: statement.include.is_some(),
+        include,
         table,
         ready: false,
         graph: serde_json::to_string(&graph).map_err(|e| Error::internal(format!("a plan cannot be stored: {e}")))?,

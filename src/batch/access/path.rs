@@ -74,6 +74,7 @@ pub fn follow(path: &Path, constraints: &Constraints) -> Result<Reach> {
 
 /// The table that a reach is of.
 pub struct Base<'t> {
+    pub name: &'t str,
     pub table: &'t Table,
     /// Its own key, in key order.
     pub key: &'t [usize],
@@ -121,8 +122,9 @@ impl Reach {
         }
     }
 
-    /// As EXPLAIN shows it; `schema` names the columns.
-    pub fn describe(&self, schema: &Schema) -> String {
+    /// As EXPLAIN shows it; `schema` names the columns of `base`, and `wanted` those that are asked for.
+    pub fn describe(&self, base: &Base<'_>, schema: &Schema, wanted: &[usize]) -> String {
+        let name = |column: usize| schema.fields().get(column).map_or("_row_id", |f| f.name().as_str());
         let Some((path, narrowed)) = &self.part else { return "full scan".into() };
         let mut text = String::new();
         if let Some(index) = &path.index {
@@ -130,8 +132,7 @@ impl Reach {
         }
         let known = narrowed.equal + usize::from(narrowed.ranged);
         let names = path.key.iter().take(known).map(|k| {
-            let name = schema.fields().get(k.column).map_or("?", |f| f.name().as_str());
-            if k.options.descending { format!("{name} DESC") } else { name.to_string() }
+            if k.options.descending { format!("{} DESC", name(k.column)) } else { name(k.column).to_string() }
         });
         let names = names.collect::<Vec<_>>().join(", ");
         let (what, count) = match &narrowed.keyed {
@@ -142,6 +143,10 @@ impl Reach {
         text += &format!("{what} by ({names})");
         if count > 1 {
             text += &format!(", {count} keys");
+        }
+        if path.index.as_ref().is_some_and(|index| index.places(wanted).is_none()) {
+            let key: Vec<&str> = base.key.iter().map(|column| name(*column)).collect();
+            text += &format!(", then {} by ({})", base.name, key.join(", "));
         }
         text
     }

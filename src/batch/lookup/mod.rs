@@ -31,6 +31,7 @@ use crate::types::Epoch;
 
 /// A query that reads by a key, ready to be run at any epoch.
 pub struct Lookup {
+    name: String,
     table: Arc<Table>,
     key: Vec<usize>,
     path: Path,
@@ -98,7 +99,8 @@ impl Lookup {
             .into_iter()
             .map(|(column, operand)| Some((column, types.get(column)?.data_type.clone(), operand)))
             .collect::<Option<_>>()?;
-        Some(Self { table, key: key.to_vec(), path, operands, wanted, schema })
+        let name = object.name.clone();
+        Some(Self { name, table, key: key.to_vec(), path, operands, wanted, schema })
     }
 
     /// Whether what it reads is still followed.
@@ -133,7 +135,7 @@ impl Lookup {
     }
 
     fn base(&self) -> Base<'_> {
-        Base { table: &self.table, key: &self.key }
+        Base { name: &self.name, table: &self.table, key: &self.key }
     }
 
     /// Whether [`Lookup::read`] may be called where nothing may wait.

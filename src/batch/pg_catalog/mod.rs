@@ -8,6 +8,7 @@
 //! Rows that tell of what exists are made anew for each statement; the rest is PostgreSQL's and never changes.
 
 mod functions;
+mod indexes;
 mod information_schema;
 mod live;
 mod oid;
