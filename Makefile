@@ -5,16 +5,20 @@ FEATURES := --features failpoints
 CARGO ?= cargo
 export SEED RUNS
 
-.PHONY: postgres help run test check crash oracle bless bench demo
+.PHONY: postgres help run test test-clients check crash oracle bless bench demo
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## build and serve on 127.0.0.1:4566, data in ./weir-data
 	$(CARGO) run --release -- serve
 
 test: check ## every check and every test
 	$(CARGO) test $(FEATURES)
+
+test-clients: ## drivers and tools, installed under target/, against a real server: make test-clients SUITES='psycopg node'
+	$(CARGO) build $(FEATURES)
+	python3 sql-tests/clients/run.py $(SUITES)
 
 check: ## formatting, clippy with warnings denied, the rules of the layers
 	$(CARGO) fmt --check

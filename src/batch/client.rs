@@ -1,10 +1,40 @@
-//! What a query may ask of the session that runs it: `current_user`, `current_setting`, `set_config`.
+//! What a query may ask of the session that runs it: `current_user`, `current_setting`, `set_config`, and what other
+//! sessions do.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::context::PlanningCache;
 use crate::common::Result;
 use crate::types::SessionId;
+
+/// What an open session does. Times are microseconds since 1970-01-01 UTC.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    pub id: SessionId,
+    /// Who logged in.
+    pub user: String,
+    pub application_name: String,
+    pub address: Option<IpAddr>,
+    pub started: i64,
+    /// As in `pg_stat_activity`: `active`, `idle`, ….
+    pub state: &'static str,
+    /// The statement that runs, or the last one, without secrets.
+    pub query: String,
+    pub transaction_started: Option<i64>,
+    pub query_started: Option<i64>,
+    /// When `state` last changed.
+    pub changed: i64,
+}
+
+/// What one session may ask of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Its statement ends.
+    Cancel,
+    /// It ends.
+    Terminate,
+}
 
 pub trait Client: fmt::Debug + Send + Sync {
     fn id(&self) -> SessionId;
@@ -28,4 +58,10 @@ pub trait Client: fmt::Debug + Send + Sync {
     fn set(&self, name: &str, value: &str) -> Result<String>;
 
     fn planning(&self) -> &PlanningCache;
+
+    /// Every open session, by id.
+    fn backends(&self) -> Vec<Backend>;
+
+    /// Stops what a session does, whoever asks. False when there is no such session.
+    fn signal(&self, id: SessionId, signal: Signal) -> bool;
 }

@@ -13,7 +13,7 @@ pub mod system;
 pub mod table;
 pub mod zone;
 
-pub use client::Client;
+pub use client::{Backend, Client, Signal};
 pub use context::{BatchContext, BatchEnv, PlanningCache, Purpose};
 pub use lookup::{LookupCache, Sought};
 pub use system::{SystemTable, SystemTables};

@@ -21,12 +21,13 @@ use crate::types::Epoch;
 pub struct EpochTable {
     pub table: Arc<Table>,
     pub epoch: Epoch,
-    /// The first columns of the table, times in the session's zone: without the hidden ones at its end, unless DML asks
-    /// for them.
+    /// Which columns of the stored rows: without the hidden ones, unless DML asks for them.
+    pub shown: Vec<usize>,
+    /// Those under their names, times in the session's zone.
     pub schema: SchemaRef,
     /// As EXPLAIN names it.
     pub name: String,
-    /// Key columns, in key order.
+    /// Key columns of the stored rows, in key order.
     pub key: Vec<usize>,
     /// The orders that its rows can be read in: its own key, then its indexes.
     pub paths: Vec<Path>,
@@ -57,7 +58,7 @@ impl TableProvider for EpochTable {
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
         let leads = |column: usize| self.paths.iter().any(|p| p.key.iter().any(|k| k.column == column));
-        let known = |f: &&Expr| match Constraints::of([*f], &self.schema).columns().any(leads) {
+        let known = |f: &&Expr| match self.constraints([*f]).columns().any(leads) {
             // It is applied again above.
             true => TableProviderFilterPushDown::Inexact,
             false => TableProviderFilterPushDown::Unsupported,
@@ -72,15 +73,21 @@ impl TableProvider for EpochTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let reach = choose(&self.paths, &Constraints::of(filters, &self.schema))?;
+        let reach = choose(&self.paths, &self.constraints(filters))?;
         let limit = limit.filter(|_| filters.is_empty());
-        let wanted: Vec<usize> = match projection {
-            Some(projection) => projection.clone(),
-            // Hidden columns come last.
-            None => (0..self.schema.fields().len()).collect(),
+        let schema = match projection {
+            Some(projection) => Arc::new(self.schema.project(projection)?),
+            None => self.schema.clone(),
         };
-        let schema = Arc::new(self.schema.project(&wanted)?);
-        let reached = format!("{}, {}", self.name, reach.describe(&self.base(), &self.schema, &wanted));
+        let wanted: Vec<usize> = match projection {
+            Some(projection) => projection.iter().map(|column| self.stored(*column)).collect(),
+            None => self.shown.clone(),
+        };
+        let name = |column: usize| {
+            let shown = self.shown.iter().position(|c| *c == column);
+            shown.map_or("_row_id", |at| self.schema.field(at).name().as_str())
+        };
+        let reached = format!("{}, {}", self.name, reach.describe(&self.base(), &wanted, &name));
         let this = self.clone();
         let read = move || reach.read(&this.base(), this.epoch, &wanted, limit);
         let batches =
@@ -99,6 +106,16 @@ impl TableProvider for EpochTable {
 }
 
 impl EpochTable {
+    /// The stored column that a shown one is.
+    fn stored(&self, column: usize) -> usize {
+        self.shown.get(column).copied().unwrap_or(column)
+    }
+
+    /// What filters say of stored columns.
+    fn constraints<'f>(&self, filters: impl IntoIterator<Item = &'f Expr>) -> Constraints {
+        Constraints::of(filters, &self.schema).renumbered(|column| self.stored(column))
+    }
+
     fn base(&self) -> Base<'_> {
         Base { name: &self.name, table: &self.table, key: &self.key }
     }

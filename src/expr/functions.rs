@@ -67,7 +67,9 @@ impl Registry {
         scalars.extend(super::series::functions());
         scalars.extend(super::json::functions());
         scalars.push(super::array_input::function());
+        scalars.push(super::uuid::function());
         scalars.extend(super::pg::functions());
+        scalars.extend(super::time_join::functions().into_iter().map(super::function::Function::udf));
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::of_cumulate())));
         scalars.extend(WindowEnds::all().map(|f| Arc::new(ScalarUDF::from(f))));
         let scalars = by_name(scalars, |f| (f.name().to_string(), f.aliases().to_vec()));

@@ -2,7 +2,7 @@
 //! physical expressions and arrays.
 
 pub mod aggregate;
-mod array_input;
+pub mod array_input;
 pub mod bytea;
 pub mod checked;
 pub mod eval;
@@ -15,5 +15,7 @@ pub mod proto;
 pub mod rules;
 mod series;
 pub mod session;
+pub mod time_join;
 pub mod time_windows;
 mod tumble;
+pub mod uuid;

@@ -99,10 +99,10 @@ pub fn ready(definition: &Definition) -> Option<Definition> {
     }
 }
 
-/// An index's own columns as CREATE INDEX has them: `a, b DESC`.
-pub fn index_columns(index: &Index) -> Vec<String> {
+/// The own columns of an index on `base` as CREATE INDEX has them: `a, b DESC`.
+pub fn index_columns(index: &Index, base: &Object) -> Vec<String> {
     let column = |k: &IndexKey| {
-        let mut text = quote(&index.columns.get(k.column)?.name);
+        let mut text = quote(&base.definition.columns().get(*index.stored.get(k.column)?)?.name);
         if k.descending {
             text += " DESC";
         }

@@ -3,13 +3,15 @@
 //! It is a trait so that the wire is tested without a database; [`Session`] is the one implementation that ships.
 
 use std::future::Future;
+use std::net::IpAddr;
+use std::time::Duration;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
-use crate::common::Result;
+use crate::common::{Error, Result};
 use crate::session::{Notice, Prepared, Response, Session, Statement, TransactionStatus};
 use crate::types::{SessionId, Verifier};
 
@@ -55,6 +57,12 @@ pub trait BackendSession: Send + 'static {
     /// The wire takes the token before each statement. It must be one that is not cancelled yet: when the last one
     /// was, this call renews it.
     fn cancel_token(&self) -> CancellationToken;
+    fn cursor_columns(&self, name: &str) -> Result<SchemaRef>;
+    fn set_address(&self, address: IpAddr);
+    /// Told before the wire waits for the client.
+    fn rest(&self);
+    fn idle_limit(&self) -> Option<(Duration, Error)>;
+    fn terminated(&self) -> CancellationToken;
 }
 
 impl BackendSession for Session {
@@ -108,5 +116,25 @@ impl BackendSession for Session {
 
     fn cancel_token(&self) -> CancellationToken {
         Session::cancel_token(self)
+    }
+
+    fn cursor_columns(&self, name: &str) -> Result<SchemaRef> {
+        Session::cursor_columns(self, name)
+    }
+
+    fn set_address(&self, address: IpAddr) {
+        Session::set_address(self, address);
+    }
+
+    fn rest(&self) {
+        Session::rest(self);
+    }
+
+    fn idle_limit(&self) -> Option<(Duration, Error)> {
+        Session::idle_limit(self)
+    }
+
+    fn terminated(&self) -> CancellationToken {
+        Session::terminated(self)
     }
 }

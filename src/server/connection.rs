@@ -35,6 +35,8 @@ pub struct Connection<S> {
     pub(super) failed_in_extended: bool,
     /// After an error in an extended message, until the next Sync.
     skipping: bool,
+    /// Everything is answered, and the client is to speak.
+    resting: bool,
 }
 
 /// Whether the connection takes another message.
@@ -54,18 +56,24 @@ impl<S: BackendSession> Connection<S> {
             copying: None,
             failed_in_extended: false,
             skipping: false,
+            resting: true,
         }
     }
 
     /// Serves the client until it leaves, breaks the protocol, or the server stops.
     pub async fn run(mut self, mut reader: Reader, stop: &CancellationToken) -> io::Result<()> {
         self.writer.flush().await?;
+        let terminated = self.session.terminated();
         loop {
+            let idle_limit = if self.resting { self.session.idle_limit() } else { None };
             let frame = tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.bye(&shutting_down()).await,
+                () = terminated.cancelled() => return self.bye(&shutting_down()).await,
                 frame = reader.message() => frame,
+                e = rested(idle_limit) => return self.bye(&e).await,
             };
+            self.resting = false;
             let (tag, body) = match frame {
                 Ok(Some(frame)) => frame,
                 Ok(None) | Err(Fault::Gone(_)) => return Ok(()),
@@ -85,7 +93,7 @@ impl<S: BackendSession> Connection<S> {
                         let _ = tokio::time::timeout(GRACE, work).await;
                         return Ok(());
                     }
-                    () = stop.cancelled() => {
+                    () = ended(stop, &terminated) => {
                         cancel();
                         let _ = tokio::time::timeout(GRACE, work).await;
                         None
@@ -180,6 +188,8 @@ impl<S: BackendSession> Connection<S> {
         };
         self.writer.send(&ReadyForQuery::new(status))?;
         self.writer.flush().await?;
+        self.session.rest();
+        self.resting = true;
         Ok(())
     }
 
@@ -215,6 +225,24 @@ impl<S: BackendSession> Connection<S> {
             tracing::warn!(error = %e, "an error could not be sent");
         }
         self.writer.close().await
+    }
+}
+
+/// The server stops, or another session ends this one.
+async fn ended(stop: &CancellationToken, terminated: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = terminated.cancelled() => {}
+    }
+}
+
+async fn rested(limit: Option<(Duration, Error)>) -> Error {
+    match limit {
+        Some((limit, e)) => {
+            tokio::time::sleep(limit).await;
+            e
+        }
+        None => std::future::pending().await,
     }
 }
 

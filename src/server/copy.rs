@@ -5,7 +5,8 @@
 //! Query / Execute --> CopyOutResponse, CopyData a row, CopyDone, CommandComplete
 //! ```
 
-use bytes::{BufMut, BytesMut};
+use arrow::datatypes::FieldRef;
+use bytes::{BufMut, Bytes, BytesMut};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use pgwire::messages::copy::{CopyDone, CopyInResponse, CopyOutResponse};
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backend::BackendSession;
 use super::connection::Connection;
+use super::copy_binary::{self, BinaryIn};
 use super::encode::RowEncoder;
 use super::error::{Fault, violation};
 use super::frontend::Message;
@@ -27,6 +29,7 @@ pub struct CopyingIn {
     token: CancellationToken,
     /// What is left of the Query message; `None` when Execute began it.
     rest: Option<Rest>,
+    binary: Option<BinaryIn>,
 }
 
 pub struct Rest {
@@ -36,8 +39,8 @@ pub struct Rest {
 }
 
 impl CopyingIn {
-    pub fn new(token: CancellationToken, rest: Option<Rest>) -> Self {
-        Self { token, rest }
+    pub fn new(token: CancellationToken, rest: Option<Rest>, binary: Option<BinaryIn>) -> Self {
+        Self { token, rest, binary }
     }
 
     pub fn is_extended(&self) -> bool {
@@ -46,29 +49,37 @@ impl CopyingIn {
 }
 
 impl<S: BackendSession> Connection<S> {
-    /// Asks the client for its data.
-    pub(super) async fn begin_copy(&mut self, columns: usize) -> Result<(), Fault> {
+    /// Asks the client for its data; gives what reads them if they are binary.
+    pub(super) async fn begin_copy(&mut self, columns: &[FieldRef], binary: bool) -> Result<Option<BinaryIn>, Fault> {
         self.tell_news()?;
-        let count = i16::try_from(columns).map_err(|_| Error::not_supported("a COPY has at most 32767 columns"))?;
-        self.writer.send(&CopyInResponse::new(0, count, vec![0; columns]))?;
+        let count = columns_of_copy(columns.len())?;
+        let reader = binary.then(|| BinaryIn::new(columns)).transpose()?;
+        self.writer.send(&CopyInResponse::new(i8::from(binary), count, vec![i16::from(binary); columns.len()]))?;
         self.writer.flush().await?;
-        Ok(())
+        Ok(reader)
     }
 
     /// One message while data is taken. False when the client leaves.
-    pub(super) async fn copying(&mut self, copy: CopyingIn, tag: u8, message: Message) -> Result<bool, Fault> {
+    pub(super) async fn copying(&mut self, mut copy: CopyingIn, tag: u8, message: Message) -> Result<bool, Fault> {
         self.failed_in_extended = copy.is_extended();
         if copy.token.is_cancelled() {
             return Err(canceled().into());
         }
         match message {
             Message::CopyData(bytes) => {
+                let bytes = match &mut copy.binary {
+                    Some(binary) => lines(binary, &bytes)?,
+                    None => bytes,
+                };
                 self.session.copy_data(bytes).await?;
                 self.copying = Some(copy);
             }
             // Clients may send them behind the statement.
             Message::Flush | Message::Sync => self.copying = Some(copy),
             Message::CopyDone => {
+                if let Some(binary) = &copy.binary {
+                    binary.finish()?;
+                }
                 let tag = tokio::select! {
                     biased;
                     () = copy.token.cancelled() => return Err(canceled().into()),
@@ -100,10 +111,17 @@ impl<S: BackendSession> Connection<S> {
         options: &CopyOptions,
         token: &CancellationToken,
     ) -> Result<String, Fault> {
-        let encoder = RowEncoder::new(&stream.schema(), &[])?;
+        let format = i16::from(options.binary);
+        let encoder = RowEncoder::new(&stream.schema(), &[format])?;
         let names: Vec<&str> = encoder.names().collect();
-        let count = i16::try_from(names.len()).map_err(|_| Error::not_supported("a COPY has at most 32767 columns"))?;
-        self.writer.send(&CopyOutResponse::new(0, count, vec![0; names.len()]))?;
+        let count = columns_of_copy(names.len())?;
+        self.writer.send(&CopyOutResponse::new(i8::from(options.binary), count, vec![format; names.len()]))?;
+        if options.binary {
+            self.writer.copy_data(|out| {
+                out.put_slice(copy_binary::HEADER);
+                Ok(())
+            })?;
+        }
         let lines = Lines { options, forced: names.iter().map(|name| options.force_quote.has(name)).collect() };
         if options.header != CopyHeader::No {
             self.writer.copy_data(|out| {
@@ -125,6 +143,10 @@ impl<S: BackendSession> Connection<S> {
             let mut rows = encoder.batch(&batch.map_err(Error::from)?)?;
             while !rows.is_done() {
                 self.writer.copy_data(|out| {
+                    if options.binary {
+                        out.put_i16(count);
+                        return rows.values(out);
+                    }
                     rows.texts(|number, value| lines.value(number, value, out))?;
                     out.put_u8(b'\n');
                     Ok(())
@@ -138,9 +160,39 @@ impl<S: BackendSession> Connection<S> {
                 }
             }
         }
+        if options.binary {
+            self.writer.copy_data(|out| {
+                out.put_i16(-1);
+                Ok(())
+            })?;
+        }
         self.writer.send(&CopyDone::new())?;
         Ok(format!("COPY {sent}"))
     }
+}
+
+fn columns_of_copy(count: usize) -> Result<i16> {
+    i16::try_from(count).map_err(|_| Error::not_supported("a COPY has at most 32767 columns"))
+}
+
+/// Binary rows as lines of the text format.
+fn lines(binary: &mut BinaryIn, bytes: &[u8]) -> Result<Bytes> {
+    let mut out = BytesMut::new();
+    let Some(batch) = binary.push(bytes)? else { return Ok(out.freeze()) };
+    let mut rows = binary.encoder().batch(&batch)?;
+    while !rows.is_done() {
+        rows.texts(|number, value| {
+            if number > 0 {
+                out.put_u8(b'\t');
+            }
+            match value {
+                None => out.put_slice(b"\\N"),
+                Some(value) => escaped(value, b'\t', &mut out),
+            }
+        })?;
+        out.put_u8(b'\n');
+    }
+    Ok(out.freeze())
 }
 
 /// How values become a line.
@@ -161,7 +213,7 @@ impl Lines<'_> {
         self.delimit(number, out);
         match self.options.csv {
             true => self.csv(name, false, out),
-            false => self.text(name, out),
+            false => escaped(name, self.options.delimiter, out),
         }
     }
 
@@ -175,7 +227,7 @@ impl Lines<'_> {
                 let ends = self.forced.len() == 1 && value == b"\\.";
                 self.csv(value, forced || ends || value == self.options.null.as_bytes(), out);
             }
-            Some(value) => self.text(value, out),
+            Some(value) => escaped(value, self.options.delimiter, out),
         }
     }
 
@@ -194,25 +246,26 @@ impl Lines<'_> {
         }
         out.put_u8(quote);
     }
+}
 
-    fn text(&self, value: &[u8], out: &mut BytesMut) {
-        for byte in value {
-            let code = match byte {
-                8 => b'b',
-                12 => b'f',
-                b'\n' => b'n',
-                b'\r' => b'r',
-                b'\t' => b't',
-                11 => b'v',
-                b'\\' => b'\\',
-                other if *other == self.options.delimiter => *other,
-                other => {
-                    out.put_u8(*other);
-                    continue;
-                }
-            };
-            out.put_u8(b'\\');
-            out.put_u8(code);
-        }
+/// A value of the text format.
+fn escaped(value: &[u8], delimiter: u8, out: &mut BytesMut) {
+    for byte in value {
+        let code = match byte {
+            8 => b'b',
+            12 => b'f',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            11 => b'v',
+            b'\\' => b'\\',
+            other if *other == delimiter => *other,
+            other => {
+                out.put_u8(*other);
+                continue;
+            }
+        };
+        out.put_u8(b'\\');
+        out.put_u8(code);
     }
 }

@@ -115,10 +115,10 @@ impl<S: BackendSession> Connection<S> {
         }
         let formats = Format::spread(&bind.formats, bind.values.len())?;
         let mut parameters = Vec::with_capacity(expected.len());
-        for (i, ((value, format), (data_type, oid))) in
+        for (i, ((value, format), (field, oid))) in
             bind.values.iter().zip(formats).zip(expected.iter().zip(&statement.parameter_oids)).enumerate()
         {
-            let parameter = params::value(value.as_ref(), *oid, format, data_type)
+            let parameter = params::value(value.as_ref(), *oid, format, field.data_type())
                 .map_err(|e| e.context(format!("parameter ${}", i + 1)))?;
             parameters.push(parameter);
         }
@@ -136,7 +136,12 @@ impl<S: BackendSession> Connection<S> {
                 self.writer.send(&ParameterDescription::new(statement.parameter_oids.clone()))?;
                 statement.encoder(&[])?
             }
-            Target::Portal => self.named.portals.get(name).ok_or_else(|| unknown_portal(name))?.encoder()?,
+            Target::Portal => match (self.named.portals.get(name), self.session.cursor_columns(name)) {
+                (Some(portal), _) => portal.encoder()?,
+                // To PostgreSQL a cursor is a portal.
+                (None, Ok(columns)) => Some(RowEncoder::new(&columns, &[])?),
+                (None, Err(_)) => return Err(unknown_portal(name)),
+            },
         };
         match encoder {
             Some(encoder) => self.writer.send(&encoder.description()),
@@ -165,9 +170,9 @@ impl<S: BackendSession> Connection<S> {
                     }
                     PortalState::Running(Rows::new(tag, stream, encoder))
                 }
-                Response::CopyIn { columns } => {
-                    self.begin_copy(columns).await?;
-                    self.copying = Some(CopyingIn::new(token, None));
+                Response::CopyIn { columns, binary } => {
+                    let binary = self.begin_copy(&columns, binary).await?;
+                    self.copying = Some(CopyingIn::new(token, None, binary));
                     return Ok(());
                 }
                 Response::CopyOut { stream, options } => {
@@ -250,12 +255,9 @@ fn parameter_oids(prepared: &Prepared, declared: &[u32]) -> Result<Vec<u32>> {
         .parameters
         .iter()
         .enumerate()
-        .map(|(i, data_type)| match declared.get(i) {
+        .map(|(i, field)| match declared.get(i) {
             Some(oid) if params::declared(*oid)?.is_some() => Ok(*oid),
-            _ => {
-                let field = arrow::datatypes::Field::new(format!("${}", i + 1), data_type.clone(), true);
-                Ok(pg_type(&Arc::new(field))?.oid)
-            }
+            _ => Ok(pg_type(field)?.oid),
         })
         .collect()
 }

@@ -6,6 +6,7 @@ mod backend;
 mod cancel;
 mod connection;
 mod copy;
+mod copy_binary;
 mod encode;
 mod error;
 mod extended;

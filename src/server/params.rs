@@ -10,7 +10,8 @@ use pgwire::api::Type;
 use super::encode::Format;
 use super::error::violation;
 use crate::common::{Error, ErrorKind, Result};
-use crate::types::time;
+use crate::expr::array_input;
+use crate::types::{interval_text, time, uuid};
 
 /// From 1970 to 2000, where the binary format counts from.
 const EPOCH_DAYS: i32 = 10_957;
@@ -120,12 +121,13 @@ fn from_text(text: &str, ty: &Type, expected: &DataType) -> Result<ScalarValue> 
         | Type::FLOAT8
         | Type::NUMERIC
         | Type::DATE
-        | Type::TIME
-        | Type::INTERVAL => parsed(expected)?,
+        | Type::TIME => parsed(expected)?,
+        Type::INTERVAL => ScalarValue::IntervalMonthDayNano(Some(interval_text::parse(text).ok_or_else(invalid)?)),
+        Type::UUID => ScalarValue::Utf8(Some(uuid::canonical(text).ok_or_else(invalid)?)),
         _ => match item_of(ty) {
             Some(item) => {
                 let item_type = declared(item.oid())?.unwrap_or(DataType::Utf8);
-                let items = array_items(text).ok_or_else(invalid)?;
+                let items = array_input::parse(text).ok_or_else(invalid)?;
                 let items = items
                     .into_iter()
                     .map(|item_text| match item_text {
@@ -176,9 +178,7 @@ fn from_binary(mut bytes: Bytes, ty: &Type) -> Result<ScalarValue> {
         Type::BYTEA => ScalarValue::Binary(Some(b.split_to(b.len()).to_vec())),
         Type::UUID => {
             let id = b.try_get_u128().map_err(short)?;
-            let hex = format!("{id:032x}");
-            let (a, bb, c, d, e) = (&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
-            ScalarValue::Utf8(Some(format!("{a}-{bb}-{c}-{d}-{e}")))
+            ScalarValue::Utf8(Some(uuid::text(id)))
         }
         Type::JSONB => match b.try_get_u8().map_err(short)? {
             1 => utf8(b)?,
@@ -324,52 +324,6 @@ fn bytea(text: &str) -> Option<Vec<u8>> {
         }
     }
     Some(out)
-}
-
-/// `{1,NULL,"a b"}` to its items; one dimension.
-fn array_items(text: &str) -> Option<Vec<Option<String>>> {
-    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-    if inner.trim().is_empty() {
-        return Some(Vec::new());
-    }
-    let mut items = Vec::new();
-    let mut chars = inner.chars().peekable();
-    loop {
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        let mut item = String::new();
-        let quoted = chars.next_if_eq(&'"').is_some();
-        loop {
-            match chars.peek() {
-                None if quoted => return None,
-                Some('"') if quoted => {
-                    chars.next();
-                    break;
-                }
-                Some(',') | None if !quoted => break,
-                Some('{' | '}' | '"') if !quoted => return None,
-                _ => {}
-            }
-            match chars.next()? {
-                '\\' => item.push(chars.next()?),
-                c => item.push(c),
-            }
-        }
-        if quoted {
-            while chars.next_if(|c| c.is_whitespace()).is_some() {}
-            items.push(Some(item));
-        } else {
-            let item = item.trim_end();
-            if item.is_empty() {
-                return None;
-            }
-            items.push((!item.eq_ignore_ascii_case("NULL")).then(|| item.to_string()));
-        }
-        match chars.next() {
-            None => return Some(items),
-            Some(',') => {}
-            Some(_) => return None,
-        }
-    }
 }
 
 #[cfg(test)]

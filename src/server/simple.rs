@@ -3,6 +3,7 @@
 use super::backend::BackendSession;
 use super::connection::Connection;
 use super::copy::{CopyingIn, Rest};
+use super::copy_binary::BinaryIn;
 use super::encode::RowEncoder;
 use super::error::Fault;
 use super::rows::{Rows, Sent};
@@ -37,17 +38,20 @@ impl<S: BackendSession> Connection<S> {
                 Fault::Sql(e) => Fault::Sql(move_position(e, sql, start)),
                 gone => gone,
             })?;
-            if let Some(token) = copying {
+            if let Some((token, binary)) = copying {
                 let rest = Rest { sql: sql.to_string(), from, statements: statements.collect() };
-                self.copying = Some(CopyingIn::new(token, Some(rest)));
+                self.copying = Some(CopyingIn::new(token, Some(rest), binary));
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Gives the token of a COPY that waits for data.
-    async fn statement(&mut self, statement: &Statement) -> Result<Option<CancellationToken>, Fault> {
+    /// Gives the token of a COPY that waits for data, and what reads its data if they are binary.
+    async fn statement(
+        &mut self,
+        statement: &Statement,
+    ) -> Result<Option<(CancellationToken, Option<BinaryIn>)>, Fault> {
         let token = self.begin();
         match self.session.execute(statement, &[]).await? {
             Response::Empty => self.writer.send(&EmptyQueryResponse::new())?,
@@ -55,9 +59,9 @@ impl<S: BackendSession> Connection<S> {
                 self.tell_news()?;
                 self.writer.send(&CommandComplete::new(tag))?;
             }
-            Response::CopyIn { columns } => {
-                self.begin_copy(columns).await?;
-                return Ok(Some(token));
+            Response::CopyIn { columns, binary } => {
+                let binary = self.begin_copy(&columns, binary).await?;
+                return Ok(Some((token, binary)));
             }
             Response::CopyOut { stream, options } => {
                 let tag = self.copy_out(stream, &options, &token).await?;

@@ -71,6 +71,7 @@ impl<B: Backend> Door<B> {
             Ok(None) | Err(Fault::Gone(_)) => return Ok(None),
             Ok(Some(parameters)) => match self.open(&parameters, &mut writer) {
                 Ok((session, slot)) => {
+                    session.set_address(peer.address);
                     let handle = self.registry.register(session.id());
                     return match greet(session, handle, writer, &parameters) {
                         Ok(connection) => Ok(Some(Admitted { connection, reader, slot })),

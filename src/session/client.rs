@@ -1,9 +1,12 @@
 //! The part of a session that its running queries see: who it is, and its variables.
 
+use std::sync::Arc;
+
 use parking_lot::{Mutex, MutexGuard};
 
+use super::activity::{Activity, Doing};
 use super::variables::Variables;
-use crate::batch::{Client, PlanningCache};
+use crate::batch::{Backend, Client, PlanningCache, Signal};
 use crate::common::Result;
 use crate::types::SessionId;
 
@@ -24,13 +27,22 @@ pub struct SessionClient {
     names: Mutex<Names>,
     variables: Mutex<Variables>,
     planning: PlanningCache,
+    pub doing: Doing,
+    activity: Arc<Activity>,
 }
 
 impl SessionClient {
-    pub fn new(id: SessionId, user: &str) -> Self {
+    pub fn new(id: SessionId, user: &str, activity: Arc<Activity>) -> Self {
         let name = || user.to_string();
         let names = Mutex::new(Names { login: name(), session: name(), current: name() });
-        Self { id, names, variables: Mutex::default(), planning: PlanningCache::default() }
+        let (variables, planning) = (Mutex::default(), PlanningCache::default());
+        Self { id, names, variables, planning, doing: Doing::new(), activity }
+    }
+
+    /// As others see it.
+    pub fn backend(&self) -> Backend {
+        let name = self.setting("application_name").unwrap_or_default();
+        self.doing.backend(self.id, self.login(), name)
     }
 
     /// Who logged in: what it may become is asked of this one.
@@ -88,5 +100,18 @@ impl Client for SessionClient {
 
     fn planning(&self) -> &PlanningCache {
         &self.planning
+    }
+
+    fn backends(&self) -> Vec<Backend> {
+        self.activity.all()
+    }
+
+    fn signal(&self, id: SessionId, signal: Signal) -> bool {
+        let Some(client) = self.activity.get(id) else { return false };
+        match signal {
+            Signal::Cancel => client.doing.cancel(),
+            Signal::Terminate => client.doing.terminated.cancel(),
+        }
+        true
     }
 }

@@ -2,14 +2,19 @@
 //!
 //! The wire calls [`Session::parse`], then [`Session::prepare`] or [`Session::execute`], and sends what comes back.
 
+pub mod activity;
+mod alter;
 mod client;
 mod copy;
 mod cursors;
 mod ddl;
 mod dml;
 mod explain;
+mod functions;
+mod parameters;
 mod prepared;
 mod query;
+pub mod replace;
 mod role;
 pub mod services;
 pub mod settings;
@@ -18,16 +23,17 @@ mod subscribe;
 pub mod variables;
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
-use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::client::SessionClient;
@@ -58,7 +64,7 @@ pub struct Statement {
 pub struct Prepared {
     pub statement: Statement,
     /// `$1`, `$2`, …
-    pub parameters: Vec<DataType>,
+    pub parameters: Vec<FieldRef>,
     /// `None` when no rows come back.
     pub columns: Option<SchemaRef>,
 }
@@ -71,8 +77,9 @@ pub enum Response {
     Done(String),
     /// Lines, for COPY TO; the command tag is `COPY {rows}`.
     CopyOut { stream: SendableRecordBatchStream, options: CopyOptions },
-    /// The client sends lines of so many columns: [`Session::copy_data`], then [`Session::copy_done`].
-    CopyIn { columns: usize },
+    /// The client sends rows of these columns: [`Session::copy_data`] takes lines, of the text format for `binary` data;
+    /// then [`Session::copy_done`].
+    CopyIn { columns: Vec<FieldRef>, binary: bool },
     /// An empty statement.
     Empty,
 }
@@ -103,7 +110,6 @@ pub struct Session {
     cursors: BTreeMap<String, cursors::Slot>,
     notices: Vec<Notice>,
     transaction: TransactionStatus,
-    cancel: Mutex<CancellationToken>,
     /// The session's writes that may not be visible yet, by table.
     written: HashMap<JobId, Written>,
     /// A COPY that takes data.
@@ -113,6 +119,7 @@ pub struct Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.client.planning().clear();
+        self.services.activity.leave(self.client.id());
         let mut sessions = self.services.sessions.lock();
         if let Some(open) = sessions.get_mut(&self.client.login()) {
             *open = open.saturating_sub(1);
@@ -122,14 +129,15 @@ impl Drop for Session {
 
 impl Session {
     pub fn new(id: SessionId, user: &str, services: Arc<Services>) -> Self {
+        let client = Arc::new(SessionClient::new(id, user, services.activity.clone()));
+        services.activity.enter(id, Arc::downgrade(&client));
         Self {
-            client: Arc::new(SessionClient::new(id, user)),
+            client,
             services,
             prepared: BTreeMap::new(),
             cursors: BTreeMap::new(),
             notices: Vec::new(),
             transaction: TransactionStatus::Idle,
-            cancel: Mutex::default(),
             written: HashMap::new(),
             copy: None,
         }
@@ -203,7 +211,18 @@ impl Session {
             sql::Statement::Execute { name, .. } => (None, self.prepared(name)?.columns.clone()),
             other => (None, show::schema(other)),
         };
-        let parameters = plan.map_or(Ok(Vec::new()), |plan| parameter_types(&plan, declared))?;
+        let told = match parsed.as_ref() {
+            sql::Statement::Query(query) => sql::parameters::told(query.as_ref()),
+            sql::Statement::Insert(s) | sql::Statement::Update(s) | sql::Statement::Delete(s) => {
+                sql::parameters::told(s.as_ref())
+            }
+            sql::Statement::DeclareCursor { inner, .. } => match inner.as_ref() {
+                sql::Statement::Query(query) => sql::parameters::told(query.as_ref()),
+                _ => BTreeMap::new(),
+            },
+            _ => BTreeMap::new(),
+        };
+        let parameters = plan.map_or(Ok(Vec::new()), |plan| parameters::types(&plan, declared, &told))?;
         Ok(Prepared { statement, parameters, columns })
     }
 
@@ -226,7 +245,8 @@ impl Session {
             let message = "current transaction is aborted, commands ignored until end of transaction block";
             return Err(Error::new(ErrorKind::FailedTransaction, message));
         }
-        let deadline = self.client.variables().statement_timeout().map(|timeout| clock::instant() + timeout);
+        self.client.doing.begin(&statement.text, &parsed);
+        let deadline = self.client.variables().timeout("statement_timeout").map(|timeout| clock::instant() + timeout);
         let limits = Limits { cancel: self.cancel_token(), deadline };
         tokio::select! {
             biased;
@@ -277,9 +297,9 @@ impl Session {
             }
             S::Copy(Copy::From { table, columns, options }) => {
                 let copy = copy::start(&self.services, &self.client, table, columns, options).await?;
-                let columns = copy.columns;
+                let columns = copy.columns.clone();
                 self.copy = Some(copy);
-                Ok(Response::CopyIn { columns })
+                Ok(Response::CopyIn { columns, binary: options.binary })
             }
             S::Copy(Copy::To { query, options }) => {
                 self.see_own_writes().await?;
@@ -338,6 +358,8 @@ impl Session {
                 }
                 Ok(Response::Done(format!("DISCARD {what}")))
             }
+            // Nothing can be listened to.
+            S::Unlisten => Ok(Response::Done("UNLISTEN".into())),
             S::Prepare { name, types, inner } => self.prepare_text(name, types, inner, &statement.text).await,
             S::Execute { name, arguments } => {
                 let (inner, values) = self.bind_text(name, arguments).await?;
@@ -384,9 +406,18 @@ impl Session {
             | S::CreateView(_)
             | S::CreateSink(_)
             | S::CreateIndex(_)
-            | S::Drop(_) => {
+            | S::Drop(_)
+            | S::CreateFunction(_)
+            | S::DropFunction { .. } => {
                 let done = ddl::run(&self.services, &self.client.user(), &statement.text, parsed).await;
                 let done = self.audited(parsed, done.map(|done| (done.tag, done.notices)));
+                self.done(done?)
+            }
+            S::Alter(statement) => {
+                let (current, session) = (self.client.user(), self.client.session_user());
+                let actor = role::Actor { current: &current, session: &session };
+                let done = alter::run(&self.services, &self.client, actor, statement).await;
+                let done = self.audited(parsed, done);
                 self.done(done?)
             }
             S::CreateRole(_) | S::AlterRole(_) | S::DropRole { .. } | S::Grant(_) | S::Revoke(_) | S::Comment(_) => {
@@ -560,11 +591,41 @@ impl Session {
 
     /// Cancelled by CancelRequest; renewed before each statement.
     pub fn cancel_token(&self) -> CancellationToken {
-        let mut cancel = self.cancel.lock();
-        if cancel.is_cancelled() {
-            *cancel = CancellationToken::new();
-        }
-        cancel.clone()
+        self.client.doing.cancel_token()
+    }
+
+    /// The columns of a cursor that DECLARE made.
+    ///
+    /// # Errors
+    /// `UndefinedCursor`.
+    pub fn cursor_columns(&self, name: &str) -> Result<SchemaRef> {
+        Ok(self.cursor(name)?.schema())
+    }
+
+    /// Where the client is.
+    pub fn set_address(&self, address: IpAddr) {
+        self.client.doing.set_address(address);
+    }
+
+    /// All messages are answered: nothing runs until the next.
+    pub fn rest(&self) {
+        self.client.doing.rest(self.transaction);
+    }
+
+    /// How long the client may rest, and what ends the session then.
+    pub fn idle_limit(&self) -> Option<(Duration, Error)> {
+        let variables = self.client.variables();
+        let (variable, kind, what) = match self.transaction {
+            TransactionStatus::Idle => ("idle_session_timeout", ErrorKind::IdleSessionTimeout, "idle-session"),
+            _ => ("idle_in_transaction_session_timeout", ErrorKind::IdleInTransactionTimeout, "idle-in-transaction"),
+        };
+        let limit = variables.timeout(variable)?;
+        Some((limit, Error::new(kind, format!("terminating connection due to {what} timeout"))))
+    }
+
+    /// Cancelled when another session ends this one.
+    pub fn terminated(&self) -> CancellationToken {
+        self.client.doing.terminated.clone()
     }
 }
 
@@ -594,22 +655,4 @@ fn reads_tables(insert: &sql::ast::Statement) -> bool {
     let ast::Statement::Insert(insert) = insert else { return false };
     let body = insert.source.as_ref().map(|query| query.body.as_ref());
     !matches!(body, Some(ast::SetExpr::Values(_)) | None)
-}
-
-/// The types of `$1`, `$2`, …: as declared, else as the plan infers them, else text.
-fn parameter_types(plan: &LogicalPlan, declared: &[Option<DataType>]) -> Result<Vec<DataType>> {
-    let inferred = plan.get_parameter_types()?;
-    let mut count = declared.len();
-    for name in inferred.keys() {
-        let number = name.trim_start_matches('$').parse::<usize>().map_err(|_| {
-            Error::new(ErrorKind::UndefinedParameter, format!("parameter {name} is not of the form $1"))
-        })?;
-        count = count.max(number);
-    }
-    Ok((1..=count)
-        .map(|number| {
-            let declared = declared.get(number - 1).cloned().flatten();
-            declared.or_else(|| inferred.get(&format!("${number}")).cloned().flatten()).unwrap_or(DataType::Utf8)
-        })
-        .collect())
 }

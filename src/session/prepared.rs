@@ -50,7 +50,7 @@ impl Session {
                 .with_detail(format!("Expected {expected} parameters but got {}.", arguments.len())));
         }
         let values = self.evaluate(arguments).await?;
-        let values = values.iter().zip(&prepared.parameters).map(|(value, to)| Ok(value.cast_to(to)?));
+        let values = values.iter().zip(&prepared.parameters).map(|(value, to)| Ok(value.cast_to(to.data_type())?));
         Ok((prepared.statement.clone(), values.collect::<Result<_>>()?))
     }
 

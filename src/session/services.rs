@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::activity::Activity;
 use super::settings::Settings;
 use crate::batch::BatchEnv;
-use crate::catalog::{Catalog, Definition, Snapshot};
+use crate::catalog::{Catalog, Change, Definition, Snapshot};
 use crate::checkpoint::DriverHandle;
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::Source;
@@ -31,6 +32,8 @@ pub struct Services {
     pub compute: tokio::runtime::Handle,
     /// Of the password in the settings: root's until ALTER ROLE gives it another.
     pub first_password: Option<Verifier>,
+    /// What they do.
+    pub activity: Arc<Activity>,
     /// Open sessions by the role that logged in.
     pub sessions: Mutex<HashMap<String, u32>>,
     /// One change of the catalog at a time.
@@ -52,6 +55,17 @@ impl Services {
                 Err(e) => return Err(e),
             }
         }
+    }
+
+    /// Makes a change of the catalog durable, then visible; to its end even if the client goes away.
+    pub async fn commit(self: &Arc<Self>, change: Change) -> Result<()> {
+        let services = self.clone();
+        let task = tokio::spawn(async move {
+            services.jobs.write_meta(change.writes, Vec::new()).await?;
+            services.catalog.publish(change.snapshot);
+            Ok::<_, Error>(())
+        });
+        task.await.map_err(|e| Error::internal(format!("the statement ended: {e}")))?
     }
 
     pub fn table_lock(&self, id: JobId) -> Arc<tokio::sync::RwLock<()>> {

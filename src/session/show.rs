@@ -9,11 +9,12 @@ use super::services::Services;
 use super::variables::{Variables, canonical, description};
 use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
-use crate::catalog::{Definition, Object, Snapshot};
+use crate::catalog::{Definition, Function, Object, Snapshot};
 use crate::common::{Error, ErrorKind, Result};
 use crate::planner;
 use crate::sql::Statement;
 use crate::sql::statement::Show;
+use crate::types::sql_function::SqlFunction;
 use crate::types::sql_name;
 
 /// The result's columns, for statements that have one.
@@ -40,6 +41,7 @@ pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statemen
                 Show::Views => named(snapshot.objects(), "view"),
                 Show::Indexes(table) => indexes(&snapshot, table.as_deref())?,
                 Show::Jobs => jobs(services),
+                Show::Functions => functions(&snapshot),
                 Show::Databases => vec![vec![DATABASE.into()]],
                 Show::Schemas => ["information_schema", "pg_catalog", PUBLIC, "weir"].map(|s| vec![s.into()]).into(),
                 Show::Columns(name) => columns(snapshot.find(name)?),
@@ -78,12 +80,22 @@ pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statemen
 
 fn header(kind: &Show) -> &'static [&'static str] {
     match kind {
+        Show::Functions => &["Name", "Arguments", "Returns", "Language", "Owner"],
         Show::Jobs => &["Id", "Name", "Type", "State", "Error"],
         Show::Indexes(_) => &["Name", "On", "Key", "Include"],
         Show::Columns(_) => &["Name", "Type", "Is Hidden", "Is Key"],
         Show::AllVariables => &["name", "setting", "description"],
         _ => &["Name"],
     }
+}
+
+/// Those that are written in SQL.
+fn functions(snapshot: &Snapshot) -> Vec<Vec<String>> {
+    let row = |f: &Function| {
+        let SqlFunction { name, returns, .. } = &f.function;
+        vec![name.clone(), f.function.arguments(), returns.clone(), "sql".into(), f.owner.clone()]
+    };
+    snapshot.functions().map(row).collect()
 }
 
 fn named<'a>(objects: impl Iterator<Item = &'a Arc<Object>>, kind: &str) -> Vec<Vec<String>> {
@@ -102,15 +114,21 @@ fn indexes(snapshot: &Snapshot, table: Option<&str>) -> Result<Vec<Vec<String>>>
         if table.is_some_and(|table| table != index.on) {
             continue;
         }
-        let on = snapshot.by_id(index.on).map(|o| o.name.clone()).unwrap_or_default();
+        let Some(base) = snapshot.by_id(index.on) else { continue };
         let own: Vec<usize> = index.key.iter().take(index.width).map(|k| k.column).collect();
         let included = (0..index.columns.len()).filter(|c| !own.contains(c));
         let names = |columns: Vec<usize>| {
-            let columns = columns.into_iter().filter_map(|c| index.columns.get(c)).filter(|c| !c.hidden);
+            let columns = columns.into_iter().filter_map(|c| base.definition.columns().get(*index.stored.get(c)?));
+            let columns = columns.filter(|c| !c.hidden);
             columns.map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ")
         };
         let include = names(included.collect());
-        rows.push(vec![object.name.clone(), on, planner::index_columns(index).join(", "), include]);
+        rows.push(vec![
+            object.name.clone(),
+            base.name.clone(),
+            planner::index_columns(index, base).join(", "),
+            include,
+        ]);
     }
     rows.sort();
     Ok(rows)

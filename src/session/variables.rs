@@ -19,6 +19,8 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("default_transaction_isolation", "serializable", "The isolation of new transactions."),
     ("default_transaction_read_only", "off", "Whether new transactions only read."),
     ("extra_float_digits", "1", "How many digits floating point numbers are written with."),
+    ("idle_in_transaction_session_timeout", "0", "How long a client may rest in a transaction; 0 is without end."),
+    ("idle_session_timeout", "0", "How long a client may rest outside of one; 0 is without end."),
     ("implicit_flush", "on", "Whether a SELECT waits until it sees the session's own writes."),
     ("integer_datetimes", "on", "Times are whole microseconds."),
     ("IntervalStyle", "postgres", "How intervals are written."),
@@ -28,13 +30,16 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("server_version", SERVER_VERSION, "The PostgreSQL version that is spoken."),
     ("server_version_num", "150000", "The PostgreSQL version that is spoken, as a number."),
     ("standard_conforming_strings", "on", "A backslash in a string is a backslash."),
-    (STATEMENT_TIMEOUT, "0", "How long a statement may take; 0 is without end."),
+    ("statement_timeout", "0", "How long a statement may take; 0 is without end."),
     (TIME_ZONE, "UTC", "The zone in which times are written and read."),
     ("transaction_isolation", "serializable", "The isolation of this transaction."),
 ];
 
 const TIME_ZONE: &str = "TimeZone";
-const STATEMENT_TIMEOUT: &str = "statement_timeout";
+
+/// Variables that are lengths of time.
+const TIMEOUTS: &[&str] =
+    &["idle_in_transaction_session_timeout", "idle_session_timeout", "lock_timeout", "statement_timeout"];
 
 /// Begins with the PostgreSQL version whose protocol and catalogs are spoken.
 pub const SERVER_VERSION: &str = "15.0";
@@ -115,9 +120,9 @@ impl Variables {
         all.into_iter().collect()
     }
 
-    /// How long a statement may take; `None` without end.
-    pub fn statement_timeout(&self) -> Option<Duration> {
-        self.get(STATEMENT_TIMEOUT).and_then(|value| timeout(STATEMENT_TIMEOUT, value).ok().flatten())
+    /// The length that one of the [`TIMEOUTS`] has; `None` without end.
+    pub fn timeout(&self, name: &str) -> Option<Duration> {
+        self.get(name).and_then(|value| timeout(name, value).ok().flatten())
     }
 
     /// Whether a SELECT waits until the session's own writes are visible.
@@ -148,7 +153,7 @@ fn check(name: &str, value: &str) -> Result<String> {
         "implicit_flush" if !is_on(value) && !matches!(&*value.to_ascii_lowercase(), "off" | "false" | "0" | "no") => {
             return bad("write on or off");
         }
-        STATEMENT_TIMEOUT => drop(timeout(name, value)?),
+        _ if TIMEOUTS.contains(&name) => drop(timeout(name, value)?),
         "client_encoding" if !matches!(&*value.to_ascii_uppercase().replace('-', ""), "UTF8" | "UNICODE") => {
             return bad("Weir speaks UTF8 only");
         }
@@ -226,7 +231,7 @@ mod tests {
             [("0", None), ("0s", None), ("250", Some(250)), ("2s", Some(2000)), ("1min", Some(60_000))]
         {
             v.set("statement_timeout", Some(value)).unwrap();
-            assert_eq!(v.statement_timeout().map(|t| t.as_millis()), millis, "{value}");
+            assert_eq!(v.timeout("statement_timeout").map(|t| t.as_millis()), millis, "{value}");
         }
         assert!(v.set("statement_timeout", Some("soon")).is_err());
     }

@@ -26,6 +26,7 @@ pub enum Copy {
 /// As written: which format is known only at the end.
 struct Given {
     csv: bool,
+    binary: bool,
     delimiter: Option<String>,
     null: Option<String>,
     header: CopyHeader,
@@ -87,6 +88,7 @@ fn options(c: &mut Cursor, from: bool) -> Result<CopyOptions> {
     let none = || Columns::Named(Vec::new());
     let mut given = Given {
         csv: false,
+        binary: false,
         delimiter: None,
         null: None,
         header: CopyHeader::No,
@@ -205,12 +207,10 @@ fn old(c: &mut Cursor, given: &mut Given) -> Result<()> {
 
 fn set_format(format: &str, given: &mut Given) -> Result<()> {
     match format {
-        "text" => given.csv = false,
-        "csv" => given.csv = true,
-        "binary" => {
-            return Err(Error::not_supported("COPY in binary format is not supported").with_hint("write FORMAT csv"));
+        "text" | "csv" | "binary" => (given.csv, given.binary) = (format == "csv", format == "binary"),
+        other => {
+            return Err(wrong(format!("COPY format \"{other}\" not recognized")).with_hint("write text, csv or binary"));
         }
-        other => return Err(wrong(format!("COPY format \"{other}\" not recognized")).with_hint("write text or csv")),
     }
     Ok(())
 }
@@ -270,6 +270,16 @@ fn byte(name: &str, text: Option<&str>, default: u8) -> Result<u8> {
 impl Given {
     fn check(self, from: bool) -> Result<CopyOptions> {
         let csv = self.csv;
+        for (name, given) in [
+            ("DELIMITER", self.delimiter.is_some()),
+            ("NULL", self.null.is_some()),
+            ("HEADER", self.header != CopyHeader::No),
+            ("ON_ERROR ignore", self.ignore_errors),
+        ] {
+            if self.binary && given {
+                return Err(Error::new(ErrorKind::Syntax, format!("cannot specify {name} in BINARY mode")));
+            }
+        }
         let only = |name: &str, given: bool, ok: bool, mode: &str| match given && !ok {
             true => Err(Error::not_supported(format!("COPY {name} available only in {mode}"))),
             false => Ok(()),
@@ -310,6 +320,7 @@ impl Given {
         }
         Ok(CopyOptions {
             csv,
+            binary: self.binary,
             delimiter,
             null,
             header: self.header,
@@ -358,7 +369,8 @@ mod tests {
             ("(DELIMITER 'ab')", "single one-byte"),
             ("(DELIMITER 'a')", "cannot be \"a\""),
             ("(NULL 'a\tb')", "must not appear in the NULL"),
-            ("(FORMAT binary)", "binary"),
+            ("(FORMAT binary, NULL 'x')", "in BINARY mode"),
+            ("BINARY DELIMITER 'x'", "in BINARY mode"),
             ("(FORMAT xml)", "not recognized"),
             ("(HEADER maybe)", "not a Boolean"),
             ("(COLOUR 'red')", "\"colour\" not recognized"),

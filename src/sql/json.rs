@@ -1,4 +1,4 @@
-//! JSON in SQL as the functions of `expr` that it stands for.
+//! JSON and UUID in SQL as the functions of `expr` that it stands for.
 //!
 //! ```text
 //! x::jsonb, JSONB '{}'            -->  jsonb_in(x)
@@ -16,7 +16,7 @@ use super::ast::{
 };
 use super::name::{call, fold};
 
-/// Rewrites every cast to JSON and every aggregate that makes JSON.
+/// Rewrites every cast to JSON or UUID and every aggregate that makes JSON.
 pub fn rewrite(query: &mut ast::Query) {
     let _ = query.visit(&mut Rewriter);
 }
@@ -49,6 +49,7 @@ fn input(data_type: &DataType) -> Option<&'static str> {
     match data_type {
         DataType::JSON => Some("json_in"),
         DataType::JSONB => Some("jsonb_in"),
+        DataType::Uuid => Some("uuid_in"),
         _ => None,
     }
 }

@@ -18,6 +18,7 @@ use super::ast::{
 };
 use super::name::call;
 use super::name::fold;
+use crate::types::interval_text;
 
 /// Rewrites every such form.
 pub fn rewrite(query: &mut Query) {
@@ -91,7 +92,7 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
         Expr::Interval(interval) if interval.leading_field.is_none() => {
             if let Expr::Value(value) = interval.value.as_mut()
                 && let Value::SingleQuotedString(text) = &mut value.value
-                && let Some(plain) = plain_interval(text)
+                && let Some(plain) = interval_text::plain(text)
             {
                 *text = plain;
             }
@@ -132,55 +133,6 @@ fn like_any(negated: bool, expr: &Expr, pattern: &Expr) -> Option<Expr> {
         right: Box::new(right),
     });
     either.map(|e| Expr::Nested(Box::new(e)))
-}
-
-/// An interval that has clock times, `years-months` or ISO 8601 in it, by units alone; `None` for any other.
-fn plain_interval(text: &str) -> Option<String> {
-    if let Some(iso) = text.trim().strip_prefix('P') {
-        return iso_interval(iso);
-    }
-    let mut changed = false;
-    let mut parts = Vec::new();
-    for word in text.split_whitespace() {
-        let (sign, unsigned) = match word.strip_prefix('-') {
-            Some(rest) => ("-", rest),
-            None => ("", word.strip_prefix('+').unwrap_or(word)),
-        };
-        if let Some((hours, rest)) = unsigned.split_once(':') {
-            let (minutes, seconds) = rest.split_once(':').unwrap_or((rest, "0"));
-            let whole = hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60;
-            let micros = whole as f64 * 1e6 + seconds.parse::<f64>().ok()? * 1e6;
-            parts.push(format!("{sign}{} microseconds", micros.round() as i64));
-            changed = true;
-        } else if let Some((years, months)) = unsigned.split_once('-') {
-            let (years, months): (i64, i64) = (years.parse().ok()?, months.parse().ok()?);
-            parts.push(format!("{sign}{} months", years * 12 + months));
-            changed = true;
-        } else {
-            parts.push(word.to_string());
-        }
-    }
-    changed.then(|| parts.join(" "))
-}
-
-/// What follows the P of `P1Y2M3DT4H5M6S`.
-fn iso_interval(text: &str) -> Option<String> {
-    let (date, time) = text.split_once('T').unwrap_or((text, ""));
-    let mut parts = Vec::new();
-    for (text, units) in [
-        (date, [('Y', "years"), ('M', "months"), ('W', "weeks"), ('D', "days")].as_slice()),
-        (time, [('H', "hours"), ('M', "minutes"), ('S', "seconds")].as_slice()),
-    ] {
-        let mut rest = text;
-        while !rest.is_empty() {
-            let end = rest.find(|c: char| c.is_ascii_alphabetic())?;
-            let unit = units.iter().find(|(letter, _)| rest[end..].starts_with(*letter))?.1;
-            rest[..end].parse::<f64>().ok()?;
-            parts.push(format!("{} {unit}", &rest[..end]));
-            rest = &rest[end + 1..];
-        }
-    }
-    Some(parts.join(" "))
 }
 
 fn is_text(expr: &Expr) -> bool {

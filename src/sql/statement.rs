@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use super::ast;
 pub use super::copy::Copy;
 use crate::types::pg_type::PgType;
+use crate::types::sql_function::SqlFunction;
 use crate::types::{Conflict, WatermarkLimits};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,12 @@ pub enum Statement {
     CreateSink(CreateSink),
     CreateIndex(CreateIndex),
     Drop(Drop),
+    Alter(Alter),
+    CreateFunction(CreateFunction),
+    DropFunction {
+        if_exists: bool,
+        names: Vec<String>,
+    },
     CreateRole(AlterRole),
     AlterRole(AlterRole),
     DropRole {
@@ -99,6 +106,8 @@ pub enum Statement {
     Discard {
         what: String,
     },
+    /// `UNLISTEN {channel | *}`, which poolers send.
+    Unlisten,
     Prepare {
         name: String,
         /// Of the first parameters; those of the others are inferred.
@@ -151,6 +160,9 @@ impl Statement {
             Self::CreateSink(c) => ("CREATE SINK", c.name.clone()),
             Self::CreateIndex(c) => ("CREATE INDEX", c.name.clone().unwrap_or_else(|| format!("on {}", c.table))),
             Self::Drop(d) => ("DROP", d.names.join(", ")),
+            Self::Alter(a) => ("ALTER", a.name.clone()),
+            Self::CreateFunction(c) => ("CREATE FUNCTION", c.function.name.clone()),
+            Self::DropFunction { names, .. } => ("DROP FUNCTION", names.join(", ")),
             Self::CreateRole(r) => ("CREATE ROLE", r.name.clone()),
             Self::AlterRole(r) => ("ALTER ROLE", r.name.clone()),
             Self::DropRole { names, .. } => ("DROP ROLE", names.join(", ")),
@@ -160,6 +172,13 @@ impl Statement {
             _ => ("", String::new()),
         }
     }
+}
+
+/// `CREATE [OR REPLACE] FUNCTION … LANGUAGE sql`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateFunction {
+    pub or_replace: bool,
+    pub function: SqlFunction,
 }
 
 /// A kind of catalog object, as DDL names it.
@@ -245,6 +264,7 @@ pub enum Emit {
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateMaterializedView {
     pub name: String,
+    pub or_replace: bool,
     pub if_not_exists: bool,
     /// Column names that replace the query's, when given.
     pub columns: Vec<String>,
@@ -297,6 +317,40 @@ pub struct Drop {
     pub if_exists: bool,
     pub names: Vec<String>,
     pub cascade: bool,
+}
+
+/// `ALTER kind name …`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alter {
+    pub kind: ObjectKind,
+    pub if_exists: bool,
+    pub name: String,
+    pub action: AlterAction,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum AlterAction {
+    RenameTo(String),
+    RenameColumn {
+        from: String,
+        to: String,
+    },
+    /// As written: there is only one schema.
+    SetSchema(String),
+    /// `CURRENT_USER` and `SESSION_USER` stay in capitals.
+    OwnerTo(String),
+    SwapWith(String),
+    /// Actors of a parallel fragment; `None` is what the server has.
+    SetParallelism(Option<usize>),
+    AddColumn {
+        if_not_exists: bool,
+        column: ColumnDef,
+    },
+    DropColumn {
+        if_exists: bool,
+        name: String,
+        cascade: bool,
+    },
 }
 
 /// `SUBSCRIBE TO name [SINCE epoch] [WITH (…)]`.
@@ -389,6 +443,7 @@ pub enum Show {
     /// Those of one table, if it is named.
     Indexes(Option<String>),
     Jobs,
+    Functions,
     Databases,
     Schemas,
     Columns(String),

@@ -62,6 +62,7 @@ pub fn mark(sql: &Sql) -> Option<PgType> {
     match sql {
         Sql::JSON => Some(PgType::Json),
         Sql::JSONB => Some(PgType::Jsonb),
+        Sql::Uuid => Some(PgType::Uuid),
         _ => None,
     }
 }

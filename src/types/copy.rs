@@ -4,6 +4,8 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyOptions {
     pub csv: bool,
+    /// PostgreSQL's binary format: nothing else counts then.
+    pub binary: bool,
     pub delimiter: u8,
     /// What stands for NULL.
     pub null: String,

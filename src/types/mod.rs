@@ -4,13 +4,17 @@ pub mod copy;
 pub mod chunk;
 pub mod conflict;
 pub mod id;
+pub mod interval_text;
 pub mod json;
 pub mod key;
+pub mod missing;
 pub mod pg_type;
 pub mod pretty;
+pub mod sql_function;
 mod sql_name;
 pub mod time;
 pub mod time_windows;
+pub mod uuid;
 mod verifier;
 mod watermark_limits;
 

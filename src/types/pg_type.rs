@@ -1,4 +1,4 @@
-//! Types of PostgreSQL's that are kept as text: a mark on the field tells them from plain text.
+//! Types of PostgreSQL's that are kept as text or numbers: a mark on the field tells them from plain text.
 //!
 //! The mark travels with the field through projections, so that the wire can say which type a column has, and the
 //! planner which operator is meant. What values look like is not known here.
@@ -13,13 +13,22 @@ const KEY: &str = "ARROW:extension:name";
 pub enum PgType {
     Json,
     Jsonb,
+    Uuid,
+    /// A number that names an object of the catalogues; of an array, its items. Only of parameters.
+    Oid,
 }
 
 impl PgType {
+    pub fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::Jsonb)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "json",
             Self::Jsonb => "jsonb",
+            Self::Uuid => "uuid",
+            Self::Oid => "oid",
         }
     }
 
@@ -28,6 +37,8 @@ impl PgType {
         match field.metadata().get(KEY)?.as_str() {
             "weir.json" => Some(Self::Json),
             "weir.jsonb" => Some(Self::Jsonb),
+            "weir.uuid" => Some(Self::Uuid),
+            "weir.oid" => Some(Self::Oid),
             _ => None,
         }
     }

@@ -42,6 +42,12 @@ impl Constraints {
         self.0.push((column, Constraint::OneOf(vec![value])));
     }
 
+    /// The same of columns with other numbers.
+    pub fn renumbered(mut self, number: impl Fn(usize) -> usize) -> Self {
+        self.0.iter_mut().for_each(|(column, _)| *column = number(*column));
+        self
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -54,7 +54,7 @@ impl Indexes {
     }
 
     fn path(&self, object: &Object, index: &Index) -> Result<Path> {
-        let table = self.store.table(index.table, object.schema())?;
+        let table = self.store.table(index.table, object.stored_schema())?;
         let key = index.key.iter().filter_map(|k| {
             let options = SortOptions { descending: k.descending, nulls_first: k.nulls_first };
             Some(KeyColumn { column: *index.stored.get(k.column)?, options })

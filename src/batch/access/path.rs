@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{SortOptions, concat_batches, take_record_batch};
-use arrow::datatypes::Schema;
 
 use super::constraint::Constraints;
 use super::range::{KeyColumn, Keyed, Narrowed, narrow};
@@ -122,9 +121,8 @@ impl Reach {
         }
     }
 
-    /// As EXPLAIN shows it; `schema` names the columns of `base`, and `wanted` those that are asked for.
-    pub fn describe(&self, base: &Base<'_>, schema: &Schema, wanted: &[usize]) -> String {
-        let name = |column: usize| schema.fields().get(column).map_or("_row_id", |f| f.name().as_str());
+    /// As EXPLAIN shows it; `name` gives the names of the columns of `base`, of which `wanted` are asked for.
+    pub fn describe<'n>(&self, base: &Base<'_>, wanted: &[usize], name: &dyn Fn(usize) -> &'n str) -> String {
         let Some((path, narrowed)) = &self.part else { return "full scan".into() };
         let mut text = String::new();
         if let Some(index) = &path.index {

@@ -90,7 +90,7 @@ impl Lookup {
         // The planner says what is wrong.
         snapshot.check(user, Privilege::Select, object).ok()?;
         let (table, key) = object.definition.rows()?;
-        let table = env.store().table(table, object.schema()).ok()?;
+        let table = env.store().table(table, object.stored_schema()).ok()?;
         let path = env.indexes().paths(snapshot, object).ok()?.into_iter().find(|path| leads(path, &equal))?;
         let schema = recognise::schema(object, &columns, zone);
         let wanted = columns.into_iter().map(|(column, _)| column).collect();

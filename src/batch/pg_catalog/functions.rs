@@ -15,9 +15,9 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 use super::live::{self, Live, SystemRelation};
-use super::oid;
 use super::procs::Function;
 use super::types::TypeNames;
+use super::{backends, oid};
 use crate::batch::client::Client;
 use crate::batch::zone::Zone;
 use crate::catalog::{Privilege, Snapshot};
@@ -101,7 +101,7 @@ fn function(
     make(name, returns, Volatility::Stable, answer)
 }
 
-fn make(
+pub fn make(
     name: &'static str,
     returns: DataType,
     volatility: Volatility,
@@ -121,7 +121,7 @@ fn word(args: &[ScalarValue], index: usize) -> Option<&str> {
 }
 
 /// An id that an argument names, if it can be one.
-fn id(args: &[ScalarValue], index: usize) -> Option<i32> {
+pub fn id(args: &[ScalarValue], index: usize) -> Option<i32> {
     live::number(args.get(index)).and_then(|n| i32::try_from(n).ok())
 }
 
@@ -146,6 +146,8 @@ fn constants() -> Vec<ScalarUDF> {
     ] {
         all.push(constant(name, true.into()));
     }
+    // There are no such locks.
+    all.push(constant("pg_advisory_unlock_all", "".into()));
     for name in ["shobj_description", "pg_get_function_sqlbody"] {
         all.push(constant(name, ScalarValue::Utf8(None)));
     }
@@ -164,10 +166,15 @@ fn constant(name: &'static str, answer: ScalarValue) -> ScalarUDF {
 pub fn global(types: Arc<TypeNames>) -> Vec<ScalarUDF> {
     let mut all = constants();
     let names = types.clone();
-    all.push(function("regtypeout", DataType::Utf8, move |args| text(id(args, 0).map(|oid| names.format(oid, -1)))));
+    let formats = types.clone();
+    all.push(function("regtypeout", DataType::Utf8, move |args| text(id(args, 0).map(|oid| formats.format(oid, -1)))));
     all.push(function("format_type", DataType::Utf8, move |args| {
         let modifier = id(args, 1).unwrap_or(-1);
         text(id(args, 0).map(|oid| types.format(oid, modifier)))
+    }));
+    let by_name = names.clone();
+    all.push(function("to_regtype", DataType::Int32, move |args| {
+        Ok(ScalarValue::Int32(word(args, 0).and_then(|name| by_name.find(name))))
     }));
     all.push(function("pg_size_pretty", DataType::Utf8, |args| text(live::number(args.first()).map(size_pretty))));
     all.push(function("pg_encoding_to_char", DataType::Utf8, |args| {
@@ -261,6 +268,7 @@ impl Scope {
 /// Functions that answer for a statement's catalog and session.
 pub fn scoped(scope: &Scope) -> Vec<ScalarUDF> {
     let mut all = session(&scope.client);
+    all.extend(backends::functions(scope));
     type Name = fn(&Live, i32) -> Option<String>;
     let outs: [(_, Name); 3] = [
         ("regclassout", |live, oid| live.relation_name(oid)),

@@ -2,7 +2,7 @@
 
 use super::oid;
 use super::row::Row;
-use crate::catalog::def::{Index, PUBLIC};
+use crate::catalog::def::{Column, Index, PUBLIC};
 use crate::catalog::{Definition, Object, Snapshot};
 use crate::planner::index_columns;
 use crate::sql::name::quote;
@@ -31,6 +31,11 @@ impl UserIndex<'_> {
     pub fn columns(&self) -> Vec<usize> {
         let own = self.index.key.iter().take(self.index.width).map(|k| k.column);
         own.chain(self.index.include.iter().copied()).collect()
+    }
+
+    /// The base's column that is stored at `at`.
+    pub fn column(&self, at: usize) -> Option<&Column> {
+        self.base.definition.columns().get(*self.index.stored.get(at)?)
     }
 
     pub fn class(&self, owner: i32) -> Row {
@@ -89,12 +94,11 @@ impl UserIndex<'_> {
     /// As `pg_get_indexdef` tells it.
     pub fn definition(&self) -> String {
         let (name, base) = (quote(&self.object.name), quote(&self.base.name));
-        let columns = index_columns(self.index).join(", ");
+        let columns = index_columns(self.index, self.base).join(", ");
         let mut text = format!("CREATE INDEX {name} ON {PUBLIC}.{base} USING btree ({columns})");
         let columns = self.columns();
         let included = columns.get(self.index.width..).unwrap_or_default();
-        let included: Vec<_> =
-            included.iter().filter_map(|c| self.index.columns.get(*c)).map(|c| quote(&c.name)).collect();
+        let included: Vec<_> = included.iter().filter_map(|c| self.column(*c)).map(|c| quote(&c.name)).collect();
         if !included.is_empty() {
             text += &format!(" INCLUDE ({})", included.join(", "));
         }

@@ -6,9 +6,9 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::scalar::ScalarValue;
 
 use super::indexes::user_indexes;
-use super::oid;
 use super::row::{Row, TABLEOID, numbers};
 use super::types::PgType;
+use super::{backends, oid};
 use crate::batch::client::Client;
 use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
@@ -83,6 +83,7 @@ const ROWS: &[(&str, Maker)] = &[
     ("pg_namespace", |live| live.schemas()),
     ("pg_roles", |live| live.roles()),
     ("pg_settings", |live| live.settings()),
+    ("pg_stat_activity", |live| backends::rows(live)),
     ("pg_tables", |live| live.tables()),
     ("pg_user", |live| live.users()),
     ("pg_views", |live| live.views()),
@@ -186,7 +187,7 @@ impl Live<'_> {
         }
         for index in user_indexes(self.snapshot) {
             for (number, column) in (1..).zip(index.columns()) {
-                let Some(c) = index.index.columns.get(column) else { continue };
+                let Some(c) = index.column(column) else { continue };
                 let (name, data_type) = (c.name.as_str(), &c.data_type);
                 let column = Column { number, name, data_type, mark: c.mark, nullable: true, default: None };
                 rows.push(attribute(index.oid(), number, &column));
@@ -404,7 +405,7 @@ impl Live<'_> {
     }
 
     /// The id of a role by its name; that of root for one that is no more.
-    fn role(&self, name: &str) -> i32 {
+    pub fn role(&self, name: &str) -> i32 {
         self.snapshot.role(name).map_or(oid::ROOT, |role| oid::role(role))
     }
 
@@ -562,7 +563,7 @@ pub fn describe_index(snapshot: &Snapshot, index: i32, column: i64) -> Option<St
     if let Some(index) = user_indexes(snapshot).find(|i| i.oid() == index) {
         return match usize::try_from(column - 1) {
             Err(_) => Some(index.definition()),
-            Ok(at) => index.index.columns.get(*index.columns().get(at)?).map(|c| quote(&c.name)),
+            Ok(at) => index.column(*index.columns().get(at)?).map(|c| quote(&c.name)),
         };
     }
     let object = snapshot.objects().find(|o| oid::key_index(oid::relation(o)) == index)?;

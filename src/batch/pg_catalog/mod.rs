@@ -7,6 +7,7 @@
 //!
 //! Rows that tell of what exists are made anew for each statement; the rest is PostgreSQL's and never changes.
 
+mod backends;
 mod functions;
 mod indexes;
 mod information_schema;

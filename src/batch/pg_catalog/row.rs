@@ -10,6 +10,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::error::Result as DfResult;
 use datafusion::scalar::ScalarValue;
 
+use super::backends;
+
 /// The columns that matter; the others are null, or their type's zero where null is not allowed.
 pub type Row = Vec<(&'static str, ScalarValue)>;
 
@@ -91,10 +93,12 @@ const NUMBER_ARRAYS: &[&str] = &["conkey", "confkey"];
 
 /// Names and columns of the tables that the crate has not.
 pub fn own_tables() -> impl Iterator<Item = (&'static str, SchemaRef)> {
-    TABLES.iter().map(|(name, columns)| {
+    let tables = TABLES.iter().map(|(name, columns)| {
         let fields: Vec<_> = columns.iter().map(|(name, t)| Field::new(*name, t.clone(), true)).collect();
-        (*name, shape(name, &Schema::new(fields)))
-    })
+        (*name, Schema::new(fields))
+    });
+    let tables = tables.chain([("pg_stat_activity", backends::activity())]);
+    tables.map(|(name, columns)| (name, shape(name, &columns)))
 }
 
 /// A table's columns as PostgreSQL has them: `tableoid` and what is missing last.

@@ -60,12 +60,13 @@ impl PgType {
 
     /// As [`Self::of`], of a type that is kept as text.
     pub fn marked(data_type: &DataType, mark: Option<pg_type::PgType>) -> Self {
-        let oid = match mark {
-            Some(pg_type::PgType::Json) => 114,
-            Some(pg_type::PgType::Jsonb) => 3802,
-            None => return Self::of(data_type),
+        let (oid, size) = match mark {
+            Some(pg_type::PgType::Json) => (114, -1),
+            Some(pg_type::PgType::Jsonb) => (3802, -1),
+            Some(pg_type::PgType::Uuid) => (2950, 16),
+            Some(pg_type::PgType::Oid) | None => return Self::of(data_type),
         };
-        Self { oid, size: -1, modifier: -1 }
+        Self { oid, size, modifier: -1 }
     }
 }
 
@@ -117,6 +118,13 @@ impl TypeNames {
     /// The name in `pg_type`: `int8`, `_text`.
     pub fn raw(&self, oid: i32) -> Option<&str> {
         self.0.get(&oid).map(|n| n.name.as_str())
+    }
+
+    /// The type that goes by a name, either of the two.
+    pub fn find(&self, name: &str) -> Option<i32> {
+        let name = name.trim().to_lowercase();
+        let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+        self.0.iter().find(|(oid, known)| known.name == name || self.format(**oid, -1) == name).map(|(oid, _)| *oid)
     }
 
     /// `numeric(10,2)`, `bigint[]`, …; `???` for what is no type, as PostgreSQL has it.

@@ -17,8 +17,9 @@ use serde::de::IgnoredAny;
 use super::records::{Column, Faults};
 use super::scalar::{self, Bad, UnixUnit};
 use crate::common::{Error, Result};
+use crate::expr::array_input;
 use crate::types::pg_type::PgType;
-use crate::types::{json, sql_name};
+use crate::types::{json, sql_name, uuid};
 
 /// Checks that columns of this type can be read from text.
 ///
@@ -88,8 +89,11 @@ pub(super) fn read(
             let (offsets, values, nulls) = reader.variable(scalar::bytes);
             Arc::new(BinaryArray::try_new(offsets, values.into(), nulls)?)
         }
-        DataType::Utf8 if PgType::of(field).is_some() => Arc::new(reader.json()?),
-        DataType::Utf8 => Arc::new(reader.string()?),
+        DataType::Utf8 => match PgType::of(field) {
+            Some(PgType::Json | PgType::Jsonb) => Arc::new(reader.json()?),
+            Some(PgType::Uuid) => Arc::new(reader.uuid()?),
+            Some(PgType::Oid) | None => Arc::new(reader.string()?),
+        },
         DataType::LargeUtf8 | DataType::Utf8View => cast(&reader.string()?, field.data_type())?,
         _ => reader.nested()?,
     };
@@ -200,6 +204,16 @@ impl Reader<'_, '_> {
         Ok(StringArray::try_new(offsets, values.into(), nulls)?)
     }
 
+    fn uuid(&mut self) -> Result<StringArray> {
+        let read = |text: &[u8], out: &mut Vec<u8>| {
+            let text = std::str::from_utf8(text).map_err(|_| Bad::Syntax)?;
+            out.extend_from_slice(uuid::canonical(text).ok_or(Bad::Syntax)?.as_bytes());
+            Ok(())
+        };
+        let (offsets, values, nulls) = self.variable(read);
+        Ok(StringArray::try_new(offsets, values.into(), nulls)?)
+    }
+
     fn string(&mut self) -> Result<StringArray> {
         let copy = |text: &[u8], out: &mut Vec<u8>| {
             out.extend_from_slice(text);
@@ -220,11 +234,18 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Arrays and structs, written as JSON.
+    /// Arrays and structs, written as JSON; arrays also as PostgreSQL writes them.
     fn nested(&mut self) -> Result<ArrayRef> {
         let rows = self.texts.rows;
+        let braces: Vec<Option<String>> = match self.field.data_type() {
+            DataType::List(item) if !item.data_type().is_nested() => {
+                self.texts.iter().map(|text| array_as_json(text?, item.data_type())).collect()
+            }
+            _ => vec![None; rows],
+        };
         let mut texts = Vec::with_capacity(rows);
-        for (row, text) in self.texts.iter().enumerate() {
+        for (row, (text, braced)) in self.texts.iter().zip(&braces).enumerate() {
+            let text = braced.as_deref().map(str::as_bytes).or(text);
             let valid = text.filter(|text| {
                 serde_json::from_slice::<IgnoredAny>(text).is_ok() || {
                     self.fault(row, text, Bad::Syntax);
@@ -265,6 +286,21 @@ fn json_values(field: &FieldRef, texts: &[&[u8]]) -> Option<ArrayRef> {
     decoder.decode(b"\n").ok()?;
     let batch = decoder.flush().ok()??;
     (batch.num_rows() == texts.len()).then(|| batch.column(0).clone())
+}
+
+/// `{1,NULL,"a b"}` as `["1",null,"a b"]`: values of most types may be strings there. `None` for what is no such array.
+fn array_as_json(text: &[u8], item: &DataType) -> Option<String> {
+    if text.first() != Some(&b'{') {
+        return None;
+    }
+    let elements = array_input::parse(std::str::from_utf8(text).ok()?)?;
+    let value = |element: Option<String>| match (element, item) {
+        (None, _) => Some(serde_json::Value::Null),
+        (Some(text), DataType::Boolean) => Some(scalar::boolean(text.as_bytes()).ok()?.into()),
+        (Some(text), DataType::Binary) => Some(text.strip_prefix("\\x")?.into()),
+        (Some(text), _) => Some(text.into()),
+    };
+    elements.into_iter().map(value).collect::<Option<Vec<_>>>().map(|all| serde_json::Value::from(all).to_string())
 }
 
 fn message(field: &Field, text: &[u8], bad: Bad) -> String {

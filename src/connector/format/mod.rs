@@ -138,7 +138,7 @@ impl LineDecoder {
             }
             None => Tokenizer::Json(Json::new(
                 output.fields.iter().map(|field| field.name().clone()).collect(),
-                output.fields.iter().map(|field| PgType::of(field).is_some()).collect(),
+                output.fields.iter().map(|field| PgType::of(field).is_some_and(PgType::is_json)).collect(),
             )),
         };
         Ok(Self {

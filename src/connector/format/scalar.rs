@@ -1,8 +1,10 @@
 //! One value from its text: numbers, times, bytes. Knows no records and no columns.
 
-use arrow::compute::kernels::cast_utils::{Parser, parse_interval_month_day_nano, string_to_datetime};
+use arrow::compute::kernels::cast_utils::{Parser, string_to_datetime};
 use arrow::datatypes::{Date32Type, IntervalMonthDayNano, Time64MicrosecondType};
 use chrono::Utc;
+
+use crate::types::interval_text;
 
 /// Why a text is no value of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,7 +257,7 @@ pub(in crate::connector) fn interval(text: &[u8]) -> Parsed<IntervalMonthDayNano
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Bad::Syntax);
     }
-    parse_interval_month_day_nano(text).map_err(|_| Bad::Syntax)
+    interval_text::parse(text).ok_or(Bad::Syntax)
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl Operand {
             return Self::Literal;
         }
         match expr.to_field(schema) {
-            Ok((_, field)) if PgType::of(&field).is_some() => Self::Json,
+            Ok((_, field)) if PgType::of(&field).is_some_and(PgType::is_json) => Self::Json,
             Ok((_, field)) if matches!(field.data_type(), DataType::List(_) | DataType::LargeList(_)) => Self::List,
             _ => Self::Other,
         }

@@ -1,12 +1,14 @@
-//! Times of day without seconds in the text of a timestamp: `2024-01-01 10:00`. Arrow wants the seconds.
+//! Times of day without seconds in the text of a timestamp: `2024-01-01 10:00`, where Arrow wants the seconds; and
+//! `infinity`, which Arrow does not know.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, lit};
 use datafusion::optimizer::AnalyzerRule;
+use datafusion::scalar::ScalarValue;
 
 use crate::expr::rules;
 
@@ -20,14 +22,35 @@ impl AnalyzerRule for TimestampText {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        let concerns = |e: &Expr| matches!(e, Expr::Cast(c) if complete(c).is_some());
+        let concerns = |e: &Expr| matches!(e, Expr::Cast(c) if complete(c).is_some() || infinity(c).is_some());
         rules::rewrite(plan, concerns, |e: Expr, _: &DFSchema| match e {
-            Expr::Cast(cast) => match complete(&cast) {
-                Some(text) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(lit(text)), field: cast.field })),
-                None => Transformed::no(Expr::Cast(cast)),
+            Expr::Cast(cast) => match (infinity(&cast), complete(&cast)) {
+                (Some(infinity), _) => Transformed::yes(Expr::Literal(infinity, None)),
+                (None, Some(text)) => {
+                    Transformed::yes(Expr::Cast(Cast { expr: Box::new(lit(text)), field: cast.field }))
+                }
+                (None, None) => Transformed::no(Expr::Cast(cast)),
             },
             other => Transformed::no(other),
         })
+    }
+}
+
+/// The ends of time are the ends of the numbers.
+fn infinity(cast: &Cast) -> Option<ScalarValue> {
+    let text = cast.expr.as_literal()?.try_as_str().flatten()?.trim().to_ascii_lowercase();
+    let later = match text.as_str() {
+        "infinity" | "+infinity" => true,
+        "-infinity" => false,
+        _ => return None,
+    };
+    match cast.field.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            let end = if later { i64::MAX } else { i64::MIN };
+            Some(ScalarValue::TimestampMicrosecond(Some(end), zone.clone()))
+        }
+        DataType::Date32 => Some(ScalarValue::Date32(Some(if later { i32::MAX } else { i32::MIN }))),
+        _ => None,
     }
 }
 

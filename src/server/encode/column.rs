@@ -21,6 +21,7 @@ use pgwire::api::Type;
 use super::types::{PgType, pg_type, unsupported};
 use super::{Format, binary, text};
 use crate::common::{Error, Result};
+use crate::types::uuid;
 
 /// A column in one of the forms that are written; kin types are cast to these, a batch at a time.
 pub enum Column {
@@ -36,6 +37,7 @@ pub enum Column {
     Utf8(StringArray),
     Utf8View(StringViewArray),
     Jsonb(StringArray),
+    Uuid(StringArray),
     Binary(BinaryArray),
     BinaryView(BinaryViewArray),
     Date(Date32Array),
@@ -53,6 +55,7 @@ impl Column {
     pub fn of_type(array: &ArrayRef, ty: PgType) -> Result<Self> {
         Ok(match Self::new(array)? {
             Self::Utf8(texts) if ty == PgType::of(&Type::JSONB) => Self::Jsonb(texts),
+            Self::Utf8(texts) if ty == PgType::of(&Type::UUID) => Self::Uuid(texts),
             column => column,
         })
     }
@@ -163,7 +166,7 @@ impl Column {
             Self::Float64(a) => a.is_null(row),
             Self::Decimal128(a, _) => a.is_null(row),
             Self::Decimal256(a, _) => a.is_null(row),
-            Self::Utf8(a) | Self::Jsonb(a) => a.is_null(row),
+            Self::Utf8(a) | Self::Jsonb(a) | Self::Uuid(a) => a.is_null(row),
             Self::Utf8View(a) => a.is_null(row),
             Self::Binary(a) => a.is_null(row),
             Self::BinaryView(a) => a.is_null(row),
@@ -188,7 +191,7 @@ impl Column {
             Self::Float64(a) => text::float(a.value(row), text::FLOAT8_DIGITS, out),
             Self::Decimal128(a, scale) => text::decimal(a.value(row), *scale, out),
             Self::Decimal256(a, scale) => text::decimal(a.value(row), *scale, out),
-            Self::Utf8(a) | Self::Jsonb(a) => out.put_slice(a.value(row).as_bytes()),
+            Self::Utf8(a) | Self::Jsonb(a) | Self::Uuid(a) => out.put_slice(a.value(row).as_bytes()),
             Self::Utf8View(a) => out.put_slice(a.value(row).as_bytes()),
             Self::Binary(a) => text::bytea(a.value(row), out),
             Self::BinaryView(a) => text::bytea(a.value(row), out),
@@ -239,6 +242,11 @@ impl Column {
             Self::Jsonb(a) => {
                 out.put_u8(1);
                 out.put_slice(a.value(row).as_bytes());
+            }
+            Self::Uuid(a) => {
+                let text = a.value(row);
+                let id = uuid::bytes(text).ok_or_else(|| Error::corrupted(format!("a UUID is {text:?}")))?;
+                out.put_slice(&id);
             }
             Self::Utf8View(a) => out.put_slice(a.value(row).as_bytes()),
             Self::Binary(a) => out.put_slice(a.value(row)),

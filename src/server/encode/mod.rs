@@ -132,6 +132,18 @@ impl Rows {
         Ok(())
     }
 
+    /// The next row's values, each behind its length.
+    ///
+    /// # Errors
+    /// As [`Rows::write_next`].
+    pub fn values(&mut self, out: &mut BytesMut) -> Result<()> {
+        for (column, format) in &self.columns {
+            column.write(self.next, *format, out)?;
+        }
+        self.next += 1;
+        Ok(())
+    }
+
     /// Queues the next row.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ impl PgType {
             Type::INT2 => 2,
             Type::INT4 | Type::FLOAT4 | Type::DATE | Type::OID => 4,
             Type::INT8 | Type::FLOAT8 | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ => 8,
-            Type::INTERVAL => 16,
+            Type::INTERVAL | Type::UUID => 16,
             _ => -1,
         };
         Self { oid: ty.oid(), size }
@@ -38,6 +38,9 @@ pub fn pg_type(field: &FieldRef) -> Result<PgType> {
     match pg_type::PgType::of(field) {
         Some(pg_type::PgType::Json) => return Ok(PgType::of(&Type::JSON)),
         Some(pg_type::PgType::Jsonb) => return Ok(PgType::of(&Type::JSONB)),
+        Some(pg_type::PgType::Uuid) => return Ok(PgType::of(&Type::UUID)),
+        Some(pg_type::PgType::Oid) if field.data_type().is_nested() => return Ok(PgType::of(&Type::OID_ARRAY)),
+        Some(pg_type::PgType::Oid) => return Ok(PgType::of(&Type::OID)),
         None => {}
     }
     let plain = Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type())));

@@ -1,5 +1,6 @@
 //! A backend for tests: SELECTs run by DataFusion, and a few statements that misbehave on demand.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -160,6 +161,8 @@ impl BackendSession for FakeSession {
         let nulls = parameters.iter().map(ScalarValue::try_from).collect::<Result<Vec<_>, _>>()?;
         let plan = plan.with_param_values(values(nulls))?;
         let columns = Some(Arc::new(plan.schema().as_arrow().clone()));
+        let field = |(i, ty): (usize, DataType)| Arc::new(Field::new(format!("${}", i + 1), ty, true));
+        let parameters = parameters.into_iter().enumerate().map(field).collect();
         Ok(Prepared { statement, parameters, columns })
     }
 
@@ -209,7 +212,7 @@ impl BackendSession for FakeSession {
                     stream: Box::pin(RecordBatchStreamAdapter::new(numbers(), stream)),
                 });
             }
-            "COPY" => return Ok(Response::CopyIn { columns: 2 }),
+            "COPY" => return Ok(Response::CopyIn { columns: vec![numbers().fields()[0].clone(); 2], binary: false }),
             "COUNT" => return Ok(self.count(rest.and_then(|n| n.parse().ok()))),
             _ => {}
         }
@@ -258,6 +261,22 @@ impl BackendSession for FakeSession {
         if self.status == TransactionStatus::InBlock {
             self.status = TransactionStatus::Failed;
         }
+    }
+
+    fn cursor_columns(&self, name: &str) -> Result<SchemaRef> {
+        Err(Error::new(ErrorKind::UndefinedCursor, format!("cursor {name:?} does not exist")))
+    }
+
+    fn set_address(&self, _: IpAddr) {}
+
+    fn rest(&self) {}
+
+    fn idle_limit(&self) -> Option<(Duration, Error)> {
+        None
+    }
+
+    fn terminated(&self) -> CancellationToken {
+        CancellationToken::new()
     }
 
     fn cancel_token(&self) -> CancellationToken {

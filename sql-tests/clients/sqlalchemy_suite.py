@@ -1,0 +1,154 @@
+"""SQLAlchemy 2: reflection, core, the unit of work; over psycopg and asyncpg."""
+
+import datetime as dt
+from decimal import Decimal
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from checks import HOST, PORT, check, equal, restart, run
+
+URL = f"root@{HOST}:{PORT}/dev"
+ENGINE = sa.create_engine(f"postgresql+psycopg://{URL}", isolation_level="AUTOCOMMIT")
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Item(Base):
+    __tablename__ = "sa_item"
+    id: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
+    name: Mapped[str]
+    price: Mapped[Decimal | None] = mapped_column(sa.Numeric(10, 2))
+    at: Mapped[dt.datetime | None] = mapped_column(sa.DateTime(timezone=True))
+    tags: Mapped[list[str] | None] = mapped_column(sa.ARRAY(sa.Text))
+    data: Mapped[bytes | None]
+
+
+@check
+def connects():
+    with ENGINE.connect() as c:
+        equal(c.scalar(sa.text("SELECT 1")), 1)
+        assert c.dialect.server_version_info >= (15, 0)
+        equal(c.dialect.default_schema_name, "public")
+
+
+@check
+def creates_and_reflects_tables():
+    Base.metadata.create_all(ENGINE)
+    Base.metadata.create_all(ENGINE)
+    with ENGINE.connect() as c:
+        c.execute(sa.text("CREATE MATERIALIZED VIEW sa_names AS SELECT name, count(*) AS n FROM sa_item GROUP BY name"))
+        c.execute(sa.text("CREATE VIEW sa_view AS SELECT name FROM sa_item"))
+    inspector = sa.inspect(ENGINE)
+    assert "public" in inspector.get_schema_names()
+    equal([t for t in inspector.get_table_names() if t.startswith("sa_")], ["sa_item"])
+    equal(inspector.get_view_names(), ["sa_view"])
+    equal(inspector.get_materialized_view_names(), ["sa_names"])
+    assert "SELECT name" in inspector.get_view_definition("sa_view")
+    assert inspector.has_table("sa_item") and not inspector.has_table("sa_nothing")
+    columns = inspector.get_columns("sa_item")
+    equal([(c["name"], str(c["type"]), c["nullable"]) for c in columns], [
+        ("id", "BIGINT", False), ("name", "VARCHAR", False), ("price", "NUMERIC(10, 2)", True),
+        ("at", "TIMESTAMP", True), ("tags", "VARCHAR[]", True), ("data", "BYTEA", True)])
+    assert columns[3]["type"].timezone
+    equal(inspector.get_pk_constraint("sa_item")["constrained_columns"], ["id"])
+    equal(inspector.get_foreign_keys("sa_item"), [])
+    equal(inspector.get_unique_constraints("sa_item"), [])
+    equal(inspector.get_check_constraints("sa_item"), [])
+    equal([c["name"] for c in inspector.get_columns("sa_names")], ["name", "n"])
+    inspector.get_indexes("sa_item")
+    inspector.get_table_comment("sa_item")
+    inspector.get_sequence_names()
+    inspector.get_enums()
+
+
+@check
+def whole_metadata():
+    metadata = sa.MetaData()
+    metadata.reflect(ENGINE, views=True)
+    assert {"sa_item", "sa_view"} <= set(metadata.tables)
+    equal([c.name for c in metadata.tables["sa_item"].primary_key], ["id"])
+
+
+@check
+def unit_of_work():
+    at = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
+    with Session(ENGINE) as session:
+        session.add_all([Item(id=i, name=f"n{i % 3}", price=Decimal(i), at=at, tags=["a", f"{i}"], data=b"\x01")
+                         for i in range(50)])
+        session.commit()
+        item = session.get(Item, 7)
+        equal((item.name, item.price, item.at, item.tags, item.data), ("n1", Decimal("7.00"), at, ["a", "7"], b"\x01"))
+        item.price = Decimal("9.99")
+        session.commit()
+        equal(session.scalar(sa.select(Item.price).where(Item.id == 7)), Decimal("9.99"))
+        session.delete(item)
+        session.commit()
+        equal(session.scalar(sa.select(sa.func.count()).select_from(Item)), 49)
+        equal(len(session.scalars(sa.select(Item).where(Item.name.in_(["n0", "n2"])).limit(5)).all()), 5)
+        equal(session.execute(sa.select(Item.name, sa.func.sum(Item.price)).group_by(Item.name)
+                              .order_by(Item.name)).all()[0][0], "n0")
+
+
+@check
+def transactions_as_the_default_engine_sends_them():
+    engine = sa.create_engine(f"postgresql+psycopg://{URL}")
+    with engine.begin() as c:
+        c.execute(sa.insert(Item), [{"id": 100, "name": "x"}, {"id": 101, "name": "y"}])
+        with c.begin_nested():
+            c.execute(sa.update(Item).where(Item.id == 100).values(name="z"))
+    with engine.connect() as c:
+        equal(c.scalar(sa.select(Item.name).where(Item.id == 100)), "z")
+        try:
+            c.execute(sa.text("SELECT 1/0"))
+            raise AssertionError("no error")
+        except sa.exc.DataError as e:
+            equal(e.orig.sqlstate, "22012")
+        c.rollback()
+        equal(c.scalar(sa.text("SELECT 1")), 1)
+
+
+@check
+def streamed_results():
+    with ENGINE.connect() as c:
+        rows = c.execution_options(stream_results=True, max_row_buffer=100).execute(
+            sa.text("SELECT x FROM generate_series(1, 3000) AS g(x)"))
+        equal(sum(r.x for r in rows), 4501500)
+
+
+@check
+async def over_asyncpg():
+    engine = create_async_engine(f"postgresql+asyncpg://{URL}")
+    async with engine.begin() as c:
+        equal(await c.scalar(sa.select(sa.func.count()).select_from(Item)), 51)
+        tables = await c.run_sync(lambda sync: sa.inspect(sync).get_table_names())
+        assert "sa_item" in tables
+        await c.execute(sa.insert(Item), [{"id": 200, "name": "x", "price": Decimal("1.5")}])
+    await engine.dispose()
+
+
+@check
+def reconnects_after_a_restart():
+    engine = sa.create_engine(f"postgresql+psycopg://{URL}", pool_pre_ping=True)
+    with engine.connect() as c:
+        equal(c.scalar(sa.text("SELECT 1")), 1)
+    restart()
+    with engine.connect() as c:
+        equal(c.scalar(sa.text("SELECT count(*) FROM sa_item")), 52)
+
+
+@check
+def drops():
+    engine = sa.create_engine(f"postgresql+psycopg://{URL}", isolation_level="AUTOCOMMIT")
+    with engine.connect() as c:
+        c.execute(sa.text("DROP MATERIALIZED VIEW sa_names"))
+        c.execute(sa.text("DROP VIEW sa_view"))
+    Base.metadata.drop_all(engine)
+    equal(sa.inspect(engine).has_table("sa_item"), False)
+
+
+if __name__ == "__main__":
+    run("SQLAlchemy", sa.__version__)
