@@ -26,6 +26,7 @@ fn snapshot() -> Arc<Snapshot> {
         table: TableId(9),
         append_only: false,
         watermark_columns: vec![],
+        replaces: None,
         query: String::new(),
         graph: String::new(),
     };
