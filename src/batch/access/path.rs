@@ -49,18 +49,19 @@ pub struct Reach {
 /// # Errors
 /// As [`narrow`].
 pub fn choose(paths: &[Path], constraints: &Constraints) -> Result<Reach> {
-    let mut best: Option<((bool, usize, bool), (Path, Narrowed))> = None;
+    let (mut best, mut part) = (None, None);
     if !constraints.is_empty() {
         for path in paths {
             let Some(narrowed) = narrow(&path.key, constraints)? else { continue };
             let is_point = matches!(narrowed.keyed, Keyed::Points(_));
             let rank = (is_point, narrowed.equal, narrowed.ranged);
-            if best.as_ref().is_none_or(|(best, _)| rank > *best) {
-                best = Some((rank, (path.clone(), narrowed)));
+            if best.is_none_or(|best| rank > best) {
+                best = Some(rank);
+                part = Some((path.clone(), narrowed));
             }
         }
     }
-    Ok(Reach { part: best.map(|(_, part)| part) })
+    Ok(Reach { part })
 }
 
 /// What the constraints leave of one path.

@@ -43,8 +43,8 @@ fn join(outer: bool, one_row: bool, retracts: bool) -> Node {
 }
 
 fn materialize(key: &[usize]) -> Node {
-    let (table, key, directions) = (TableId(7), key.to_vec(), vec![]);
-    let op = crate::plan::Materialize { table, key, directions, conflict: Conflict::Overwrite };
+    let (key, directions) = (key.to_vec(), vec![]);
+    let op = crate::plan::Materialize { table: TableId(7), key, directions, conflict: Conflict::Overwrite };
     node(Operator::Materialize(op), &[table()], table())
 }
 
