@@ -20,6 +20,7 @@ mod nexmark;
 mod recovery;
 mod report;
 mod server;
+mod serving;
 mod state;
 
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ struct Bench {
     parallelism: usize,
 }
 
-const PARTS: &[&str] = &["hot", "checkpoint", "state", "insert", "recovery", "nexmark", "large"];
+const PARTS: &[&str] = &["hot", "checkpoint", "state", "insert", "recovery", "nexmark", "large", "serving"];
 
 fn main() -> Outcome<()> {
     let parallelism = std::thread::available_parallelism()?.get();
@@ -88,6 +89,9 @@ async fn run(parallelism: usize) -> Outcome<()> {
     }
     if does("large") {
         large::measure(&bench, &mut report).await?;
+    }
+    if does("serving") {
+        serving::measure(&bench, &mut report).await?;
     }
     report.finish(&bench)
 }

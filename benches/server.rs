@@ -81,6 +81,10 @@ impl Server {
         }
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// CPU seconds that the process has used.
     pub fn cpu(&self) -> Outcome<f64> {
         cpu_seconds(&format!("/proc/{}/stat", self.child.id()))

@@ -12,6 +12,7 @@ mod examples;
 mod failure;
 mod faults;
 mod layers;
+mod lookup;
 mod nexmark;
 mod oracle;
 mod postgres;

@@ -31,9 +31,10 @@ fn meta_commands() {
         "CREATE MATERIALIZED VIEW m AS SELECT name, count(*) AS n FROM t GROUP BY name",
         "CREATE VIEW v AS SELECT id FROM t",
         "CREATE SOURCE s (a BIGINT) WITH (connector = 'datagen')",
+        "CREATE INDEX by_n ON m (n DESC) INCLUDE (name)",
     ];
     let Some(made) = psql(server.port(), &setup) else { return };
-    assert_eq!(made, "CREATE_TABLE\nCREATE_MATERIALIZED_VIEW\nCREATE_VIEW\nCREATE_SOURCE\n");
+    assert_eq!(made, "CREATE_TABLE\nCREATE_MATERIALIZED_VIEW\nCREATE_VIEW\nCREATE_SOURCE\nCREATE_INDEX\n");
     for (command, parts) in [
         ("\\d", &["public|m|materialized view|", "public|t|table|", "public|v|view|"][..]),
         ("\\dt", &["public|t|table|"]),
@@ -41,6 +42,9 @@ fn meta_commands() {
         ("\\dv", &["public|v|view|"]),
         ("\\d t", &["id|integer|", "name|text|", "\"t_pkey\" PRIMARY KEY, btree (id)"]),
         ("\\d m", &["name|text|", "n|bigint|"]),
+        ("\\d m", &["Indexes:", "\"by_n\" btree (n DESC) INCLUDE (name)"]),
+        ("\\d by_n", &["n|bigint|yes|n", "name|text|no|name", "for table \"public.m\""]),
+        ("\\di", &["public|by_n|index|root|m"]),
         ("\\d s", &["a|bigint|", "Server: datagen"]),
         ("\\d t_pkey", &["id|integer|", "for table \"public.t\""]),
         ("\\d+", &["public|s|foreign table|root|", "public|t|table|root|permanent|heap|"]),

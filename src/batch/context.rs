@@ -23,6 +23,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
 use parking_lot::Mutex;
 
+use super::access::{Failed, Indexes};
 use super::client::Client;
 use super::pg_catalog::{ClientTypes, Opened, PgCatalog, clock};
 use super::system::{SystemSchema, SystemTables};
@@ -43,6 +44,7 @@ pub const DATABASE: &str = "dev";
 /// What every read is made from.
 pub struct BatchEnv {
     store: Arc<StateStore>,
+    indexes: Arc<Indexes>,
     system: SystemTables,
     pg: PgCatalog,
     base: SessionState,
@@ -50,7 +52,13 @@ pub struct BatchEnv {
 
 impl BatchEnv {
     /// `memory_limit` in bytes bounds what all queries may hold together; larger sorts and aggregates spill to disk.
-    pub fn new(store: Arc<StateStore>, system: SystemTables, parallelism: usize, memory_limit: u64) -> Result<Self> {
+    pub fn new(
+        store: Arc<StateStore>,
+        system: SystemTables,
+        parallelism: usize,
+        memory_limit: u64,
+        failed: Failed,
+    ) -> Result<Self> {
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(DATABASE, crate::catalog::def::PUBLIC)
             .with_create_default_catalog_and_schema(false)
@@ -74,7 +82,16 @@ impl BatchEnv {
             state.register_udwf(function.clone())?;
         }
         let (pg, base) = PgCatalog::new(state, store.clone(), &system)?;
-        Ok(Self { store, system, pg, base })
+        let indexes = Arc::new(Indexes::new(store.clone(), failed));
+        Ok(Self { store, indexes, system, pg, base })
+    }
+
+    pub(super) fn store(&self) -> &StateStore {
+        &self.store
+    }
+
+    pub(super) fn indexes(&self) -> &Indexes {
+        &self.indexes
     }
 
     /// Reads `snapshot` at `epoch`, which the caller keeps pinned until the plan is physical. A client's statements are
@@ -110,6 +127,7 @@ impl BatchEnv {
             moment: moment.clone(),
             zone: zone.clone(),
             store: self.store.clone(),
+            indexes: self.indexes.clone(),
             state: OnceLock::new(),
         };
         let public = Arc::new(public);
@@ -289,6 +307,8 @@ impl BatchContext {
                     .with_hint(format!("CREATE MATERIALIZED VIEW v AS SELECT * FROM {name}; then SELECT from v"))
             }
             Some("sink") => Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is a sink: it cannot be read")),
+            Some("index") => Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is an index"))
+                .with_hint("read the table or view that it is on"),
             _ => match self.planning.snapshot.find(&name) {
                 Err(e) => e,
                 Ok(_) => error,
@@ -323,6 +343,7 @@ struct PublicSchema {
     moment: Arc<Mutex<Moment>>,
     zone: Zone,
     store: Arc<StateStore>,
+    indexes: Arc<Indexes>,
     /// The session that this is part of.
     state: OnceLock<Weak<SessionState>>,
 }
@@ -356,8 +377,9 @@ impl SchemaProvider for PublicSchema {
             schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));
         }
         let defaults = self.defaults(&columns)?;
-        let (key, kind) = (key.to_vec(), kind(object));
-        Ok(Some(Arc::new(EpochTable { table, epoch, shown, schema, key, kind, defaults })))
+        let (name, key, kind) = (name.to_string(), key.to_vec(), kind(object));
+        let paths = self.indexes.paths(&self.snapshot, object)?;
+        Ok(Some(Arc::new(EpochTable { table, epoch, shown, schema, name, key, paths, kind, defaults })))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -4,8 +4,10 @@
 //! SELECT --> BatchContext (catalog snapshot, pinned epoch) --> DataFusion plan --> scans read state --> pin released --> rows
 //! ```
 
+pub mod access;
 pub mod client;
 pub mod context;
+pub mod lookup;
 pub mod pg_catalog;
 pub mod system;
 pub mod table;
@@ -13,4 +15,5 @@ pub mod zone;
 
 pub use client::{Backend, Client, Signal};
 pub use context::{BatchContext, BatchEnv, PlanningCache, Purpose};
+pub use lookup::{LookupCache, Sought};
 pub use system::{SystemTable, SystemTables};

@@ -3,22 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::compute::cast;
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::datasource::TableType;
-use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::{DataFusionError, Result as DfResult};
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::scalar::ScalarValue;
 
+use super::access::{Base, Constraints, Path, choose, exec};
 use super::zone::retype;
-use crate::common::Result;
-use crate::state::{KeyRange, Table};
-use crate::types::{Epoch, key};
+use crate::state::Table;
+use crate::types::Epoch;
 
 /// One epoch of a state table.
 #[derive(Clone)]
@@ -29,8 +25,12 @@ pub struct EpochTable {
     pub shown: Vec<usize>,
     /// Those under their names, times in the session's zone.
     pub schema: SchemaRef,
+    /// As EXPLAIN names it.
+    pub name: String,
     /// Key columns of the stored rows, in key order.
     pub key: Vec<usize>,
+    /// The orders that its rows can be read in: its own key, then its indexes.
+    pub paths: Vec<Path>,
     pub kind: TableType,
     /// What INSERT takes for columns that it does not name.
     pub defaults: HashMap<String, Expr>,
@@ -57,9 +57,11 @@ impl TableProvider for EpochTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        let known = |f: &&Expr| match equality(f) {
-            Some((name, _)) if self.key_fields().any(|f| f.name() == name) => TableProviderFilterPushDown::Inexact,
-            _ => TableProviderFilterPushDown::Unsupported,
+        let leads = |column: usize| self.paths.iter().any(|p| p.key.iter().any(|k| k.column == column));
+        let known = |f: &&Expr| match self.constraints([*f]).columns().any(leads) {
+            // It is applied again above.
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
         };
         Ok(filters.iter().map(known).collect())
     }
@@ -71,57 +73,50 @@ impl TableProvider for EpochTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let range = self.range(filters)?;
+        let reach = choose(&self.paths, &self.constraints(filters))?;
         let limit = limit.filter(|_| filters.is_empty());
-        let (table, epoch) = (self.table.clone(), self.epoch);
-        let batches = tokio::task::spawn_blocking(move || table.scan(epoch, &range, limit))
-            .await
-            .map_err(|e| DataFusionError::Execution(e.to_string()))??;
+        let schema = match projection {
+            Some(projection) => Arc::new(self.schema.project(projection)?),
+            None => self.schema.clone(),
+        };
+        let wanted: Vec<usize> = match projection {
+            Some(projection) => projection.iter().map(|column| self.stored(*column)).collect(),
+            None => self.shown.clone(),
+        };
+        let name = |column: usize| {
+            let shown = self.shown.iter().position(|c| *c == column);
+            shown.map_or("_row_id", |at| self.schema.field(at).name().as_str())
+        };
+        let reached = format!("{}, {}", self.name, reach.describe(&self.base(), &wanted, &name));
+        let this = self.clone();
+        let read = move || reach.read(&this.base(), this.epoch, &wanted, limit);
+        let batches =
+            tokio::task::spawn_blocking(read).await.map_err(|e| DataFusionError::Execution(e.to_string()))??;
         let mut partitions = vec![Vec::new(); state.config().target_partitions().max(1)];
         let count = partitions.len();
-        for (index, (_, batch)) in batches.into_iter().enumerate() {
-            partitions[index % count].push(retype(&batch.project(&self.shown)?, &self.schema)?);
+        for (index, batch) in batches.into_iter().enumerate() {
+            partitions[index % count].push(retype(&batch, &schema)?);
         }
         partitions.retain(|p| !p.is_empty());
         if partitions.is_empty() {
             partitions.push(Vec::new());
         }
-        Ok(MemorySourceConfig::try_new_exec(&partitions, self.schema.clone(), projection.cloned())?)
+        exec(&partitions, schema, reached)
     }
 }
 
 impl EpochTable {
-    /// The key's fields up to the first hidden one.
-    fn key_fields(&self) -> impl Iterator<Item = &FieldRef> {
-        let shown = |column: &usize| self.shown.iter().position(|c| c == column);
-        self.key.iter().map_while(move |column| self.schema.fields().get(shown(column)?))
+    /// The stored column that a shown one is.
+    fn stored(&self, column: usize) -> usize {
+        self.shown.get(column).copied().unwrap_or(column)
     }
 
-    /// The key range that equalities on a prefix of the key leave.
-    fn range(&self, filters: &[Expr]) -> Result<KeyRange> {
-        let equalities: Vec<_> = filters.iter().filter_map(equality).collect();
-        let mut prefix: Vec<ArrayRef> = Vec::new();
-        for field in self.key_fields() {
-            let Some((_, value)) = equalities.iter().find(|(name, _)| name == field.name()) else { break };
-            let value = cast(&value.to_array()?, field.data_type())?;
-            if value.is_null(0) {
-                break;
-            }
-            prefix.push(value);
-        }
-        if prefix.is_empty() {
-            return Ok(KeyRange::all());
-        }
-        let keys = key::encode(&prefix, 1)?;
-        Ok(KeyRange::prefix(keys.value(0)))
+    /// What filters say of stored columns.
+    fn constraints<'f>(&self, filters: impl IntoIterator<Item = &'f Expr>) -> Constraints {
+        Constraints::of(filters, &self.schema).renumbered(|column| self.stored(column))
     }
-}
 
-/// `column = literal`, either way round.
-fn equality(filter: &Expr) -> Option<(&str, &ScalarValue)> {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
-    match (left.as_ref(), right.as_ref()) {
-        (Expr::Column(c), Expr::Literal(v, _)) | (Expr::Literal(v, _), Expr::Column(c)) => Some((c.name(), v)),
-        _ => None,
+    fn base(&self) -> Base<'_> {
+        Base { name: &self.name, table: &self.table, key: &self.key }
     }
 }

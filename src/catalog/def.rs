@@ -39,6 +39,7 @@ pub enum Definition {
     MaterializedView(MaterializedView),
     View(View),
     Sink(Sink),
+    Index(Index),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +131,35 @@ pub struct Sink {
     pub graph: String,
 }
 
+/// The columns of a table or materialized view, kept in another order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Index {
+    /// The table or view.
+    pub on: JobId,
+    /// As stored: the index's own, those that it includes, and what is missing of the base's key.
+    pub columns: Vec<Column>,
+    /// The column of the base that each is.
+    pub stored: Vec<usize>,
+    /// The key of the stored rows, as indices into the stored columns: the index's own, then the base's key.
+    pub key: Vec<IndexKey>,
+    /// How many of the key are the index's own.
+    pub width: usize,
+    /// Stored columns that INCLUDE named; without INCLUDE all are kept, and none is named.
+    pub include: Vec<usize>,
+    pub table: TableId,
+    /// It holds all of the base: reads may use it.
+    pub ready: bool,
+    /// The fragment graph as JSON: `plan::FragmentGraph`.
+    pub graph: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexKey {
+    pub column: usize,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
 impl Definition {
     /// As in `SHOW`, errors and `pg_class`.
     pub fn kind(&self) -> &'static str {
@@ -139,6 +169,7 @@ impl Definition {
             Self::MaterializedView(_) => "materialized view",
             Self::View(_) => "view",
             Self::Sink(_) => "sink",
+            Self::Index(_) => "index",
         }
     }
 
@@ -149,6 +180,7 @@ impl Definition {
             Self::MaterializedView(v) => &v.columns,
             Self::View(v) => &v.columns,
             Self::Sink(s) => &s.columns,
+            Self::Index(i) => &i.columns,
         }
     }
 
@@ -159,6 +191,7 @@ impl Definition {
             Self::MaterializedView(v) => &mut v.columns,
             Self::View(v) => &mut v.columns,
             Self::Sink(s) => &mut s.columns,
+            Self::Index(i) => &mut i.columns,
         }
     }
 
@@ -168,6 +201,7 @@ impl Definition {
             Self::Table(t) => Some(&t.graph),
             Self::MaterializedView(v) => Some(&v.graph),
             Self::Sink(s) => Some(&s.graph),
+            Self::Index(i) => Some(&i.graph),
             Self::Source(_) | Self::View(_) => None,
         }
     }
@@ -177,6 +211,7 @@ impl Definition {
             Self::Table(t) => Some(&mut t.graph),
             Self::MaterializedView(v) => Some(&mut v.graph),
             Self::Sink(s) => Some(&mut s.graph),
+            Self::Index(i) => Some(&mut i.graph),
             Self::Source(_) | Self::View(_) => None,
         }
     }
@@ -190,13 +225,20 @@ impl Definition {
         }
     }
 
-    /// The stored rows: state table and key columns, for what can be scanned.
+    /// The stored rows: state table and key columns, for what can be scanned by its name.
     pub fn rows(&self) -> Option<(TableId, &[usize])> {
         match self {
             Self::Table(t) => Some((t.table, &t.primary_key)),
             Self::MaterializedView(v) => Some((v.table, &v.key)),
             _ => None,
         }
+    }
+}
+
+impl Index {
+    /// Whether a column of the base is one of its own.
+    pub fn is_by(&self, column: usize) -> bool {
+        self.key.iter().take(self.width).any(|k| self.stored.get(k.column) == Some(&column))
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-pub use def::{Added, Column, Definition, MaterializedView, Object, Sink, Source, Table, View, Watermark};
+pub use def::{Added, Column, Definition, Index, MaterializedView, Object, Sink, Source, Table, View, Watermark};
 pub use function::Function;
 pub use role::{Acl, Privilege, Role};
 pub use snapshot::Snapshot;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::def::PUBLIC;
+use super::def::{Definition, PUBLIC};
 use super::role::{self, Acl, Role};
 use super::{Function, Object};
 use crate::common::{Error, ErrorKind, Result};
@@ -78,6 +78,11 @@ impl Snapshot {
     /// Objects that read `id` directly, in the order of creation.
     pub fn dependants_of(&self, id: JobId) -> Vec<JobId> {
         self.objects().filter(|o| o.depends_on.contains(&id)).map(|o| o.id).collect()
+    }
+
+    /// The indexes of `id`, in the order of creation.
+    pub fn indexes_of(&self, id: JobId) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects().filter(move |o| matches!(&o.definition, Definition::Index(index) if index.on == id))
     }
 
     /// `ids` and everything that needs them, dependants first: what DROP … CASCADE removes.

@@ -38,7 +38,7 @@ use crate::log::logs::Logs;
 use crate::plan::FragmentGraph;
 use crate::session::services::{Services, log_retention};
 use crate::session::settings::Settings;
-use crate::session::{Session, logs_visible, replace};
+use crate::session::{Session, complete_index, logs_visible, replace};
 use crate::state::{StateConfig, StateStore};
 use crate::stream::pulse::Pulse;
 use crate::types::{Epoch, JobId, SessionId, Verifier};
@@ -125,7 +125,12 @@ impl Database {
         };
         let manager = JobManager::new(env, handle.clone(), jobs);
         let about: system::About = Arc::new(OnceLock::new());
-        let batch = BatchEnv::new(store.clone(), system::tables(&about)?, config.parallelism, config.memory_limit / 2)?;
+        let failed = {
+            let manager = manager.clone();
+            Arc::new(move |id| manager.failure(id).is_some())
+        };
+        let queries = config.memory_limit / 2;
+        let batch = BatchEnv::new(store.clone(), system::tables(&about)?, config.parallelism, queries, failed)?;
         let services = Arc::new(Services {
             catalog,
             store,
@@ -205,7 +210,19 @@ impl Database {
                 specs.push(JobSpec { id: object.id, name: object.name.clone(), kind, graph });
             }
         }
-        self.services.jobs.recover(specs).await
+        self.services.jobs.recover(specs).await?;
+        // Those that the stop met while they were filled.
+        for object in snapshot.objects() {
+            if matches!(&object.definition, Definition::Index(index) if !index.ready) {
+                let (services, id) = (self.services.clone(), object.id);
+                tokio::spawn(async move {
+                    if let Err(e) = complete_index(&services, id).await {
+                        tracing::error!(index = id.0, error = %e, "the index cannot be used");
+                    }
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Who asks first must see what was acknowledged before the stop: waits for the ends of the tables' logs.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{AsofJoin, Expr, HashJoin, OverWindow, TemporalJoin, TopN};
+use super::{AsofJoin, Expr, HashJoin, OverWindow, SortColumn, TemporalJoin, TopN};
 pub use crate::expr::aggregate::AggMethod;
 use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows, WatermarkLimits};
 
@@ -276,6 +276,8 @@ pub struct Materialize {
     pub table: TableId,
     /// Key columns, in key order.
     pub key: Vec<usize>,
+    /// Key columns with a direction of their own; the others ascend, nulls last.
+    pub directions: Vec<SortColumn>,
     pub conflict: Conflict,
 }
 

@@ -86,6 +86,10 @@ impl<'a> Context<'a> {
                 )
                 .with_hint("read the view that the sink writes"));
             }
+            Definition::Index(_) => {
+                return Err(Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is an index"))
+                    .with_hint("read the table or view that it is on"));
+            }
             _ => None,
         };
         let visible: Vec<Column> = object.definition.columns().iter().filter(|c| !c.hidden).cloned().collect();

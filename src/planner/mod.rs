@@ -14,6 +14,7 @@ mod distinct_on;
 mod explain;
 mod fragment;
 mod function;
+mod index;
 mod lower;
 mod now;
 mod options;
@@ -32,6 +33,7 @@ pub use context::{Types, config, renamed};
 pub use define::{define_source, define_table, replan_table};
 pub use explain::explain;
 pub use function::define_function;
+pub use index::{index_columns, index_name, plan_index, ready};
 
 use crate::catalog::def::{Column, Definition};
 use crate::catalog::{Snapshot, View};
@@ -265,7 +267,7 @@ fn watermark_column(snapshot: &Snapshot, table: &ast::ObjectName) -> Option<Stri
         Definition::Source(s) => s.watermark.as_ref()?.column,
         Definition::Table(t) => t.watermark.as_ref()?.column,
         Definition::MaterializedView(v) => *v.watermark_columns.first()?,
-        Definition::View(_) | Definition::Sink(_) => return None,
+        Definition::View(_) | Definition::Sink(_) | Definition::Index(_) => return None,
     };
     object.definition.columns().get(column).map(|c| c.name.clone())
 }

@@ -12,7 +12,9 @@ use crate::job::JobSpec;
 use crate::log::Retention;
 use crate::plan::FragmentGraph;
 use crate::planner::{self, QuerySpec};
-use crate::sql::statement::{CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Drop};
+use crate::sql::statement::{
+    CreateIndex, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Drop,
+};
 use crate::sql::{Statement, ast};
 use crate::types::JobId;
 
@@ -48,6 +50,7 @@ pub async fn run(services: &Arc<Services>, author: Author<'_>, text: &str, state
         Statement::CreateMaterializedView(create) => ddl.create_materialized_view(create).await?,
         Statement::CreateView(create) => ddl.create_view(create).await?,
         Statement::CreateSink(create) => ddl.create_sink(create).await?,
+        Statement::CreateIndex(create) => ddl.create_index(create).await?,
         Statement::Drop(drop) => ddl.drop(drop).await?,
         Statement::CreateFunction(create) => ddl.create_function(create).await?,
         Statement::DropFunction { if_exists, names } => ddl.drop_functions(*if_exists, names).await?,
@@ -343,6 +346,34 @@ impl Ddl<'_> {
         Ok("CANCEL_JOBS")
     }
 
+    async fn create_index(&mut self, create: &CreateIndex) -> Result<&'static str> {
+        const TAG: &str = "CREATE_INDEX";
+        let id = {
+            let _guard = self.services.ddl.lock().await;
+            let snapshot = self.services.catalog.snapshot();
+            let name = match &create.name {
+                Some(name) => name.clone(),
+                None => planner::index_name(create, |name| snapshot.get(name).is_some()),
+            };
+            if self.exists(&snapshot, &name, create.if_not_exists) {
+                return Ok(TAG);
+            }
+            self.may_create(&snapshot, None)?;
+            let base = snapshot.find(&create.table)?;
+            snapshot.check_owner(self.owner, base)?;
+            let catalog = &self.services.catalog;
+            let id = catalog.next_job_id();
+            let (index, graph) = planner::plan_index(base, create, &mut || catalog.next_table_id())?;
+            let object = self.object(id, &name, vec![base.id], Definition::Index(index));
+            self.finish(object, Some(graph), None).await?;
+            id
+        };
+        let mut undo = DropOnCancel { services: self.services, id: Some(id) };
+        let completed = complete_index(self.services, id).await;
+        undo.id = None;
+        completed.map(|()| TAG)
+    }
+
     async fn drop(&mut self, drop: &Drop) -> Result<&'static str> {
         let _guard = self.services.ddl.lock().await;
         let snapshot = self.services.catalog.snapshot();
@@ -366,11 +397,18 @@ impl Ddl<'_> {
         if drop.cascade {
             let all = snapshot.with_dependants(&ids);
             for id in all.iter().filter(|id| !ids.contains(id)) {
-                if let Some(object) = snapshot.by_id(*id) {
+                let object = snapshot.by_id(*id);
+                if let Some(object) = object.filter(|o| !matches!(o.definition, Definition::Index(_))) {
                     self.notices.push(format!("drop cascades to {} {}", object.definition.kind(), object.name));
                 }
             }
             ids = all;
+        }
+        // An index goes with its table.
+        for id in ids.clone() {
+            ids.extend(
+                snapshot.indexes_of(id).map(|index| index.id).filter(|index| !ids.contains(index)).collect::<Vec<_>>(),
+            );
         }
         if !ids.is_empty() {
             drop_objects(self.services, ids).await?;
@@ -380,6 +418,7 @@ impl Ddl<'_> {
             "table" => "DROP_TABLE",
             "materialized view" => "DROP_MATERIALIZED_VIEW",
             "view" => "DROP_VIEW",
+            "index" => "DROP_INDEX",
             _ => "DROP_SINK",
         })
     }
@@ -400,6 +439,25 @@ pub(super) async fn drop_objects(services: &Arc<Services>, ids: Vec<JobId>) -> R
         Ok(())
     });
     task.await.map_err(|e| Error::internal(format!("the statement ended: {e}")))?
+}
+
+/// Lets reads use an index once it holds all of its table, durably.
+///
+/// # Errors
+/// Of its job; `QueryCanceled` when it was dropped meanwhile.
+pub async fn complete_index(services: &Arc<Services>, id: JobId) -> Result<()> {
+    services.jobs.wait_backfilled(id).await?;
+    services.driver.commit().await?;
+    let _guard = services.ddl.lock().await;
+    let snapshot = services.catalog.snapshot();
+    let Some(object) = snapshot.by_id(id) else {
+        return Err(Error::new(ErrorKind::QueryCanceled, "the index was dropped while it was created"));
+    };
+    let Some(definition) = planner::ready(&object.definition) else { return Ok(()) };
+    let change = services.catalog.replace(Object { definition, ..Object::clone(object) })?;
+    services.jobs.write_meta(change.writes, Vec::new()).await?;
+    services.catalog.publish(change.snapshot);
+    Ok(())
 }
 
 /// A CREATE that is cancelled while it backfills takes its view back.

@@ -37,10 +37,11 @@ use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
 use self::client::SessionClient;
+pub use self::ddl::complete_index;
 use self::dml::Written;
 use self::query::Limits;
 use self::services::Services;
-use crate::batch::{Client, Purpose, pg_catalog};
+use crate::batch::{Client, LookupCache, Purpose, pg_catalog};
 use crate::catalog::role::denied;
 use crate::common::{Error, ErrorKind, Result, clock};
 use crate::sql;
@@ -54,6 +55,8 @@ pub struct Statement {
     pub text: String,
     /// `None` for an empty statement.
     pub parsed: Option<Arc<sql::Statement>>,
+    /// What it is read with when it is a lookup.
+    pub lookup: Arc<LookupCache>,
 }
 
 /// A statement whose parameters and result are described.
@@ -159,7 +162,7 @@ impl Session {
                     }
                     other => other,
                 };
-                Statement { text: p.text, parsed: Some(Arc::new(parsed)) }
+                Statement { text: p.text, parsed: Some(Arc::new(parsed)), lookup: Arc::default() }
             })
             .collect())
     }
@@ -263,7 +266,11 @@ impl Session {
         match parsed {
             S::Query(query) => {
                 self.see_own_writes().await?;
-                let stream = query::run(&self.services, &self.client, query, parameters, limits.clone()).await?;
+                let (services, client) = (&self.services, &self.client);
+                let stream = match query::look_up(services, client, query, &statement.lookup, parameters).await? {
+                    Some(stream) => stream,
+                    None => query::run(services, client, query, parameters, limits.clone()).await?,
+                };
                 Ok(Response::Rows { tag: "SELECT", stream })
             }
             S::Insert(insert) => {
@@ -399,6 +406,7 @@ impl Session {
             | S::CreateView(_)
             | S::CreateSink(_)
             | S::CancelJobs { .. }
+            | S::CreateIndex(_)
             | S::Drop(_)
             | S::CreateFunction(_)
             | S::DropFunction { .. } => {

@@ -25,7 +25,8 @@ impl Session {
             return Err(Error::new(ErrorKind::DuplicatePreparedStatement, message)
                 .with_hint(format!("DEALLOCATE {name} first, or take another name")));
         }
-        let statement = Statement { text: text.to_string(), parsed: Some(inner.clone().into()) };
+        let statement =
+            Statement { text: text.to_string(), parsed: Some(inner.clone().into()), lookup: Default::default() };
         let declared: Vec<_> = types.iter().cloned().map(Some).collect();
         let prepared = Box::pin(self.prepare(statement, &declared)).await?;
         self.prepared.insert(name.to_string(), prepared);

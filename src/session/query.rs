@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::SessionClient;
 use super::services::Services;
-use crate::batch::Purpose;
+use crate::batch::zone::Zone;
+use crate::batch::{Client, LookupCache, Purpose, Sought};
 use crate::common::{Error, ErrorKind, Result, clock};
 use crate::sql::{ast, names};
 
@@ -94,6 +95,36 @@ pub async fn run(
         }
     });
     Ok(stream_of(schema, receiver))
+}
+
+/// Answers a query that reads by a key, without a plan; `None` for every other. What is in memory is read here: it takes
+/// less time than to hand it over.
+pub async fn look_up(
+    services: &Arc<Services>,
+    client: &Arc<SessionClient>,
+    query: &ast::Query,
+    cache: &LookupCache,
+    parameters: &[ScalarValue],
+) -> Result<Option<SendableRecordBatchStream>> {
+    let (snapshot, epoch, pin) = services.pin()?;
+    let zone = Zone::new(client.setting("TimeZone"));
+    let Some(lookup) = cache.lookup(&services.batch, query, &snapshot, client.user(), zone) else { return Ok(None) };
+    let rows = match lookup.sought(parameters)? {
+        None => return Ok(None),
+        Some(Sought::Nothing) => Vec::new(),
+        Some(Sought::At(reach)) if lookup.is_near(&reach) => lookup.read(epoch, &reach)?,
+        Some(Sought::At(reach)) => {
+            let lookup = lookup.clone();
+            let read = tokio::task::spawn_blocking(move || {
+                let rows = lookup.read(epoch, &reach);
+                drop(pin);
+                rows
+            });
+            read.await.map_err(|e| Error::internal(format!("a lookup ended: {e}")))??
+        }
+    };
+    let rows = stream::iter(rows.into_iter().map(Ok));
+    Ok(Some(Box::pin(RecordBatchStreamAdapter::new(lookup.schema().clone(), rows))))
 }
 
 /// The text of a plan, as EXPLAIN prints it; with ANALYZE, after a run of the query, with what each part did.

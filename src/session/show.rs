@@ -10,9 +10,10 @@ use super::services::Services;
 use super::variables::{Variables, canonical, description};
 use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
-use crate::catalog::{Function, Object, Snapshot};
+use crate::catalog::{Definition, Function, Object, Snapshot};
 use crate::common::{Error, ErrorKind, Result};
 use crate::job::JobStatus;
+use crate::planner;
 use crate::sql::Statement;
 use crate::sql::statement::Show;
 use crate::types::sql_function::SqlFunction;
@@ -40,6 +41,7 @@ pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statemen
                 Show::Sinks => named(snapshot.objects(), "sink"),
                 Show::MaterializedViews => named(snapshot.objects(), "materialized view"),
                 Show::Views => named(snapshot.objects(), "view"),
+                Show::Indexes(table) => indexes(&snapshot, table.as_deref())?,
                 Show::Jobs => jobs(services),
                 Show::Functions => functions(&snapshot),
                 Show::Databases => vec![vec![DATABASE.into()]],
@@ -82,6 +84,7 @@ fn header(kind: &Show) -> &'static [&'static str] {
     match kind {
         Show::Functions => &["Name", "Arguments", "Returns", "Language", "Owner"],
         Show::Jobs => &["Id", "Name", "Type", "State", "Progress", "Error"],
+        Show::Indexes(_) => &["Name", "On", "Key", "Include"],
         Show::Columns(_) => &["Name", "Type", "Is Hidden", "Is Key"],
         Show::AllVariables => &["name", "setting", "description"],
         _ => &["Name"],
@@ -102,6 +105,35 @@ fn named<'a>(objects: impl Iterator<Item = &'a Arc<Object>>, kind: &str) -> Vec<
         objects.filter(|o| o.definition.kind() == kind).map(|o| vec![o.name.clone()]).collect();
     names.sort();
     names
+}
+
+/// With the names of their tables and columns.
+fn indexes(snapshot: &Snapshot, table: Option<&str>) -> Result<Vec<Vec<String>>> {
+    let table = table.map(|name| snapshot.find(name)).transpose()?.map(|o| o.id);
+    let mut rows = Vec::new();
+    for object in snapshot.objects() {
+        let Definition::Index(index) = &object.definition else { continue };
+        if table.is_some_and(|table| table != index.on) {
+            continue;
+        }
+        let Some(base) = snapshot.by_id(index.on) else { continue };
+        let own: Vec<usize> = index.key.iter().take(index.width).map(|k| k.column).collect();
+        let included = (0..index.columns.len()).filter(|c| !own.contains(c));
+        let names = |columns: Vec<usize>| {
+            let columns = columns.into_iter().filter_map(|c| base.definition.columns().get(*index.stored.get(c)?));
+            let columns = columns.filter(|c| !c.hidden);
+            columns.map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let include = names(included.collect());
+        rows.push(vec![
+            object.name.clone(),
+            base.name.clone(),
+            planner::index_columns(index, base).join(", "),
+            include,
+        ]);
+    }
+    rows.sort();
+    Ok(rows)
 }
 
 fn columns(object: &Object) -> Vec<Vec<String>> {

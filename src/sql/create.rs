@@ -1,4 +1,4 @@
-//! `CREATE SOURCE | TABLE | MATERIALIZED VIEW | VIEW | SINK`.
+//! `CREATE SOURCE | TABLE | MATERIALIZED VIEW | VIEW | SINK`; of what else can be created, where it is read.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -11,7 +11,7 @@ use super::options::options;
 use super::statement::{
     ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Emit, Statement, WatermarkDef,
 };
-use super::{ast, function, interval, name, role, types};
+use super::{ast, function, index, interval, name, role, types};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::{Conflict, WatermarkLimits};
 
@@ -40,12 +40,18 @@ pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
         view(c, or_replace)
     } else if c.take(&["SINK"]) {
         sink(c)
+    } else if c.take(&["INDEX"]) {
+        index::create(c)
+    } else if c.at("UNIQUE") {
+        Err(c
+            .not_supported("a unique index is not supported")
+            .with_hint("a table's PRIMARY KEY is unique; CREATE INDEX without UNIQUE serves reads"))
     } else {
         let word = c.peek().token.to_string().to_uppercase();
         match c.peek().token {
             Token::Word(_) => Err(c
                 .not_supported(&format!("CREATE {word} is not supported"))
-                .with_hint("what can be created: SOURCE, TABLE, MATERIALIZED VIEW, VIEW, SINK, FUNCTION, ROLE")),
+                .with_hint("what can be created: SOURCE, TABLE, MATERIALIZED VIEW, VIEW, SINK, INDEX, FUNCTION, ROLE")),
             _ => Err(c.unexpected("SOURCE, TABLE, MATERIALIZED VIEW, VIEW or SINK")),
         }
     }

@@ -27,6 +27,7 @@ mod cursor;
 mod cursors;
 mod dialect;
 mod error;
+mod index;
 mod options;
 mod parse;
 mod role;

@@ -17,6 +17,7 @@ pub enum Statement {
     CreateMaterializedView(CreateMaterializedView),
     CreateView(CreateView),
     CreateSink(CreateSink),
+    CreateIndex(CreateIndex),
     Drop(Drop),
     Alter(Alter),
     CreateFunction(CreateFunction),
@@ -161,6 +162,7 @@ impl Statement {
             Self::CreateMaterializedView(c) => ("CREATE MATERIALIZED VIEW", c.name.clone()),
             Self::CreateView(c) => ("CREATE VIEW", c.name.clone()),
             Self::CreateSink(c) => ("CREATE SINK", c.name.clone()),
+            Self::CreateIndex(c) => ("CREATE INDEX", c.name.clone().unwrap_or_else(|| format!("on {}", c.table))),
             Self::Drop(d) => ("DROP", d.names.join(", ")),
             Self::Alter(a) => ("ALTER", a.name.clone()),
             Self::CreateFunction(c) => ("CREATE FUNCTION", c.function.name.clone()),
@@ -192,6 +194,7 @@ pub enum ObjectKind {
     MaterializedView,
     View,
     Sink,
+    Index,
 }
 
 impl ObjectKind {
@@ -203,6 +206,7 @@ impl ObjectKind {
             Self::MaterializedView => "materialized view",
             Self::View => "view",
             Self::Sink => "sink",
+            Self::Index => "index",
         }
     }
 }
@@ -291,6 +295,25 @@ pub struct CreateSink {
     pub query: Box<ast::Query>,
     pub emit: Emit,
     pub options: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateIndex {
+    /// `None` for a name made of those of the table and the columns.
+    pub name: Option<String>,
+    pub if_not_exists: bool,
+    /// A table or materialized view.
+    pub table: String,
+    pub columns: Vec<IndexColumn>,
+    /// What the index keeps besides; `None` for all columns.
+    pub include: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexColumn {
+    pub name: String,
+    pub descending: bool,
+    pub nulls_first: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -422,6 +445,8 @@ pub enum Show {
     Sinks,
     MaterializedViews,
     Views,
+    /// Those of one table, if it is named.
+    Indexes(Option<String>),
     Jobs,
     Functions,
     Databases,

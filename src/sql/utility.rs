@@ -139,16 +139,17 @@ fn transaction_modes(c: &mut Cursor) -> Result<()> {
 }
 
 pub(super) fn kind(c: &mut Cursor) -> Result<ObjectKind> {
-    let kinds: [(&[&str], ObjectKind); 5] = [
+    let kinds: [(&[&str], ObjectKind); 6] = [
         (&["MATERIALIZED", "VIEW"], ObjectKind::MaterializedView),
         (&["SOURCE"], ObjectKind::Source),
         (&["TABLE"], ObjectKind::Table),
         (&["VIEW"], ObjectKind::View),
         (&["SINK"], ObjectKind::Sink),
+        (&["INDEX"], ObjectKind::Index),
     ];
     match kinds.iter().find(|(words, _)| c.take(words)) {
         Some((_, kind)) => Ok(*kind),
-        None => Err(c.unexpected("SOURCE, TABLE, MATERIALIZED VIEW, VIEW or SINK")),
+        None => Err(c.unexpected("SOURCE, TABLE, MATERIALIZED VIEW, VIEW, SINK or INDEX")),
     }
 }
 
@@ -157,6 +158,9 @@ fn drop_objects(c: &mut Cursor) -> Result<Statement> {
         return drop_functions(c);
     }
     let kind = kind(c)?;
+    if kind == ObjectKind::Index {
+        c.take(&["CONCURRENTLY"]);
+    }
     let if_exists = c.take(&["IF", "EXISTS"]);
     let mut names = vec![c.object_name()?];
     while c.take_token(&Token::Comma) {
@@ -210,6 +214,8 @@ fn show(c: &mut Cursor) -> Result<Statement> {
     ];
     let kind = if c.take(&["COLUMNS", "FROM"]) {
         Show::Columns(c.object_name()?)
+    } else if c.take(&["INDEXES"]) {
+        Show::Indexes(if c.take(&["FROM"]) { Some(c.object_name()?) } else { None })
     } else if let Some((_, kind)) = lists.into_iter().find(|(words, _)| c.take(words)) {
         if c.take(&["FROM"]) {
             c.ident()?;

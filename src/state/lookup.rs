@@ -17,19 +17,29 @@ use crate::types::Keys;
 /// A writer's open epoch, indexed.
 pub(super) type OpenIndex<'a> = Option<(&'a [ChangeBatch], &'a Index)>;
 
+/// How changes in sealed runs are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Find {
+    /// By an index, made for it: for who looks up many keys.
+    Indexed,
+    /// By what is there.
+    Searched,
+}
+
 pub(super) fn lookup(
     table: &Table,
     view: &View,
     runs: &[Arc<Run>],
     open: OpenIndex<'_>,
     keys: &Keys,
+    find: Find,
 ) -> Result<Lookup> {
     let mut found = Found { index: vec![None; keys.len()], picks: Vec::new() };
     let mut used = Used::default();
     // (page, key) of the keys that no change decides.
     let mut below: Vec<(usize, usize)> = Vec::new();
     for (at, key) in keys.iter().map(Option::unwrap_or_default).enumerate() {
-        match newest(runs, open, key) {
+        match newest(runs, open, key, find) {
             Some((_, change, batch)) if !batch.is_put(change.row) => {}
             Some((layer, change, batch)) => {
                 let source = used.batch((layer, change.batch), batch);
@@ -63,14 +73,22 @@ pub(super) fn lookup(
 }
 
 /// The newest change of `key`, and the layer that has it: 0 is the open epoch, then the runs.
-fn newest<'a>(runs: &'a [Arc<Run>], open: OpenIndex<'a>, key: &[u8]) -> Option<(usize, Position, &'a ChangeBatch)> {
+fn newest<'a>(
+    runs: &'a [Arc<Run>],
+    open: OpenIndex<'a>,
+    key: &[u8],
+    find: Find,
+) -> Option<(usize, Position, &'a ChangeBatch)> {
     if let Some((batches, index)) = open
         && let Some(at) = index.find(batches, key)
     {
         return Some((0, at, batches.get(at.batch as usize)?));
     }
     runs.iter().enumerate().rev().find_map(|(layer, run)| {
-        let at = run.find(key)?;
+        let at = match find {
+            Find::Indexed => run.find(key),
+            Find::Searched => run.search(key),
+        }?;
         Some((layer + 1, at, run.batches().get(at.batch as usize)?))
     })
 }

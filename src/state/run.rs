@@ -9,6 +9,9 @@ use super::changes::{self, ChangeBatch, Index, Position};
 use super::uncommitted::UncommittedShare;
 use crate::types::Epoch;
 
+/// So many changes are in order at once.
+const FEW: usize = 1024;
+
 pub(super) struct Run {
     epoch: Epoch,
     batches: Vec<ChangeBatch>,
@@ -74,6 +77,21 @@ impl Run {
             index
         });
         index.find(&self.batches, key)
+    }
+
+    /// As [`Run::find`], for readers of few keys: by the order, which the commit needs anyway, where there is no index.
+    pub(super) fn search(&self, key: &[u8]) -> Option<Position> {
+        if let Some(index) = self.index.get() {
+            return index.find(&self.batches, key);
+        }
+        let sorted = self.sorted();
+        let at = sorted.binary_search_by(|p| changes::key(&self.batches, *p).cmp(key)).ok()?;
+        sorted.get(at).copied()
+    }
+
+    /// Whether a search costs no more than a look at some keys.
+    pub(super) fn is_searchable(&self) -> bool {
+        self.index.get().is_some() || self.sorted.get().is_some() || self.len() < FEW
     }
 
     /// The last change of each key, in key order.

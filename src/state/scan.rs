@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 
 use super::KeyRange;
 use super::changes::{ChangeBatch, Position};
+use super::directory::{Directory, PageRef};
 use super::merge::{Overlay, Part, Sources, pick};
 use super::run::Run;
 use super::table::{Table, View};
@@ -56,8 +57,13 @@ pub(super) fn scan(
 }
 
 /// The pages that may have keys in `range`, with their positions.
-fn pages<'v>(view: &'v View, range: &KeyRange) -> impl Iterator<Item = (usize, super::directory::PageRef)> + use<'v> {
-    let directory = &view.directory;
+fn pages<'v>(view: &'v View, range: &KeyRange) -> impl Iterator<Item = (usize, PageRef)> + use<'v> {
+    let places = places(&view.directory, range);
+    view.directory.pages().iter().copied().enumerate().take(places.end).skip(places.start)
+}
+
+/// The positions of the pages that may have keys in `range`.
+pub(super) fn places(directory: &Directory, range: &KeyRange) -> std::ops::Range<usize> {
     let from = match &range.start {
         Bound::Unbounded => 0,
         Bound::Included(key) | Bound::Excluded(key) => directory.find(key),
@@ -66,7 +72,7 @@ fn pages<'v>(view: &'v View, range: &KeyRange) -> impl Iterator<Item = (usize, s
         Bound::Unbounded => directory.len(),
         Bound::Included(key) | Bound::Excluded(key) => (directory.find(key) + 1).min(directory.len()),
     };
-    directory.pages().iter().copied().enumerate().take(to).skip(from)
+    from..to
 }
 
 fn merged(table: &Table, parts: &[Part], overlay: &Overlay<'_>, changes: &[Position], out: &mut Output) -> Result<()> {

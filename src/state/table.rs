@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 use super::backend::Backend;
 use super::cache::PageCache;
 use super::directory::{Directory, PageRef};
+use super::lookup::Find;
 use super::page::{Page, PageCodec};
 use super::run::Run;
 use super::scan::Batches;
@@ -20,6 +21,9 @@ use super::writer::StateWriter;
 use super::{KeyRange, Lookup, TableStats, delta, layout, lookup, scan};
 use crate::common::{Error, Result};
 use crate::types::{Epoch, Keys, TableId};
+
+/// So many pages are read through in some ten microseconds.
+const FEW_PAGES: usize = 4;
 
 /// One table, shared by its writers and readers.
 pub struct Table {
@@ -102,7 +106,29 @@ impl Table {
     /// The rows of `keys` as of `epoch`.
     pub fn get(&self, epoch: Epoch, keys: &Keys) -> Result<Lookup> {
         let view = self.view()?;
-        lookup::lookup(self, &view, view.runs(epoch), None, keys)
+        lookup::lookup(self, &view, view.runs(epoch), None, keys, Find::Searched)
+    }
+
+    /// Whether [`Table::get`] of `keys` would read nothing from the backend, and put nothing in order.
+    pub fn holds(&self, keys: &Keys) -> bool {
+        let pages = |directory: &Directory| keys.iter().flatten().map(|key| directory.find(key)).collect();
+        self.holds_pages(pages)
+    }
+
+    /// As [`Table::holds`], for [`Table::scan`] of a range of few pages.
+    pub fn holds_range(&self, range: &KeyRange) -> bool {
+        self.holds_pages(|directory| scan::places(directory, range).take(FEW_PAGES + 1).collect())
+    }
+
+    fn holds_pages(&self, places: impl FnOnce(&Directory) -> Vec<usize>) -> bool {
+        let current = self.current.read();
+        let Some(directory) = &current.directory else { return false };
+        let places = places(directory);
+        let cached = |at: &usize| match directory.pages().get(*at) {
+            Some(page) => self.cache.get((self.id, page.number)).is_some(),
+            None => true,
+        };
+        places.len() <= FEW_PAGES && current.runs.iter().all(|run| run.is_searchable()) && places.iter().all(cached)
     }
 
     pub(super) fn uncommitted(&self) -> &Arc<Uncommitted> {

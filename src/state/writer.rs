@@ -10,6 +10,7 @@ use arrow::compute::{and, is_null};
 use parking_lot::Mutex;
 
 use super::changes::{ChangeBatch, Index, Position, coalesce};
+use super::lookup::Find;
 use super::run::Run;
 use super::scan::Batches;
 use super::table::Table;
@@ -97,12 +98,12 @@ impl StateWriter {
         let view = self.table.view()?;
         let runs = view.runs(Epoch(u64::MAX));
         if self.batches.is_empty() {
-            return lookup::lookup(&self.table, &view, runs, None, keys);
+            return lookup::lookup(&self.table, &view, runs, None, keys, Find::Indexed);
         }
         let mut found = self.found.lock();
         let index = found.index.get_or_insert_default();
         index.extend(&self.batches);
-        lookup::lookup(&self.table, &view, runs, Some((&self.batches, index)), keys)
+        lookup::lookup(&self.table, &view, runs, Some((&self.batches, index)), keys, Find::Indexed)
     }
 
     /// As [`Table::scan`], the open epoch included.

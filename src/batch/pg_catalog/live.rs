@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::scalar::ScalarValue;
 
+use super::indexes::user_indexes;
 use super::row::{Row, TABLEOID, numbers};
 use super::types::PgType;
 use super::{backends, oid};
@@ -144,6 +145,7 @@ impl Live<'_> {
         let mut rows = Vec::new();
         for relation in self.relations() {
             let has_key = !relation.key.is_empty();
+            let indexed = user_indexes(self.snapshot).any(|i| oid::relation(i.base) == relation.oid);
             let common = |oid: i32, name: String, kind: &str, method: i32, width: usize| -> Row {
                 vec![
                     ("oid", oid.into()),
@@ -162,13 +164,14 @@ impl Live<'_> {
             };
             let method = if matches!(relation.kind, "r" | "m") { oid::HEAP } else { 0 };
             let mut row = common(relation.oid, relation.name.clone(), relation.kind, method, relation.columns.len());
-            row.push(("relhasindex", has_key.into()));
+            row.push(("relhasindex", (has_key || indexed).into()));
             rows.push(row);
             if has_key {
                 let index = key_name(&relation.name);
                 rows.push(common(oid::key_index(relation.oid), index, "i", oid::BTREE, relation.key.len()));
             }
         }
+        rows.extend(user_indexes(self.snapshot).map(|i| i.class(self.role(&i.object.owner))));
         rows
     }
 
@@ -181,6 +184,14 @@ impl Live<'_> {
                 let column = relation.columns.iter().find(|c| c.number == *column)?;
                 Some(attribute(oid::key_index(relation.oid), number, column))
             }));
+        }
+        for index in user_indexes(self.snapshot) {
+            for (number, column) in (1..).zip(index.columns()) {
+                let Some(c) = index.column(column) else { continue };
+                let (name, data_type) = (c.name.as_str(), &c.data_type);
+                let column = Column { number, name, data_type, mark: c.mark, nullable: true, default: None };
+                rows.push(attribute(index.oid(), number, &column));
+            }
         }
         rows
     }
@@ -227,7 +238,8 @@ impl Live<'_> {
                 ("indoption", list(&|_| 0).into()),
             ]
         };
-        self.keyed().into_iter().map(row).collect()
+        let keys = self.keyed().into_iter().map(row);
+        keys.chain(user_indexes(self.snapshot).map(|i| i.row())).collect()
     }
 
     fn constraints(&self) -> Vec<Row> {
@@ -250,16 +262,15 @@ impl Live<'_> {
 
     fn index_definitions(&self) -> Vec<Row> {
         let keyed = self.snapshot.objects().filter(|o| !key(&o.definition).is_empty());
-        keyed
-            .map(|o| -> Row {
-                vec![
-                    ("schemaname", PUBLIC.into()),
-                    ("tablename", o.name.as_str().into()),
-                    ("indexname", key_name(&o.name).into()),
-                    ("indexdef", index_definition(o).into()),
-                ]
-            })
-            .collect()
+        let keys = keyed.map(|o| -> Row {
+            vec![
+                ("schemaname", PUBLIC.into()),
+                ("tablename", o.name.as_str().into()),
+                ("indexname", key_name(&o.name).into()),
+                ("indexdef", index_definition(o).into()),
+            ]
+        });
+        keys.chain(user_indexes(self.snapshot).map(|i| i.definition_row())).collect()
     }
 
     fn tables(&self) -> Vec<Row> {
@@ -270,7 +281,10 @@ impl Live<'_> {
                     ("schemaname", PUBLIC.into()),
                     ("tablename", o.name.as_str().into()),
                     ("tableowner", o.owner.as_str().into()),
-                    ("hasindex", (!key(&o.definition).is_empty()).into()),
+                    (
+                        "hasindex",
+                        (!key(&o.definition).is_empty() || self.snapshot.indexes_of(o.id).next().is_some()).into(),
+                    ),
                 ]
             })
             .collect()
@@ -298,7 +312,7 @@ impl Live<'_> {
                     ("schemaname", PUBLIC.into()),
                     ("matviewname", o.name.as_str().into()),
                     ("matviewowner", o.owner.as_str().into()),
-                    ("hasindexes", false.into()),
+                    ("hasindexes", self.snapshot.indexes_of(o.id).next().is_some().into()),
                     ("ispopulated", true.into()),
                     ("definition", view_definition(o)?.into()),
                 ])
@@ -362,7 +376,8 @@ impl Live<'_> {
             oid if oid == oid::key_index(r.oid) && !r.key.is_empty() => Some((r.schema, key_name(&r.name))),
             _ => None,
         });
-        let (schema, name) = found?;
+        let index = || user_indexes(self.snapshot).find(|i| i.oid() == relation);
+        let (schema, name) = found.or_else(|| Some((oid::PUBLIC, index()?.object.name.clone())))?;
         match self.schema_name(schema).filter(|_| !oid::is_visible(relation)) {
             Some(schema) => Some(format!("{schema}.{}", quote(&name))),
             None => Some(quote(&name)),
@@ -505,7 +520,7 @@ fn relkind(definition: &Definition) -> Option<&'static str> {
         Definition::View(_) => Some("v"),
         // A foreign table: columns without rows of its own.
         Definition::Source(_) => Some("f"),
-        Definition::Sink(_) => None,
+        Definition::Sink(_) | Definition::Index(_) => None,
     }
 }
 
@@ -545,6 +560,12 @@ fn index_definition(object: &Object) -> String {
 
 /// As `pg_get_indexdef` tells an index; its column `column` alone when above 0.
 pub fn describe_index(snapshot: &Snapshot, index: i32, column: i64) -> Option<String> {
+    if let Some(index) = user_indexes(snapshot).find(|i| i.oid() == index) {
+        return match usize::try_from(column - 1) {
+            Err(_) => Some(index.definition()),
+            Ok(at) => index.column(*index.columns().get(at)?).map(|c| quote(&c.name)),
+        };
+    }
     let object = snapshot.objects().find(|o| oid::key_index(oid::relation(o)) == index)?;
     let number = key(&object.definition).get(usize::try_from(column - 1).unwrap_or(usize::MAX)).copied();
     match (column, number) {

@@ -9,6 +9,7 @@
 
 mod backends;
 mod functions;
+mod indexes;
 mod information_schema;
 mod live;
 mod oid;

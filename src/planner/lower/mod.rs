@@ -5,6 +5,7 @@
 
 mod agg;
 mod grouping;
+mod index;
 mod join;
 mod join_time;
 mod output;
@@ -35,6 +36,7 @@ use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::scalar::ScalarValue;
 
+pub(super) use index::IndexPlan;
 pub(super) use output::{TablePlan, TableSpec};
 
 use self::windows::{Session, Windowed};

@@ -41,7 +41,12 @@ impl Lowerer<'_> {
         sorted.extend(rest);
         check_key(&input, &sorted)?;
         let table = self.table_id();
-        let operator = Operator::Materialize(Materialize { table, key: sorted, conflict: Conflict::Unchecked });
+        let operator = Operator::Materialize(Materialize {
+            table,
+            key: sorted,
+            directions: Vec::new(),
+            conflict: Conflict::Unchecked,
+        });
         let (schema, properties) = (Arc::clone(input.schema()), input.properties().clone());
         let Lowered { node: input, visible } = input;
         Ok((Lowered { node: self.node(operator, vec![input], schema, properties), visible }, table))
@@ -102,7 +107,8 @@ impl Lowerer<'_> {
         let table = self.table_id();
         let properties = Properties { append_only: spec.append_only, ..placed.properties.clone() };
         let schema = def::stored_schema(spec.columns);
-        let operator = Operator::Materialize(Materialize { table, key, conflict: spec.conflict });
+        let operator =
+            Operator::Materialize(Materialize { table, key, directions: Vec::new(), conflict: spec.conflict });
         TablePlan { root: self.node(operator, vec![placed], schema, properties), table }
     }
 

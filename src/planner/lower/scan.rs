@@ -34,7 +34,7 @@ impl Lowerer<'_> {
                 self.table(object, projection, &watermarks, t.append_only)
             }
             Definition::MaterializedView(v) => self.table(object, projection, &v.watermark_columns, v.append_only),
-            Definition::View(_) | Definition::Sink(_) => {
+            Definition::View(_) | Definition::Sink(_) | Definition::Index(_) => {
                 Err(Error::internal(format!("a {} cannot be scanned", object.definition.kind())))
             }
         }
@@ -94,7 +94,7 @@ impl Lowerer<'_> {
         self.node(Operator::Watermark { column, delay_micros, limits, state }, vec![input], schema, properties)
     }
 
-    fn table(
+    pub(super) fn table(
         &mut self,
         object: &Object,
         mut projection: Vec<usize>,

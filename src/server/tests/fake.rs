@@ -138,7 +138,7 @@ impl BackendSession for FakeSession {
             .split(';')
             .map(str::trim)
             .filter(|s| !s.is_empty())
-            .map(|s| Statement { text: s.to_string(), parsed: None })
+            .map(|s| Statement { text: s.to_string(), parsed: None, lookup: Default::default() })
             .collect())
     }
 

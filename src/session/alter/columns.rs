@@ -120,12 +120,16 @@ impl Altering<'_> {
                 .with_detail(detail.collect::<Vec<_>>().join("\n"))
                 .with_hint(format!("DROP {} {} first, or write CASCADE", of(first).0.to_uppercase(), of(first).1)));
         }
-        let dropped = self.snapshot.with_dependants(&users);
+        let mut dropped = self.snapshot.with_dependants(&users);
         for id in &dropped {
             if let Some(o) = self.snapshot.by_id(*id) {
                 self.notices.push(format!("drop cascades to {} {}", o.definition.kind(), o.name));
             }
         }
+        // As in PostgreSQL, its indexes go with a column.
+        let of_column = |o: &&Arc<Object>| matches!(&o.definition, Definition::Index(i) if i.is_by(index));
+        let indexes = self.snapshot.indexes_of(object.id).filter(of_column).map(|o| o.id);
+        dropped.extend(indexes);
         rewording.without(&dropped);
         let changed = rewording.checked()?;
         let alone = self.alone(object).await?;

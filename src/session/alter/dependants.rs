@@ -145,7 +145,7 @@ fn refused(object: &Object, why: &str) -> Error {
 pub fn relabel(object: &mut Object, id: JobId, name: &str) -> Result<()> {
     let what = format!("the stored plan of {}", object.name);
     let unreadable = |e| Error::corrupted(format!("{what}: {e}"));
-    if let Definition::Sink(_) | Definition::Table(_) | Definition::MaterializedView(_) = &object.definition
+    if !matches!(&object.definition, Definition::Source(_) | Definition::View(_))
         && let Some(stored) = object.definition.graph_mut()
     {
         let mut graph: FragmentGraph = serde_json::from_str(stored).map_err(unreadable)?;

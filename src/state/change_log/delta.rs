@@ -49,7 +49,7 @@ fn between(
 ) -> Result<Option<(RecordBatch, Int64Array)>> {
     let picks: Vec<(usize, usize)> = positions.iter().map(|p| (p.batch as usize, p.row as usize)).collect();
     let (keys, _) = Sources::bare(overlay).gather(&picks)?;
-    let before = lookup::lookup(table, view, view.runs(base), None, &keys)?;
+    let before = lookup::lookup(table, view, view.runs(base), None, &keys, lookup::Find::Indexed)?;
     let puts: Vec<bool> = positions.iter().map(|p| overlay.is_put(*p)).collect();
     let put: Vec<(usize, usize)> = picks.iter().zip(&puts).filter(|(_, put)| **put).map(|(pick, _)| *pick).collect();
     let after = Sources::new(table.schema(), &[], overlay).gather_rows(&put)?;

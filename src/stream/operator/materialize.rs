@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
-use arrow::compute::{interleave, take};
+use arrow::compute::{SortOptions, interleave, take};
 use arrow::datatypes::SchemaRef;
 
 use super::{BuildContext, Output, StreamOperator};
@@ -21,6 +21,7 @@ use crate::types::{Conflict, Epoch, StreamChunk, key};
 pub struct Materialize {
     name: String,
     key: Vec<usize>,
+    directions: Vec<plan::SortColumn>,
     conflict: Conflict,
     state: StateWriter,
     /// Of the stored rows and of the output.
@@ -35,12 +36,19 @@ impl Materialize {
         context: &BuildContext<'_>,
     ) -> Result<Self> {
         let state = context.store.table(op.table, Arc::clone(schema))?.writer();
-        Ok(Self { name, key: op.key.clone(), conflict: op.conflict, state, schema: Arc::clone(schema) })
+        let (key, directions) = (op.key.clone(), op.directions.clone());
+        Ok(Self { name, key, directions, conflict: op.conflict, state, schema: Arc::clone(schema) })
     }
 
     fn keys(&self, batch: &RecordBatch) -> Result<key::Keys> {
-        let columns: Vec<ArrayRef> = self.key.iter().map(|i| Arc::clone(batch.column(*i))).collect();
-        key::encode(&columns, batch.num_rows())
+        let columns = self.key.iter().map(|i| Arc::clone(batch.column(*i)));
+        if self.directions.is_empty() {
+            return key::encode(&columns.collect::<Vec<ArrayRef>>(), batch.num_rows());
+        }
+        let direction = |column: &usize| self.directions.iter().find(|d| d.column == *column);
+        let ascending = SortOptions { descending: false, nulls_first: false };
+        let options = self.key.iter().map(|column| direction(column).map_or(ascending, |d| d.options()));
+        key::encode_ordered(&columns.zip(options).collect::<Vec<_>>(), batch.num_rows())
     }
 
     fn unchecked(&mut self, chunk: StreamChunk, out: &mut Output) -> Result<()> {

@@ -188,7 +188,11 @@ fn materialize(conflict: Conflict) -> plan::Node {
     fields[0].set_nullable(false);
     fields[1].set_nullable(false);
     let output = std::sync::Arc::new(arrow::datatypes::Schema::new(fields));
-    node(Operator::Materialize(plan::Materialize { table: TableId(1), key: vec![0], conflict }), &[input], output)
+    node(
+        Operator::Materialize(plan::Materialize { table: TableId(1), key: vec![0], directions: vec![], conflict }),
+        &[input],
+        output,
+    )
 }
 
 #[test]

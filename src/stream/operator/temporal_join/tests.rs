@@ -43,7 +43,8 @@ fn join(outer: bool, one_row: bool, retracts: bool) -> Node {
 }
 
 fn materialize(key: &[usize]) -> Node {
-    let op = crate::plan::Materialize { table: TableId(7), key: key.to_vec(), conflict: Conflict::Overwrite };
+    let (key, directions) = (key.to_vec(), vec![]);
+    let op = crate::plan::Materialize { table: TableId(7), key, directions, conflict: Conflict::Overwrite };
     node(Operator::Materialize(op), &[table()], table())
 }
 
