@@ -113,7 +113,7 @@ def transactions_as_the_default_engine_sends_them():
 
 @check
 def streamed_results():
-    with ENGINE.connect() as c:
+    with sa.create_engine(f"postgresql+psycopg://{URL}").connect() as c:
         rows = c.execution_options(stream_results=True, max_row_buffer=100).execute(
             sa.text("SELECT x FROM generate_series(1, 3000) AS g(x)"))
         equal(sum(r.x for r in rows), 4501500)
