@@ -10,6 +10,7 @@ mod crash;
 mod examples;
 mod failure;
 mod faults;
+mod fuzz;
 mod layers;
 mod nexmark;
 mod oracle;

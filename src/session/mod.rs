@@ -194,6 +194,10 @@ impl Session {
                 let snapshot = self.services.catalog.snapshot();
                 (None, Some(subscribe::schema(&snapshot, &self.client, subscribe)?))
             }
+            sql::Statement::Copy(Copy::To { query, .. }) => {
+                let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
+                (Some(plan), None)
+            }
             sql::Statement::DeclareCursor { inner, .. } => match inner.as_ref() {
                 sql::Statement::Query(query) => {
                     let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
@@ -206,7 +210,9 @@ impl Session {
             other => (None, show::schema(other)),
         };
         let told = match parsed.as_ref() {
-            sql::Statement::Query(query) => sql::parameters::told(query.as_ref()),
+            sql::Statement::Query(query) | sql::Statement::Copy(Copy::To { query, .. }) => {
+                sql::parameters::told(query.as_ref())
+            }
             sql::Statement::Insert(s) | sql::Statement::Update(s) | sql::Statement::Delete(s) => {
                 sql::parameters::told(s.as_ref())
             }
@@ -597,11 +603,7 @@ impl Session {
         let variables = self.client.variables();
         let (variable, kind, what) = match self.transaction {
             TransactionStatus::Idle => ("idle_session_timeout", ErrorKind::IdleSessionTimeout, "idle-session"),
-            _ => (
-                "idle_in_transaction_session_timeout",
-                ErrorKind::IdleInTransactionTimeout,
-                "idle-in-transaction",
-            ),
+            _ => ("idle_in_transaction_session_timeout", ErrorKind::IdleInTransactionTimeout, "idle-in-transaction"),
         };
         let limit = variables.timeout(variable)?;
         Some((limit, Error::new(kind, format!("terminating connection due to {what} timeout"))))

@@ -57,9 +57,7 @@ impl Visitor for Told {
     fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
         let count = || Some(Field::new("count", DataType::Int64, true));
         let (limit, offset) = match &query.limit_clause {
-            Some(LimitClause::LimitOffset { limit, offset, .. }) => {
-                (limit.as_ref(), offset.as_ref().map(|o| &o.value))
-            }
+            Some(LimitClause::LimitOffset { limit, offset, .. }) => (limit.as_ref(), offset.as_ref().map(|o| &o.value)),
             Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
             None => (None, None),
         };

@@ -93,7 +93,8 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
         Expr::Like { pattern, escape_char: escape @ Some(_), .. }
         | Expr::ILike { pattern, escape_char: escape @ Some(_), .. } => {
             // DataFusion knows the backslash alone.
-            if let Some(character) = escape.take_if(|e| !matches!(&e.value, Value::SingleQuotedString(c) if c == "\\")) {
+            if let Some(character) = escape.take_if(|e| !matches!(&e.value, Value::SingleQuotedString(c) if c == "\\"))
+            {
                 **pattern = call("like_escape", vec![pattern.as_ref().clone(), Expr::Value(character)]);
             }
             None

@@ -112,7 +112,9 @@ pub fn functions(scope: &Scope) -> Vec<ScalarUDF> {
             })
         })
         .collect();
-    all.push(AsyncScalarUDF::new(Arc::new(Sleep(Signature::exact(vec![DataType::Float64], Volatility::Volatile)))).into());
+    all.push(
+        AsyncScalarUDF::new(Arc::new(Sleep(Signature::exact(vec![DataType::Float64], Volatility::Volatile)))).into(),
+    );
     all
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::scalar::ScalarValue;
 
-use super::{backends, oid};
 use super::row::{Row, TABLEOID, numbers};
 use super::types::PgType;
+use super::{backends, oid};
 use crate::batch::client::Client;
 use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;

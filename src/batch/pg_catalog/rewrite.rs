@@ -17,10 +17,13 @@ use datafusion_pg_catalog::sql::rules::{
 
 use crate::expr::functions;
 use crate::sql::ast::{
-    self, BinaryOperator, Expr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName,
+    self, BinaryOperator, Expr, Function, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName,
     ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
 };
 use crate::sql::name::call;
+
+/// What `_pg_expandarray` unnests: see [`super::functions`].
+pub const EXPANDED: &str = "pg_expanded_array";
 
 const SCHEMA: &str = "pg_catalog";
 
@@ -189,9 +192,14 @@ impl VisitorMut for Subqueries {
         let new = match expr {
             Expr::Function(f) if matches!(f.args, FunctionArguments::Subquery(_)) => empty_array(),
             Expr::Case { operand: None, conditions, else_result, .. }
-                if conditions.iter().all(|when| is_of_made_types(&when.condition)) =>
+                if conditions.iter().all(|when| never_holds(&when.condition)) =>
             {
                 else_result.as_deref().cloned().unwrap_or_else(null)
+            }
+            // Its rows, of the fields x and n, are the elements of a list.
+            Expr::Function(f) if f.name.to_string().ends_with("_pg_expandarray") => {
+                let rows = Function { name: ObjectName::from(vec![Ident::new(EXPANDED)]), ..f.clone() };
+                call("unnest", vec![Expr::Function(rows)])
             }
             Expr::Subquery(query) => match one_row(query) {
                 Some(new) => new,
@@ -204,18 +212,29 @@ impl VisitorMut for Subqueries {
     }
 }
 
-/// `t.typtype = 'd'`, or `'c'`: nobody can make a domain or a composite type, and what is asked of them is more than
-/// DataFusion can answer.
-fn is_of_made_types(condition: &Expr) -> bool {
-    let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = condition else { return false };
+/// `t.typtype = 'd'`, or `'c'`, and `a.attidentity != ''`: nobody can make a domain, a composite type or an identity
+/// column, and what is asked of them is more than DataFusion can answer.
+fn never_holds(condition: &Expr) -> bool {
+    let (left, op, right) = match condition {
+        Expr::Nested(inner) => return never_holds(inner),
+        Expr::BinaryOp { left, op, right } => (left, op, right),
+        _ => return false,
+    };
     let column = match left.as_ref() {
-        Expr::Identifier(name) => Some(name),
-        Expr::CompoundIdentifier(names) => names.last(),
-        _ => None,
+        Expr::Identifier(name) => name,
+        Expr::CompoundIdentifier(names) => match names.as_slice() {
+            [.., column] => column,
+            [] => return false,
+        },
+        _ => return false,
     };
     let kind = matches!(right.as_ref(), Expr::Value(v)
         if matches!(&v.value, Value::SingleQuotedString(kind) if kind == "d" || kind == "c"));
-    kind && column.is_some_and(|name| name.value.eq_ignore_ascii_case("typtype"))
+    match op {
+        BinaryOperator::Eq => kind && column.value.eq_ignore_ascii_case("typtype"),
+        BinaryOperator::NotEq => column.value.eq_ignore_ascii_case("attidentity"),
+        _ => false,
+    }
 }
 
 /// `(SELECT count(1) FROM …) op 0`; `None` when the rows cannot be counted by that.

@@ -167,7 +167,9 @@ impl Source {
         let text = |a: &ArrayRef| Ok::<_, Error>(arrow::compute::cast(a, &DataType::Utf8)?);
         Ok(match array.data_type() {
             DataType::Null => Self::Null,
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if PgType::of(field).is_some_and(PgType::is_json) => {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+                if PgType::of(field).is_some_and(PgType::is_json) =>
+            {
                 Self::Json(text(array)?)
             }
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Texts(text(array)?),

@@ -7,8 +7,8 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, lit};
-use datafusion::scalar::ScalarValue;
 use datafusion::optimizer::AnalyzerRule;
+use datafusion::scalar::ScalarValue;
 
 use crate::expr::rules;
 
