@@ -2,6 +2,7 @@
 //! step every view must hold what its query gives as a batch over the tables, both read in one statement.
 
 mod generate;
+mod moments;
 mod rank;
 mod rows;
 
@@ -24,7 +25,7 @@ const TABLES: &[&str] = &[
 type View = (String, String);
 
 fn views() -> Vec<View> {
-    let views = [VIEWS, rank::VIEWS, rows::VIEWS].concat();
+    let views = [VIEWS, rank::VIEWS, rows::VIEWS, moments::VIEWS].concat();
     views.into_iter().map(|(name, query)| (name.to_string(), query.to_string())).collect()
 }
 

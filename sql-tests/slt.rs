@@ -144,7 +144,13 @@ impl AsyncDB for Session {
         match sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase().as_str() {
             "BEGIN" => self.in_transaction = true,
             "COMMIT" | "ROLLBACK" => self.in_transaction = false,
-            "SET" | "RESET" | "DISCARD" if answer.is_ok() => self.set.push(sql.to_string()),
+            "SET" | "RESET" | "DISCARD" if answer.is_ok() => {
+                // A role that it is no longer may be gone.
+                if ["SET ROLE", "RESET ROLE"].iter().any(|role| sql.to_ascii_uppercase().starts_with(role)) {
+                    self.set.retain(|set| !set.to_ascii_uppercase().starts_with("SET ROLE"));
+                }
+                self.set.push(sql.to_string());
+            }
             _ => {}
         }
         let answer = answer?;

@@ -212,6 +212,11 @@ impl BatchContext {
     }
 
     pub async fn plan_statement(&self, statement: ast::Statement) -> Result<LogicalPlan> {
+        let mut statement = statement;
+        // A query's columns are named after its calls first.
+        if !matches!(statement, ast::Statement::Query(_)) {
+            planner::inline_functions(&mut statement, &self.planning.snapshot)?;
+        }
         let statement = match statement {
             ast::Statement::Query(mut query) => {
                 self.rewrite(&mut query)?;
@@ -341,9 +346,10 @@ impl SchemaProvider for PublicSchema {
         }
         let Moment { epoch, purpose, .. } = *self.moment.lock();
         let Some((table, key)) = object.definition.rows() else { return Ok(None) };
-        let table = self.store.table(table, object.schema())?;
-        let columns: Vec<_> =
-            object.definition.columns().iter().filter(|c| purpose == Purpose::Change || !c.hidden).cloned().collect();
+        let table = self.store.table(table, object.stored_schema())?;
+        let all = object.definition.columns().iter().enumerate();
+        let (shown, columns): (Vec<usize>, Vec<Column>) =
+            all.filter(|(_, c)| purpose == Purpose::Change || !c.hidden).map(|(i, c)| (i, c.clone())).unzip();
         let mut schema = self.zone.schema(&crate::catalog::def::schema(&columns));
         if purpose == Purpose::Insert {
             let nullable = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
@@ -351,7 +357,7 @@ impl SchemaProvider for PublicSchema {
         }
         let defaults = self.defaults(&columns)?;
         let (key, kind) = (key.to_vec(), kind(object));
-        Ok(Some(Arc::new(EpochTable { table, epoch, schema, key, kind, defaults })))
+        Ok(Some(Arc::new(EpochTable { table, epoch, shown, schema, key, kind, defaults })))
     }
 
     fn table_exist(&self, name: &str) -> bool {

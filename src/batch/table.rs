@@ -25,10 +25,11 @@ use crate::types::{Epoch, key};
 pub struct EpochTable {
     pub table: Arc<Table>,
     pub epoch: Epoch,
-    /// The first columns of the table, times in the session's zone: without the hidden ones at its end, unless DML asks
-    /// for them.
+    /// Which columns of the stored rows: without the hidden ones, unless DML asks for them.
+    pub shown: Vec<usize>,
+    /// Those under their names, times in the session's zone.
     pub schema: SchemaRef,
-    /// Key columns, in key order.
+    /// Key columns of the stored rows, in key order.
     pub key: Vec<usize>,
     pub kind: TableType,
     /// What INSERT takes for columns that it does not name.
@@ -79,8 +80,7 @@ impl TableProvider for EpochTable {
         let mut partitions = vec![Vec::new(); state.config().target_partitions().max(1)];
         let count = partitions.len();
         for (index, (_, batch)) in batches.into_iter().enumerate() {
-            // Hidden columns come last and are cut off.
-            partitions[index % count].push(retype(&batch, &self.schema)?);
+            partitions[index % count].push(retype(&batch.project(&self.shown)?, &self.schema)?);
         }
         partitions.retain(|p| !p.is_empty());
         if partitions.is_empty() {
@@ -93,7 +93,8 @@ impl TableProvider for EpochTable {
 impl EpochTable {
     /// The key's fields up to the first hidden one.
     fn key_fields(&self) -> impl Iterator<Item = &FieldRef> {
-        self.key.iter().map_while(|column| self.schema.fields().get(*column))
+        let shown = |column: &usize| self.shown.iter().position(|c| c == column);
+        self.key.iter().map_while(move |column| self.schema.fields().get(shown(column)?))
     }
 
     /// The key range that equalities on a prefix of the key leave.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::role::Acl;
 use crate::types::pg_type::PgType;
-use crate::types::{Conflict, JobId, ROW_ID, TableId, WatermarkLimits};
+use crate::types::{Conflict, JobId, ROW_ID, TableId, WatermarkLimits, missing};
 
 /// The one schema that users' objects live in.
 pub const PUBLIC: &str = "public";
@@ -53,6 +53,18 @@ pub struct Column {
     pub hidden: bool,
     /// SQL text of the value that INSERT takes where the column is not named.
     pub default: Option<String>,
+    /// The name of stored rows and of the log, where it has been renamed since.
+    #[serde(default)]
+    pub stored: Option<String>,
+    /// Of a column that is younger than its table.
+    #[serde(default)]
+    pub added: Option<Added>,
+}
+
+/// What older rows hold in a column: null, or a value as [`missing::encode`] writes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Added {
+    pub value: Option<String>,
 }
 
 /// `WATERMARK FOR column AS column - delay`.
@@ -73,7 +85,7 @@ pub struct Source {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Table {
-    /// With the hidden `_row_id` last when the table has no key.
+    /// With the hidden `_row_id` behind those it was made with when the table has no key. A dropped column stays, hidden.
     pub columns: Vec<Column>,
     pub primary_key: Vec<usize>,
     pub conflict: Conflict,
@@ -96,6 +108,9 @@ pub struct MaterializedView {
     pub append_only: bool,
     /// Columns that carry a watermark.
     pub watermark_columns: Vec<usize>,
+    /// It is being filled to take the place of this one: dropped if the server stops before it does.
+    #[serde(default)]
+    pub replaces: Option<JobId>,
     pub query: String,
     /// The fragment graph as JSON: `plan::FragmentGraph`.
     pub graph: String,
@@ -137,6 +152,16 @@ impl Definition {
         }
     }
 
+    pub fn columns_mut(&mut self) -> &mut Vec<Column> {
+        match self {
+            Self::Source(s) => &mut s.columns,
+            Self::Table(t) => &mut t.columns,
+            Self::MaterializedView(v) => &mut v.columns,
+            Self::View(v) => &mut v.columns,
+            Self::Sink(s) => &mut s.columns,
+        }
+    }
+
     /// The running job's graph, for objects that run.
     pub fn graph(&self) -> Option<&str> {
         match self {
@@ -144,6 +169,24 @@ impl Definition {
             Self::MaterializedView(v) => Some(&v.graph),
             Self::Sink(s) => Some(&s.graph),
             Self::Source(_) | Self::View(_) => None,
+        }
+    }
+
+    pub fn graph_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Table(t) => Some(&mut t.graph),
+            Self::MaterializedView(v) => Some(&mut v.graph),
+            Self::Sink(s) => Some(&mut s.graph),
+            Self::Source(_) | Self::View(_) => None,
+        }
+    }
+
+    /// The query's text, of what has one that is read again.
+    pub fn query_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::MaterializedView(v) => Some(&mut v.query),
+            Self::View(v) => Some(&mut v.query),
+            _ => None,
         }
     }
 
@@ -158,15 +201,46 @@ impl Definition {
 }
 
 impl Object {
-    /// All columns, hidden ones too, as an Arrow schema.
-    pub fn schema(&self) -> SchemaRef {
-        schema(self.definition.columns())
+    /// All columns of the stored rows, hidden ones too, under the names that they were made with.
+    pub fn stored_schema(&self) -> SchemaRef {
+        stored_schema(self.definition.columns())
     }
 }
 
 impl Column {
     pub fn new(name: impl Into<String>, data_type: DataType, nullable: bool) -> Self {
-        Self { name: name.into(), data_type, mark: None, nullable, hidden: false, default: None }
+        Self {
+            name: name.into(),
+            data_type,
+            mark: None,
+            nullable,
+            hidden: false,
+            default: None,
+            stored: None,
+            added: None,
+        }
+    }
+
+    /// In stored rows and in the log.
+    pub fn stored_name(&self) -> &str {
+        self.stored.as_deref().unwrap_or(&self.name)
+    }
+
+    /// As state and logs have it. NOT NULL of a column that came later is checked where rows are written.
+    pub fn stored_field(&self) -> Field {
+        let field = self.field().with_name(self.stored_name());
+        match &self.added {
+            Some(Added { value: Some(value) }) => missing::mark(field.with_nullable(true), value),
+            Some(Added { value: None }) => field.with_nullable(true),
+            None => field,
+        }
+    }
+
+    /// Gives it another name; stored rows keep the first.
+    pub fn rename(&mut self, name: &str) {
+        let stored = self.stored.take().unwrap_or_else(|| self.name.clone());
+        self.name = name.to_string();
+        self.stored = (stored != name).then_some(stored);
     }
 
     /// A column that holds what the field does.
@@ -186,6 +260,11 @@ impl Column {
     pub fn row_id() -> Self {
         Self { hidden: true, ..Self::new(ROW_ID, DataType::Int64, false) }
     }
+}
+
+/// The columns as state and logs have them.
+pub fn stored_schema(columns: &[Column]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(Column::stored_field).collect::<Vec<_>>()))
 }
 
 pub fn schema(columns: &[Column]) -> SchemaRef {

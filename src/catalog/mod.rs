@@ -7,6 +7,7 @@
 //! A change is made in two steps, so that nothing is visible before it is durable. Knows no SQL and no plans.
 
 pub mod def;
+mod function;
 pub mod role;
 mod snapshot;
 
@@ -14,7 +15,8 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-pub use def::{Column, Definition, MaterializedView, Object, Sink, Source, Table, View, Watermark};
+pub use def::{Added, Column, Definition, MaterializedView, Object, Sink, Source, Table, View, Watermark};
+pub use function::Function;
 pub use role::{Acl, Privilege, Role};
 pub use snapshot::Snapshot;
 
@@ -23,6 +25,7 @@ use crate::types::{JobId, TableId};
 
 const OBJECT: &str = "catalog/object/";
 const ROLE: &str = "catalog/role/";
+const FUNCTION: &str = "catalog/function/";
 const SCHEMA_ACL: &str = "catalog/schema_acl";
 const NEXT_ID: &str = "catalog/next_id";
 /// Ids below are left to tables that are not the catalog's.
@@ -58,6 +61,7 @@ impl Catalog {
         let mut objects = Vec::new();
         let mut next_id = FIRST_ID;
         let mut roles = Role::built_in();
+        let mut functions = Vec::new();
         let mut schema_acl = None;
         for (key, value) in entries {
             let key = String::from_utf8_lossy(&key);
@@ -68,6 +72,8 @@ impl Catalog {
             } else if key.starts_with(ROLE) {
                 let role: Role = read(&key, &value)?;
                 roles.insert(role.name.clone(), Arc::new(role));
+            } else if key.starts_with(FUNCTION) {
+                functions.push(read::<Function>(&key, &value)?);
             } else if key == SCHEMA_ACL {
                 schema_acl = Some(read::<Acl>(&key, &value)?);
             }
@@ -75,6 +81,9 @@ impl Catalog {
         objects.sort_by_key(|o| o.id);
         let mut snapshot = Snapshot::new(objects, 1)?;
         snapshot.roles = roles;
+        for function in functions {
+            snapshot = snapshot.with_function(function);
+        }
         if let Some(acl) = schema_acl {
             snapshot.schema_acl = acl;
         }
@@ -117,10 +126,26 @@ impl Catalog {
     /// # Errors
     /// `UndefinedObject` when there is none.
     pub fn replace(&self, object: Object) -> Result<Change> {
-        let value = write(&object)?;
-        let key = object_key(object.id);
-        let snapshot = self.snapshot().replacing(object)?;
-        self.change(snapshot, vec![(key, Some(value))])
+        self.replace_all(vec![object])
+    }
+
+    /// Prepares the snapshot where each of `objects` takes the place of the one with its id; their names may be swapped.
+    ///
+    /// # Errors
+    /// `UndefinedObject` when there is none; `DuplicateTable` when a new name is another object's.
+    pub fn replace_all(&self, objects: Vec<Object>) -> Result<Change> {
+        self.alter(objects, &[])
+    }
+
+    /// As [`Catalog::replace_all`], without the objects `dropped`.
+    ///
+    /// # Errors
+    /// As [`Catalog::replace_all`] and [`Catalog::drop`].
+    pub fn alter(&self, objects: Vec<Object>, dropped: &[JobId]) -> Result<Change> {
+        let mut writes = objects.iter().map(|o| Ok((object_key(o.id), Some(write(o)?)))).collect::<Result<Vec<_>>>()?;
+        writes.extend(dropped.iter().map(|id| (object_key(*id), None)));
+        let snapshot = self.snapshot().altered(objects, dropped)?;
+        self.change(snapshot, writes)
     }
 
     /// Prepares the snapshot without the objects `ids`.
@@ -157,6 +182,24 @@ impl Catalog {
         self.change(after, writes)
     }
 
+    /// Prepares the snapshot where `function` is new, or takes the place of the one of its name.
+    ///
+    /// # Errors
+    /// `Internal` when it cannot be written.
+    pub fn put_function(&self, function: Function) -> Result<Change> {
+        let write = (function_key(&function.function.name), Some(write(&function)?));
+        self.change(self.snapshot().with_function(function), vec![write])
+    }
+
+    /// Prepares the snapshot without the functions of these names.
+    ///
+    /// # Errors
+    /// `Internal` when it cannot be written.
+    pub fn drop_functions(&self, names: &[String]) -> Result<Change> {
+        let writes = names.iter().map(|name| (function_key(name), None)).collect();
+        self.change(self.snapshot().without_functions(names), writes)
+    }
+
     /// Prepares the snapshot where the schema grants `acl`.
     ///
     /// # Errors
@@ -190,6 +233,10 @@ fn object_key(id: JobId) -> Vec<u8> {
 
 fn role_key(name: &str) -> Vec<u8> {
     format!("{ROLE}{name}").into_bytes()
+}
+
+fn function_key(name: &str) -> Vec<u8> {
+    format!("{FUNCTION}{name}").into_bytes()
 }
 
 fn read<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {

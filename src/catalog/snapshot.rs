@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Object;
 use super::def::PUBLIC;
 use super::role::{self, Acl, Role};
+use super::{Function, Object};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::JobId;
 
@@ -15,8 +15,9 @@ pub struct Snapshot {
     by_id: BTreeMap<JobId, Arc<Object>>,
     by_name: BTreeMap<String, JobId>,
     pub(super) roles: BTreeMap<String, Arc<Role>>,
+    pub(super) functions: BTreeMap<String, Arc<Function>>,
     pub(super) schema_acl: Acl,
-    version: u64,
+    pub(super) version: u64,
 }
 
 impl Default for Snapshot {
@@ -25,6 +26,7 @@ impl Default for Snapshot {
             by_id: BTreeMap::new(),
             by_name: BTreeMap::new(),
             roles: Role::built_in(),
+            functions: BTreeMap::new(),
             schema_acl: role::schema_acl(),
             version: 0,
         }
@@ -103,14 +105,38 @@ impl Snapshot {
         Ok(next)
     }
 
-    pub(super) fn replacing(&self, object: Object) -> Result<Self> {
+    /// What it would be without `dropped`, and with `objects` in the place of those with their ids.
+    ///
+    /// # Errors
+    /// As [`Snapshot::replacing`]; `DependentObjects` when an object that stays needs one that goes.
+    pub fn altered(&self, objects: Vec<Object>, dropped: &[JobId]) -> Result<Self> {
+        let mut next = self.clone();
+        for id in dropped {
+            if let Some(object) = next.by_id.remove(id) {
+                next.by_name.remove(&object.name);
+            }
+        }
+        let next = next.replacing(objects)?;
+        let needs = next.objects().any(|o| o.depends_on.iter().any(|id| dropped.contains(id)));
+        if needs { self.without(dropped) } else { Ok(next) }
+    }
+
+    /// What it would be with these in the place of those with their ids.
+    ///
+    /// # Errors
+    /// `UndefinedObject`; `DuplicateTable` when a new name is another object's.
+    pub fn replacing(&self, objects: Vec<Object>) -> Result<Self> {
         let mut next = self.clone();
         next.version += 1;
-        let old = next.by_id.remove(&object.id).ok_or_else(|| {
-            Error::new(ErrorKind::UndefinedObject, format!("there is no object {} to replace", object.id))
-        })?;
-        next.by_name.remove(&old.name);
-        next.insert(Arc::new(object))?;
+        for object in &objects {
+            let old = next.by_id.remove(&object.id).ok_or_else(|| {
+                Error::new(ErrorKind::UndefinedObject, format!("there is no object {} to replace", object.id))
+            })?;
+            next.by_name.remove(&old.name);
+        }
+        for object in objects {
+            next.insert(Arc::new(object))?;
+        }
         Ok(next)
     }
 

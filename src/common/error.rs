@@ -63,6 +63,7 @@ kinds! {
     InvalidAuthorization = "28000",
     InsufficientPrivilege = "42501",
     DuplicateObject = "42710",
+    DuplicateFunction = "42723",
     ReservedName = "42939",
     InvalidGrant = "0LP01",
     UndefinedPreparedStatement = "26000",

@@ -6,9 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray, new_null_array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::compute::{concat, concat_batches};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -22,7 +20,7 @@ use super::log_split::{LogSplit, SPLIT};
 use super::{DeadLetter, Decoded, Decoder, Payload, Source, SplitReader, Unit};
 use crate::common::{Error, Result};
 use crate::log::Log;
-use crate::types::{ROW_ID, StreamChunk};
+use crate::types::{ROW_ID, StreamChunk, missing};
 
 const WEIGHT: &str = "_weight";
 /// Marks in the metadata of an entry's schema that its last column is the weight: a user's column may have any name.
@@ -159,8 +157,8 @@ impl TableDecoder {
                     )));
                 }
                 // Written before the column was added.
-                None if field.is_nullable() => new_null_array(field.data_type(), rows),
-                None => return Err(Error::internal(format!("column {} is not in the log", field.name()))),
+                None => missing::column(field, rows)?
+                    .ok_or_else(|| Error::internal(format!("column {} is not in the log", field.name())))?,
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));

@@ -38,7 +38,7 @@ use crate::log::logs::Logs;
 use crate::plan::FragmentGraph;
 use crate::session::services::{Services, log_retention};
 use crate::session::settings::Settings;
-use crate::session::{Session, logs_visible};
+use crate::session::{Session, logs_visible, replace};
 use crate::state::{StateConfig, StateStore};
 use crate::stream::pulse::Pulse;
 use crate::types::{Epoch, JobId, SessionId, Verifier};
@@ -163,6 +163,7 @@ impl Database {
 
     /// Starts what the catalog holds.
     async fn recover(&self) -> Result<()> {
+        replace::drop_unfinished(&self.services).await?;
         let snapshot = self.services.catalog.snapshot();
         let (logs, known) = (self.services.logs.clone(), snapshot.clone());
         let retained = tokio::task::spawn_blocking(move || logs.retain(|id| known.by_id(id).is_some())).await;

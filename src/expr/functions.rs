@@ -69,6 +69,7 @@ impl Registry {
         scalars.push(super::array_input::function());
         scalars.push(super::uuid::function());
         scalars.extend(super::pg::functions());
+        scalars.extend(super::time_join::functions().into_iter().map(super::function::Function::udf));
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::of_cumulate())));
         scalars.extend(WindowEnds::all().map(|f| Arc::new(ScalarUDF::from(f))));
         let scalars = by_name(scalars, |f| (f.name().to_string(), f.aliases().to_vec()));

@@ -15,6 +15,7 @@ pub mod proto;
 pub mod rules;
 mod series;
 pub mod session;
+pub mod time_join;
 pub mod time_windows;
 mod tumble;
 pub mod uuid;

@@ -16,17 +16,22 @@ use super::checked::CheckedArithmetic;
 use super::lateral::LateralRows;
 use super::pg::rounding::RoundingCast;
 use super::pg::timestamp_text::TimestampText;
+use super::time_join::RowOfMoment;
 
-/// `streaming` plans have no relation of one row.
+/// `streaming` plans have no relation of one row, and joins of a moment as a node of their own.
 pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    vec![
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
         Arc::new(LateralRows { constant: streaming }),
         Arc::new(ByteaInput),
         Arc::new(ArrayInput),
         Arc::new(RoundingCast),
         Arc::new(TimestampText),
         Arc::new(CheckedArithmetic),
-    ]
+    ];
+    if !streaming {
+        rules.insert(0, Arc::new(RowOfMoment));
+    }
+    rules
 }
 
 /// Rewrites the expressions that `concerns` picks, wherever they stand in the plan; types must stay. Columns keep their

@@ -17,7 +17,7 @@ use crate::checkpoint::StartActor;
 use crate::common::clock::Clock;
 use crate::common::{Error, Result};
 use crate::connector::{self, Context, Sink, Source, table_log};
-use crate::plan::{Distribution, Fragment, FragmentGraph, Node, Operator, SourceRead, TableRead};
+use crate::plan::{Distribution, Fragment, FragmentGraph, Node, Operator, SourceRead, TableRead, Values};
 use crate::state::{KeyRange, StateStore, StateWriter};
 use crate::stream::ActorEvent;
 use crate::stream::actor::{Actor, Leaf, LeafKind, SourceLeaf, offsets_schema};
@@ -32,6 +32,7 @@ use crate::stream::operator::{BuildContext, SourceWatermarks, StreamOperator};
 use crate::stream::pipeline::{Entry, OperatorStats, Pipeline, Stage};
 use crate::stream::pulse::Pulse;
 use crate::stream::source::SharedSource;
+use crate::stream::values::{ValuesLeaf, sent_schema};
 use crate::types::{ActorId, FragmentId, JobId, OperatorId};
 
 /// What every job is built from.
@@ -84,9 +85,9 @@ pub struct OperatorHandle {
 }
 
 impl JobEnv {
-    /// The actors of a fragment.
-    pub fn actors_of(&self, fragment: &Fragment) -> usize {
-        if fragment.single { 1 } else { self.parallelism }
+    /// The actors of a fragment of `graph`.
+    pub fn actors_of(&self, graph: &FragmentGraph, fragment: &Fragment) -> usize {
+        if fragment.single { 1 } else { graph.parallelism.unwrap_or(self.parallelism) }
     }
 
     /// Builds a job. `upstreams` says how many actors materialize each job that is read.
@@ -162,7 +163,7 @@ fn matrix(from: usize, to: usize) -> (Vec<Vec<EdgeSender>>, Wires) {
 impl Builder<'_> {
     fn build(mut self) -> Result<Built> {
         let counts: HashMap<FragmentId, usize> =
-            self.graph.fragments.iter().map(|f| (f.id, self.env.actors_of(f))).collect();
+            self.graph.fragments.iter().map(|f| (f.id, self.env.actors_of(self.graph, f))).collect();
         let count = |id: FragmentId| {
             counts.get(&id).copied().ok_or_else(|| Error::corrupted(format!("an edge names fragment {id}")))
         };
@@ -179,7 +180,7 @@ impl Builder<'_> {
         }
         let graph = self.graph;
         for fragment in &graph.fragments {
-            let actors = self.env.actors_of(fragment);
+            let actors = self.env.actors_of(self.graph, fragment);
             let mut outlets = outlets.remove(&fragment.id).unwrap_or_else(|| vec![Vec::new(); actors]);
             self.wire_scans(fragment.id, &fragment.root, actors)?;
             let shared = self.share(fragment)?;
@@ -222,7 +223,7 @@ impl Builder<'_> {
                 fragment: fragment.id,
                 id: node.id,
                 name: node.operator.name(),
-                actors: self.env.actors_of(fragment),
+                actors: self.env.actors_of(self.graph, fragment),
                 state: single.state_tables().into_iter().map(|(_, table)| table).collect(),
                 schema: node.schema.clone(),
                 stats,
@@ -311,11 +312,12 @@ impl Builder<'_> {
         match &node.operator {
             Operator::Exchange { .. } => {
                 let channels = self.receive(node.id, parts)?;
-                parts.leaf(parent, channels, LeafKind::Exchange, None);
+                parts.leaf(node, parent, channels, LeafKind::Exchange, None);
                 return Ok(());
             }
             Operator::Source(read) => return self.source(node, read, parent, parts, shared),
             Operator::TableScan(read) => return self.scan(node, read, parent, parts),
+            Operator::Values(values) => return self.values(node, values, parent, parts),
             _ => {}
         }
         let operator: Box<dyn StreamOperator> = match &node.operator {
@@ -365,16 +367,23 @@ impl Builder<'_> {
         let (source, reader) = &shared.sources[&node.id];
         let decoder = source.decoder(read.full_schema.clone(), read.projection.clone())?;
         let offsets = if parts.actor == 0 { Some(self.writer(read.offsets, offsets_schema())?) } else { None };
-        let leaf = SourceLeaf::new(
-            read.name.clone(),
-            reader.clone(),
-            decoder,
-            node.schema.clone(),
-            offsets,
-            shared.stats[&node.id].clone(),
-        );
+        let leaf = SourceLeaf::new(read.name.clone(), reader.clone(), decoder, offsets, shared.stats[&node.id].clone());
         let (barriers, channel) = edge();
-        parts.leaf(parent, vec![channel], LeafKind::Source(Box::new(leaf)), Some(barriers));
+        parts.leaf(node, parent, vec![channel], LeafKind::Source(Box::new(leaf)), Some(barriers));
+        Ok(())
+    }
+
+    fn values(
+        &mut self,
+        node: &Node,
+        values: &Values,
+        parent: Option<(usize, usize)>,
+        parts: &mut Parts,
+    ) -> Result<()> {
+        let sent = self.writer(values.sent, sent_schema())?;
+        let leaf = ValuesLeaf::new(values, node.schema.clone(), sent, self.built.handles.backfill.clone())?;
+        let (barriers, channel) = edge();
+        parts.leaf(node, parent, vec![channel], LeafKind::Values(Box::new(leaf)), Some(barriers));
         Ok(())
     }
 
@@ -388,7 +397,7 @@ impl Builder<'_> {
             vnodes_of(parts.actor, parts.actors),
             self.built.handles.backfill.clone(),
         )?;
-        parts.leaf(parent, channels, LeafKind::Scan(Box::new(backfill)), None);
+        parts.leaf(node, parent, channels, LeafKind::Scan(Box::new(backfill)), None);
         Ok(())
     }
 }
@@ -396,13 +405,15 @@ impl Builder<'_> {
 impl Parts {
     fn leaf(
         &mut self,
+        node: &Node,
         parent: Option<(usize, usize)>,
         channels: Vec<EdgeReceiver>,
         kind: LeafKind,
         barriers: Option<EdgeSender>,
     ) {
         let merge = WatermarkMerge::new(channels.len());
-        self.leaves.push((Leaf { entry: Entry(parent), channels, merge, kind }, barriers));
+        let leaf = Leaf { entry: Entry(parent), channels, merge, kind, schema: node.schema.clone() };
+        self.leaves.push((leaf, barriers));
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -125,6 +126,57 @@ impl JobManager {
         changed.map(|_| ())
     }
 
+    /// Stops the jobs of `specs`, all that share tables with them and those of `dropped` at a barrier; with the checkpoint of
+    /// its epoch `meta` is written. Then all but the dropped start again from there, those of `specs` as these say.
+    /// `widened` are state tables whose rows get further columns.
+    ///
+    /// # Errors
+    /// `ObjectNotReady`, with nothing done, when one of them does not run.
+    pub async fn rebuild(
+        &self,
+        specs: Vec<JobSpec>,
+        dropped: &[JobId],
+        widened: Vec<(TableId, SchemaRef)>,
+        meta: MetaWrites,
+    ) -> Result<()> {
+        let _guard = self.changing.lock().await;
+        let new: HashMap<JobId, Arc<JobSpec>> = specs.into_iter().map(|s| (s.id, Arc::new(s))).collect();
+        let mut stop: HashSet<JobId> = dropped.iter().copied().collect();
+        for id in new.keys() {
+            self.check_running(*id)?;
+            stop.extend(domain(&self.jobs.0.lock(), *id));
+        }
+        let drop_tables = {
+            let jobs = self.jobs.0.lock();
+            dropped.iter().filter_map(|id| jobs.get(id)).flat_map(|j| tables_of(&j.spec.graph)).collect()
+        };
+        let mutation = Mutation { stop: stop.clone(), ..Default::default() };
+        self.driver.change(Change { mutation, meta, drop_tables, ..Default::default() }).await?;
+        let mut specs: Vec<Arc<JobSpec>> = {
+            let mut jobs = self.jobs.0.lock();
+            for id in dropped {
+                jobs.remove(id);
+            }
+            let mut again = Vec::new();
+            for id in &stop {
+                let Some(job) = jobs.get_mut(id) else { continue };
+                if let Some(spec) = new.get(id) {
+                    job.spec = spec.clone();
+                }
+                if !matches!(job.state, JobState::Failed(_)) {
+                    job.state = JobState::Restarting;
+                    again.push(job.spec.clone());
+                }
+            }
+            again
+        };
+        for (table, schema) in widened {
+            self.env.store.widen(table, schema)?;
+        }
+        specs.sort_by_key(|s| s.id);
+        self.start_again(specs).await
+    }
+
     /// Writes `meta` alone: for objects that do not run.
     pub async fn write_meta(&self, meta: MetaWrites, drop_tables: Vec<TableId>) -> Result<()> {
         let _guard = self.changing.lock().await;
@@ -141,6 +193,13 @@ impl JobManager {
         let mutation = Mutation { stop: ids.iter().copied().collect(), ..Default::default() };
         let drop_tables = dropped.iter().flat_map(|j| tables_of(&j.spec.graph)).collect();
         self.driver.change(Change { mutation, meta, drop_tables, ..Default::default() }).await.map(|_| ())
+    }
+
+    /// Shows a job under another name from now on.
+    pub fn rename(&self, id: JobId, name: &str) {
+        if let Some(job) = self.jobs.0.lock().get_mut(&id) {
+            Arc::make_mut(&mut job.spec).name = name.to_string();
+        }
     }
 
     /// Starts all jobs of the catalog, upstream ones first, from the committed epoch.
@@ -204,7 +263,8 @@ impl JobManager {
             .with_hint(format!("see weir.jobs; drop and create it again: DROP {}", job.spec.kind.to_uppercase())));
         }
         let root = job.spec.graph.fragments.last();
-        root.map(|f| self.env.actors_of(f)).ok_or_else(|| Error::corrupted(format!("job {id} has no fragments")))
+        root.map(|f| self.env.actors_of(&job.spec.graph, f))
+            .ok_or_else(|| Error::corrupted(format!("job {id} has no fragments")))
     }
 
     pub fn status(&self) -> Vec<JobStatus> {
@@ -269,6 +329,11 @@ impl JobManager {
         };
         // Ids rise with creation: upstream jobs first.
         specs.sort_by_key(|s| s.id);
+        self.start_again(specs).await
+    }
+
+    /// Starts jobs from the last checkpoint, upstream ones first; one that cannot be built has failed.
+    async fn start_again(&self, specs: Vec<Arc<JobSpec>>) -> Result<()> {
         let mut change = Change::default();
         for spec in specs {
             if let Err(e) = self.prepare(std::slice::from_ref(&spec), &mut change) {

@@ -5,4 +5,4 @@ pub mod ingest;
 pub mod manager;
 
 pub use build::JobEnv;
-pub use manager::{FailedDomain, JobManager, JobSpec, JobState, JobStatus, Jobs};
+pub use manager::{FailedDomain, JobManager, JobSpec, JobState, JobStatus, Jobs, tables_of};

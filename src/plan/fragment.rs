@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Distribution, Node};
+use super::{Distribution, Node, Operator};
 use crate::types::{FragmentId, JobId, OperatorId, TableId};
 
 /// Fragments and the edges between them, with stable ids: persisted, and what recovery starts from.
@@ -18,6 +18,22 @@ pub struct FragmentGraph {
     /// Where rows that came too late go.
     pub late_rows: TableId,
     pub policy: Policy,
+    /// Actors of a parallel fragment; `None` is the server's setting.
+    #[serde(default)]
+    pub parallelism: Option<usize>,
+}
+
+impl FragmentGraph {
+    /// Puts another name on what reads the object `id`: in EXPLAIN and in dead letters.
+    pub fn relabel(&mut self, id: JobId, name: &str) {
+        for fragment in &mut self.fragments {
+            fragment.root.visit_mut(&mut |node| match &mut node.operator {
+                Operator::Source(read) if read.source == id => read.name = name.to_string(),
+                Operator::TableScan(read) if read.upstream == id => read.name = name.to_string(),
+                _ => {}
+            });
+        }
+    }
 }
 
 /// What becomes of rows that do not fit.

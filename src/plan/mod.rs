@@ -4,17 +4,21 @@
 //! Nothing here runs.
 
 pub mod agg;
+pub mod asof_join;
 pub mod expr;
 pub mod fragment;
 pub mod join;
 pub mod node;
 pub mod over;
+pub mod temporal_join;
 
+pub use asof_join::AsofJoin;
 pub use expr::Expr;
 pub use fragment::{Edge, Fragment, FragmentGraph, Policy};
 pub use join::{Expiry, HashJoin, JoinKind, JoinSide, JoinWatermark};
 pub use node::{
     AggCall, AggMethod, AggPhase, Distribution, GroupingSet, HashAgg, Materialize, Node, Operator, Properties,
-    SessionWindow, SinkOp, SourceRead, TableRead, TemporalFilter, UnnestColumn, WatermarkStep,
+    SessionWindow, SinkOp, SourceRead, TableRead, TemporalFilter, UnnestColumn, Values, WatermarkStep,
 };
 pub use over::{Frame, FrameBound, FrameUnits, OverWindow, Rank, RowOrder, SortColumn, TopN, WindowCall};
+pub use temporal_join::{Sent, TemporalJoin};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{Expr, HashJoin, OverWindow, TopN};
+use super::{AsofJoin, Expr, HashJoin, OverWindow, TemporalJoin, TopN};
 pub use crate::expr::aggregate::AggMethod;
 use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows, WatermarkLimits};
 
@@ -50,6 +50,8 @@ pub enum Operator {
     Source(SourceRead),
     /// Backfills a table or view, then follows its changes. The scan's position is kept in a state table.
     TableScan(TableRead),
+    /// Constant rows, sent once by one actor; a last column `_row_id` numbers them.
+    Values(Values),
     Filter {
         predicate: Expr,
     },
@@ -95,6 +97,8 @@ pub enum Operator {
     },
     Materialize(Materialize),
     Sink(SinkOp),
+    AsofJoin(AsofJoin),
+    TemporalJoin(TemporalJoin),
 }
 
 /// What an output column of Unnest is made of: input columns, by index.
@@ -150,6 +154,16 @@ pub struct TableRead {
     pub key: Vec<usize>,
     /// One row an actor: how far the backfill has come.
     pub progress: TableId,
+    /// Neither rows nor changes come out, only barriers: another operator looks into the table.
+    pub barriers_only: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Values {
+    /// Expressions over no columns, one a column.
+    pub rows: Vec<Vec<Expr>>,
+    /// One row, once they have been sent.
+    pub sent: TableId,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -283,6 +297,13 @@ impl Node {
         f(self);
     }
 
+    pub fn visit_mut(&mut self, f: &mut impl FnMut(&mut Node)) {
+        for input in &mut self.inputs {
+            input.visit_mut(f);
+        }
+        f(self);
+    }
+
     /// Every state table that the tree owns, with the operator that owns it.
     pub fn state_tables(&self) -> Vec<(OperatorId, TableId)> {
         let mut tables = Vec::new();
@@ -290,6 +311,7 @@ impl Node {
             Operator::Source(s) => tables.push((node.id, s.offsets)),
             Operator::Watermark { state, .. } => tables.push((node.id, *state)),
             Operator::TableScan(t) => tables.push((node.id, t.progress)),
+            Operator::Values(v) => tables.push((node.id, v.sent)),
             Operator::HashAgg(a) => {
                 tables.extend(a.state.map(|t| (node.id, t)));
                 if a.phase != AggPhase::Partial {
@@ -300,6 +322,8 @@ impl Node {
                 let tables_of = [j.left.state, j.right.state].into_iter().chain(j.counts).chain(j.bounds);
                 tables.extend(tables_of.map(|t| (node.id, t)));
             }
+            Operator::AsofJoin(j) => tables.extend([(node.id, j.left_state), (node.id, j.right_state)]),
+            Operator::TemporalJoin(j) => tables.extend(j.sent.iter().map(|s| (node.id, s.state))),
             Operator::SessionWindow(s) => {
                 tables.extend([s.rows, s.sessions].into_iter().chain(s.open).map(|t| (node.id, t)));
             }
@@ -319,11 +343,14 @@ impl Operator {
         match self {
             Self::Source(_) => "Source",
             Self::TableScan(_) => "TableScan",
+            Self::Values(_) => "Values",
             Self::Filter { .. } => "Filter",
             Self::Project { .. } => "Project",
             Self::Watermark { .. } => "Watermark",
             Self::HashAgg(_) => "HashAgg",
             Self::HashJoin(_) => "HashJoin",
+            Self::AsofJoin(_) => "AsofJoin",
+            Self::TemporalJoin(_) => "TemporalJoin",
             Self::TimeWindows { .. } => "TimeWindows",
             Self::SessionWindow(_) => "SessionWindow",
             Self::GroupingSets { .. } => "GroupingSets",

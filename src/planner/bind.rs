@@ -49,7 +49,7 @@ pub(super) fn plan(context: &Context, query: &ast::Query) -> Result<LogicalPlan>
 /// # Errors
 /// What the query has wrong, and `NotSupported` for what cannot be kept up to date.
 pub(super) fn streaming(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan = super::now::mark(plan)?;
+    let plan = super::now::mark(super::time_join::rewrite(plan)?)?;
     check(&plan)?;
     let mut config = super::config();
     // A join follows its subquery; the alternative runs it once, before the query.

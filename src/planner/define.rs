@@ -6,7 +6,7 @@ use super::fragment;
 use super::lower::{Lowerer, TablePlan, TableSpec};
 use crate::catalog::def::{Column, Source, Table, Watermark};
 use crate::common::{Error, ErrorKind, Result};
-use crate::plan::Policy;
+use crate::plan::{FragmentGraph, Policy};
 use crate::sql::statement::{ColumnDef, CreateSource, CreateTable, Emit, WatermarkDef};
 use crate::types::{Conflict, JobId, ROW_ID, TableId, key, time};
 
@@ -74,21 +74,65 @@ pub fn define_table(
         primary_key.push(columns.len());
         columns.push(Column::row_id());
     }
-    let mut lowerer = Lowerer::new(table_ids, Emit::OnUpdate, None);
-    let TablePlan { root, table } = lowerer.table_job(&TableSpec {
-        id,
-        name: &statement.name,
-        columns: &columns,
-        primary_key: &primary_key,
-        conflict,
-        watermark: watermark.as_ref(),
-        options: &statement.options,
-        append_only,
-    });
-    let graph = fragment::cut(root, Policy::default(), table_ids);
-    let graph = serde_json::to_string(&graph).map_err(|e| Error::internal(format!("a fragment graph: {e}")))?;
     let options = statement.options.clone();
-    Ok(Table { columns, primary_key, conflict, watermark, options, append_only, table, graph })
+    let (table, graph) = (TableId(0), String::new());
+    let mut table = Table { columns, primary_key, conflict, watermark, options, append_only, table, graph };
+    plan_table(&mut table, id, &statement.name, table_ids)?;
+    Ok(table)
+}
+
+/// Plans the job of a table whose columns have changed, on the state that it has.
+///
+/// # Errors
+/// `DataCorrupted` when its stored plan cannot be read.
+pub fn replan_table(table: &mut Table, id: JobId, name: &str) -> Result<()> {
+    let old: FragmentGraph =
+        serde_json::from_str(&table.graph).map_err(|e| Error::corrupted(format!("the stored plan of {name}: {e}")))?;
+    let parallelism = old.parallelism;
+    // In the order in which the planner asks for them.
+    let mut ids = old.fragments.iter().flat_map(|f| f.root.state_tables()).map(|(_, table)| table).collect::<Vec<_>>();
+    ids.extend([old.dead_letters, old.late_rows]);
+    let mut ids = ids.into_iter();
+    let mut lost = false;
+    let state = table.table;
+    plan_table(table, id, name, &mut || {
+        ids.next().unwrap_or_else(|| {
+            lost = true;
+            TableId(0)
+        })
+    })?;
+    if lost || ids.next().is_some() || table.table != state {
+        return Err(Error::internal(format!("the plan of {name} does not fit its state")));
+    }
+    if parallelism.is_some() {
+        let mut graph: FragmentGraph =
+            serde_json::from_str(&table.graph).map_err(|e| Error::internal(format!("a fragment graph: {e}")))?;
+        graph.parallelism = parallelism;
+        table.graph = encode(&graph)?;
+    }
+    Ok(())
+}
+
+fn plan_table(table: &mut Table, id: JobId, name: &str, table_ids: &mut dyn FnMut() -> TableId) -> Result<()> {
+    let mut lowerer = Lowerer::new(table_ids, Emit::OnUpdate, None);
+    let planned = lowerer.table_job(&TableSpec {
+        id,
+        name,
+        columns: &table.columns,
+        primary_key: &table.primary_key,
+        conflict: table.conflict,
+        watermark: table.watermark.as_ref(),
+        options: &table.options,
+        append_only: table.append_only,
+    });
+    let TablePlan { root, table: state } = planned;
+    table.table = state;
+    table.graph = encode(&fragment::cut(root, Policy::default(), table_ids))?;
+    Ok(())
+}
+
+fn encode(graph: &FragmentGraph) -> Result<String> {
+    serde_json::to_string(graph).map_err(|e| Error::internal(format!("a fragment graph: {e}")))
 }
 
 fn columns(declared: &[ColumnDef], default: Option<&Schema>) -> Result<Vec<Column>> {

@@ -22,6 +22,7 @@ pub(super) fn cut(root: Node, policy: Policy, table_ids: &mut dyn FnMut() -> Tab
         dead_letters: table_ids(),
         late_rows: table_ids(),
         policy,
+        parallelism: None,
     }
 }
 

@@ -13,9 +13,11 @@ mod define;
 mod distinct_on;
 mod explain;
 mod fragment;
+mod function;
 mod lower;
 mod now;
 mod options;
+mod time_join;
 #[cfg(test)]
 mod tests;
 
@@ -27,8 +29,9 @@ use datafusion::logical_expr::LogicalPlan;
 
 pub use access::check_reads;
 pub use context::{Types, config, renamed};
-pub use define::{define_source, define_table};
+pub use define::{define_source, define_table, replan_table};
 pub use explain::explain;
+pub use function::define_function;
 
 use crate::catalog::def::{Column, Definition};
 use crate::catalog::{Snapshot, View};
@@ -102,11 +105,24 @@ pub enum Purpose {
 /// DataFusion plans; the batch side needs nothing more of them.
 pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot, purpose: Purpose) -> Result<()> {
     name_columns(query);
+    inline_functions(query, snapshot)?;
     sql::set_returning::rewrite(query, purpose == Purpose::Batch)?;
     sql::json::rewrite(query);
     sql::pg::rewrite(query);
     sql::fetch::rewrite(query)?;
+    sql::time_join::rewrite(query, &|table| watermark_column(snapshot, table))?;
     sql::window::rewrite(query, &|table| watermark_column(snapshot, table))
+}
+
+/// Puts the bodies of the users' functions in where a statement calls them.
+///
+/// # Errors
+/// `UndefinedFunction` for a call whose arguments do not fit.
+pub fn inline_functions<T: ast::VisitMut>(node: &mut T, snapshot: &Snapshot) -> Result<()> {
+    if snapshot.functions().next().is_none() {
+        return Ok(());
+    }
+    sql::function::inline(node, &|name| snapshot.function(name).map(|f| f.function.clone()))
 }
 
 /// The query of a view, ready to be planned inline.
@@ -181,6 +197,11 @@ pub fn plan_view(snapshot: &Snapshot, query: &ast::Query, columns: &[String]) ->
     let bound = named(snapshot, query, columns)?;
     let fields = bound.plan.schema().as_arrow();
     Ok(PlannedQuery { columns: self::columns(fields, fields.fields().len()), depends_on: bound.depends_on })
+}
+
+/// What a query's names stand for: the same text under two catalogs means the same when this is equal.
+pub fn meaning(snapshot: &Snapshot, query: &ast::Query) -> Result<String> {
+    Ok(named(snapshot, query, &[])?.plan.display_indent().to_string())
 }
 
 struct Bound {

@@ -79,6 +79,7 @@ impl World {
                     table: planned.table,
                     append_only: planned.append_only,
                     watermark_columns: planned.watermark_columns,
+                    replaces: None,
                     query: v.query.to_string(),
                     graph,
                 });
@@ -321,8 +322,8 @@ fn errors_say_what_to_write() {
             "0A000",
             "approx_median() over",
         ),
-        ("SELECT 1 AS one", "0A000", "must read a source"),
-        ("VALUES (1), (2)", "0A000", "must read a source"),
+        ("SELECT now() AS at", "0A000", "now() can only be compared"),
+        ("VALUES (1), (random())", "0A000", "random()"),
         ("SELECT auction FROM bid WHERE price > (SELECT price FROM bid)", "0A000", "known to give one row"),
         (
             "SELECT auction FROM bid b WHERE price NOT IN (SELECT bidder FROM bid c WHERE c.price < b.bidder)",

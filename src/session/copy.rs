@@ -20,7 +20,7 @@ use super::client::SessionClient;
 use super::dml::{self, Written};
 use super::services::Services;
 use crate::batch::{Client, Purpose};
-use crate::catalog::{Privilege, Table};
+use crate::catalog::{Column, Privilege, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::format::copy::{CopyReader, Piece};
 use crate::connector::table_log;
@@ -93,7 +93,8 @@ pub async fn start(
     let others = defaults(services, client, table, name, &listed).await?;
     let log = services.logs.get(object.id)?;
     let (data, messages) = mpsc::channel(MESSAGES_AHEAD);
-    let loader = Loader { reader, others, log, first: None, side: None, rows: 0, ignored: 0 };
+    let columns = table.columns.clone();
+    let loader = Loader { reader, others, columns, log, first: None, side: None, rows: 0, ignored: 0 };
     let thread = tokio::task::spawn_blocking(move || loader.run(messages));
     Ok(CopyIn { columns: fields, table: object.id, data, thread })
 }
@@ -140,17 +141,26 @@ async fn defaults(
             }
             continue;
         };
-        let (snapshot, epoch, _pin) = services.pin()?;
-        let context = services.batch.context(snapshot, epoch, Purpose::Read, client.clone())?;
-        let plan = context.plan(&*sql::parse_query(&format!("SELECT {default}"))?).await?;
-        let physical = context.physical(plan).await?;
-        let schema = physical.schema();
-        let batches: Vec<RecordBatch> = context.execute(physical)?.try_collect().await?;
-        let batch = concat_batches(&schema, &batches)?;
-        let field = Arc::new(Field::new(&column.name, column.data_type.clone(), true));
-        values.push((field.clone(), dml::cast_to(batch.column(0), &field)?));
+        let field = Arc::new(column.field().with_nullable(true));
+        values.push((field.clone(), default_value(services, client, default, &field).await?));
     }
     Ok(values)
+}
+
+/// The one value of a default's text, as it is now.
+pub async fn default_value(
+    services: &Arc<Services>,
+    client: &Arc<SessionClient>,
+    text: &str,
+    field: &Field,
+) -> Result<ArrayRef> {
+    let (snapshot, epoch, _pin) = services.pin()?;
+    let context = services.batch.context(snapshot, epoch, Purpose::Read, client.clone())?;
+    let plan = context.plan(&*sql::parse_query(&format!("SELECT {text}"))?).await?;
+    let physical = context.physical(plan).await?;
+    let schema = physical.schema();
+    let batches: Vec<RecordBatch> = context.execute(physical)?.try_collect().await?;
+    dml::cast_to(concat_batches(&schema, &batches)?.column(0), field)
 }
 
 impl CopyIn {
@@ -202,6 +212,8 @@ struct Loader {
     reader: CopyReader,
     /// Values of the columns that the lines have not.
     others: Vec<(Arc<Field>, ArrayRef)>,
+    /// The table's.
+    columns: Vec<Column>,
     log: Arc<Log>,
     /// The first piece: perhaps all there is.
     first: Option<(u32, Bytes)>,
@@ -241,7 +253,7 @@ impl Loader {
         }
         let mut payload = Vec::new();
         if count > 0 {
-            payload.push(table_log::encode(&rows, None)?);
+            payload.push(table_log::encode(&dml::as_stored(&rows, &self.columns)?, None)?);
         }
         if ignored > 0 {
             payload.push(table_log::encode_letters(&piece.bad)?);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::replace;
 use super::services::{Services, log_retention};
 use crate::catalog::{Acl, Catalog, Column, Definition, MaterializedView, Object, Privilege, Sink, Snapshot, View};
 use crate::common::{Error, ErrorKind, Result};
@@ -21,11 +22,11 @@ pub struct Done {
     pub notices: Vec<String>,
 }
 
-struct Ddl<'a> {
-    services: &'a Arc<Services>,
-    owner: &'a str,
-    text: &'a str,
-    notices: Vec<String>,
+pub(super) struct Ddl<'a> {
+    pub services: &'a Arc<Services>,
+    pub owner: &'a str,
+    pub text: &'a str,
+    pub notices: Vec<String>,
 }
 
 pub async fn run(services: &Arc<Services>, owner: &str, text: &str, statement: &Statement) -> Result<Done> {
@@ -38,6 +39,8 @@ pub async fn run(services: &Arc<Services>, owner: &str, text: &str, statement: &
         Statement::CreateView(create) => ddl.create_view(create).await?,
         Statement::CreateSink(create) => ddl.create_sink(create).await?,
         Statement::Drop(drop) => ddl.drop(drop).await?,
+        Statement::CreateFunction(create) => ddl.create_function(create).await?,
+        Statement::DropFunction { if_exists, names } => ddl.drop_functions(*if_exists, names).await?,
         _ => return Err(Error::internal("not a definition")),
     };
     Ok(Done { tag, notices: ddl.notices })
@@ -54,7 +57,7 @@ impl Ddl<'_> {
     }
 
     /// Something may be made, and `query` read for it.
-    fn may_create(&self, snapshot: &Snapshot, query: Option<&ast::Query>) -> Result<()> {
+    pub fn may_create(&self, snapshot: &Snapshot, query: Option<&ast::Query>) -> Result<()> {
         snapshot.check_schema(self.owner, Privilege::Create)?;
         match query {
             Some(query) => {
@@ -64,6 +67,13 @@ impl Ddl<'_> {
             }
             None => Ok(()),
         }
+    }
+
+    /// The query as the catalog keeps it: no function is needed any more.
+    fn kept_query(&self, snapshot: &Snapshot, query: &ast::Query) -> Result<String> {
+        let mut query = query.clone();
+        planner::inline_functions(&mut query, snapshot)?;
+        Ok(query.to_string())
     }
 
     fn object(&self, id: JobId, name: &str, depends_on: Vec<JobId>, definition: Definition) -> Object {
@@ -172,10 +182,15 @@ impl Ddl<'_> {
 
     async fn create_materialized_view(&mut self, create: &CreateMaterializedView) -> Result<&'static str> {
         const TAG: &str = "CREATE_MATERIALIZED_VIEW";
+        let mut replaces = None;
         let id = {
             let _guard = self.services.ddl.lock().await;
             let snapshot = self.services.catalog.snapshot();
-            if self.exists(&snapshot, &create.name, create.if_not_exists) {
+            let old = snapshot.get(&create.name).filter(|_| create.or_replace);
+            if let Some(old) = old {
+                replace::check(&snapshot, self.owner, old)?;
+                replaces = Some(old.id);
+            } else if self.exists(&snapshot, &create.name, create.if_not_exists) {
                 return Ok(TAG);
             }
             self.may_create(&snapshot, Some(&create.query))?;
@@ -183,22 +198,36 @@ impl Ddl<'_> {
             let id = catalog.next_job_id();
             let planned = planner::plan_materialized_view(&snapshot, spec(create), &mut || catalog.next_table_id())?;
             self.notices.extend(planned.notices.iter().cloned());
+            if let Some(old) = old {
+                replace::check_fits(&snapshot, old, &planned.columns, &planned.depends_on)?;
+            }
             let definition = MaterializedView {
                 columns: planned.columns,
                 key: planned.key,
                 table: planned.table,
                 append_only: planned.append_only,
                 watermark_columns: planned.watermark_columns,
-                query: create.query.to_string(),
+                replaces,
+                query: self.kept_query(&snapshot, &create.query)?,
                 graph: encode(&planned.graph)?,
             };
             let definition = Definition::MaterializedView(definition);
-            let object = self.object(id, &create.name, planned.depends_on, definition);
+            let name = match replaces {
+                Some(_) => replace::name_until_then(&create.name, id),
+                None => create.name.clone(),
+            };
+            let object = self.object(id, &name, planned.depends_on, definition);
             self.finish(object, Some(planned.graph), None).await?;
             id
         };
         let mut undo = DropOnCancel { services: self.services, id: Some(id) };
         let backfilled = self.services.jobs.wait_backfilled(id).await;
+        if let Some(old) = replaces {
+            backfilled?;
+            replace::take_over(self.services, id, old, &create.name).await?;
+            undo.id = None;
+            return Ok(TAG);
+        }
         undo.id = None;
         backfilled?;
         // Or a restart would show the view half filled again.
@@ -214,7 +243,7 @@ impl Ddl<'_> {
         }
         self.may_create(&snapshot, Some(&create.query))?;
         let planned = planner::plan_view(&snapshot, &create.query, &create.columns)?;
-        let definition = View { columns: planned.columns, query: create.query.to_string() };
+        let definition = View { columns: planned.columns, query: self.kept_query(&snapshot, &create.query)? };
         let Some(old) = old else {
             let id = self.services.catalog.next_job_id();
             let object = self.object(id, &create.name, planned.depends_on, Definition::View(definition));
@@ -312,7 +341,7 @@ impl Ddl<'_> {
 }
 
 /// Takes objects out of the catalog and stops what they run; their state and logs go with them.
-async fn drop_objects(services: &Arc<Services>, ids: Vec<JobId>) -> Result<()> {
+pub(super) async fn drop_objects(services: &Arc<Services>, ids: Vec<JobId>) -> Result<()> {
     let services = services.clone();
     let task = tokio::spawn(async move {
         let change = Catalog::drop(&services.catalog, &ids)?;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::logical_expr::LogicalPlan;
@@ -15,7 +15,7 @@ use super::query::with_parameters;
 use super::services::Services;
 use crate::batch::{BatchContext, Client, Purpose};
 use crate::catalog::def::schema;
-use crate::catalog::{Definition, Object, Privilege, Table};
+use crate::catalog::{Column, Definition, Object, Privilege, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::table_log;
 use crate::expr::{bytea, json, uuid};
@@ -99,7 +99,7 @@ pub async fn insert(
     check_not_null(&rows, table, &object.name)?;
     let lock = services.table_lock(object.id);
     let _shared = lock.read().await;
-    append(services, object.id, &rows, None).await
+    append(services, object.id, &as_stored(&rows, &table.columns)?, None).await
 }
 
 /// DELETE and UPDATE: the rows as they are now, retracted; for UPDATE the new ones beside them.
@@ -165,6 +165,7 @@ pub async fn change(
         return Ok(Outcome { rows: 0, written: None });
     }
     let changes = concat_batches(&nullable(&all), &changes)?;
+    let changes = as_stored(&changes, &table.columns)?;
     let outcome = append(services, object.id, &changes, Some(&Int64Array::from(weights))).await?;
     Ok(Outcome { rows: affected_rows, ..outcome })
 }
@@ -274,6 +275,17 @@ async fn append(
     let payload = table_log::encode(rows, weights)?;
     let offset = services.logs.get(table)?.append(payload, rows.num_rows() as u32).await?;
     Ok(Outcome { rows: rows.num_rows(), written: Some(Written { table, end: offset + 1 }) })
+}
+
+/// The rows under the names that the log knows their columns by.
+pub fn as_stored(rows: &RecordBatch, columns: &[Column]) -> Result<RecordBatch> {
+    let stored = |field: &Field| match columns.iter().find(|c| c.name == *field.name()) {
+        Some(column) => field.clone().with_name(column.stored_name()),
+        None => field.clone(),
+    };
+    let fields: Vec<Field> = rows.schema().fields().iter().map(|f| stored(f)).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), rows.columns().to_vec(), &options)?)
 }
 
 /// The first columns of a row set, as the table's types.

@@ -3,15 +3,18 @@
 //! The wire calls [`Session::parse`], then [`Session::prepare`] or [`Session::execute`], and sends what comes back.
 
 pub mod activity;
+mod alter;
 mod client;
 mod copy;
 mod cursors;
 mod ddl;
 mod dml;
 mod explain;
+mod functions;
 mod parameters;
 mod prepared;
 mod query;
+pub mod replace;
 mod role;
 pub mod services;
 pub mod settings;
@@ -401,9 +404,18 @@ impl Session {
             | S::CreateMaterializedView(_)
             | S::CreateView(_)
             | S::CreateSink(_)
-            | S::Drop(_) => {
+            | S::Drop(_)
+            | S::CreateFunction(_)
+            | S::DropFunction { .. } => {
                 let done = ddl::run(&self.services, &self.client.user(), &statement.text, parsed).await;
                 let done = self.audited(parsed, done.map(|done| (done.tag, done.notices)));
+                self.done(done?)
+            }
+            S::Alter(statement) => {
+                let (current, session) = (self.client.user(), self.client.session_user());
+                let actor = role::Actor { current: &current, session: &session };
+                let done = alter::run(&self.services, &self.client, actor, statement).await;
+                let done = self.audited(parsed, done);
                 self.done(done?)
             }
             S::CreateRole(_) | S::AlterRole(_) | S::DropRole { .. } | S::Grant(_) | S::Revoke(_) | S::Comment(_) => {

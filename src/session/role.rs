@@ -41,6 +41,17 @@ pub async fn run(
     Ok((tag, roles.notices))
 }
 
+impl Actor<'_> {
+    /// The role that a statement means by this name.
+    pub fn named(&self, name: &str) -> String {
+        match name {
+            "CURRENT_USER" => self.current.to_string(),
+            "SESSION_USER" => self.session.to_string(),
+            name => name.to_string(),
+        }
+    }
+}
+
 struct Roles<'a> {
     services: &'a Arc<Services>,
     snapshot: Arc<Snapshot>,
@@ -51,23 +62,13 @@ struct Roles<'a> {
 impl Roles<'_> {
     /// Makes a change durable, then visible; to its end even if the client goes away.
     async fn commit(&mut self, change: Change) -> Result<()> {
-        let services = self.services.clone();
-        let task = tokio::spawn(async move {
-            services.jobs.write_meta(change.writes, Vec::new()).await?;
-            services.catalog.publish(change.snapshot);
-            Ok::<_, Error>(())
-        });
-        task.await.map_err(|e| Error::internal(format!("the statement ended: {e}")))??;
+        self.services.commit(change).await?;
         self.snapshot = self.services.catalog.snapshot();
         Ok(())
     }
 
     fn name(&self, name: &str) -> String {
-        match name {
-            "CURRENT_USER" => self.actor.current.to_string(),
-            "SESSION_USER" => self.actor.session.to_string(),
-            name => name.to_string(),
-        }
+        self.actor.named(name)
     }
 
     fn may_make_roles(&self) -> bool {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::activity::Activity;
 use super::settings::Settings;
 use crate::batch::BatchEnv;
-use crate::catalog::{Catalog, Definition, Snapshot};
+use crate::catalog::{Catalog, Change, Definition, Snapshot};
 use crate::checkpoint::DriverHandle;
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::Source;
@@ -55,6 +55,17 @@ impl Services {
                 Err(e) => return Err(e),
             }
         }
+    }
+
+    /// Makes a change of the catalog durable, then visible; to its end even if the client goes away.
+    pub async fn commit(self: &Arc<Self>, change: Change) -> Result<()> {
+        let services = self.clone();
+        let task = tokio::spawn(async move {
+            services.jobs.write_meta(change.writes, Vec::new()).await?;
+            services.catalog.publish(change.snapshot);
+            Ok::<_, Error>(())
+        });
+        task.await.map_err(|e| Error::internal(format!("the statement ended: {e}")))?
     }
 
     pub fn table_lock(&self, id: JobId) -> Arc<tokio::sync::RwLock<()>> {

@@ -8,11 +8,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::services::Services;
 use super::variables::{Variables, canonical, description};
 use crate::batch::context::DATABASE;
-use crate::catalog::Object;
 use crate::catalog::def::PUBLIC;
+use crate::catalog::{Function, Object, Snapshot};
 use crate::common::{Error, ErrorKind, Result};
 use crate::sql::Statement;
 use crate::sql::statement::Show;
+use crate::types::sql_function::SqlFunction;
 use crate::types::sql_name;
 
 /// The result's columns, for statements that have one.
@@ -38,6 +39,7 @@ pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statemen
                 Show::MaterializedViews => named(snapshot.objects(), "materialized view"),
                 Show::Views => named(snapshot.objects(), "view"),
                 Show::Jobs => jobs(services),
+                Show::Functions => functions(&snapshot),
                 Show::Databases => vec![vec![DATABASE.into()]],
                 Show::Schemas => ["information_schema", "pg_catalog", PUBLIC, "weir"].map(|s| vec![s.into()]).into(),
                 Show::Columns(name) => columns(snapshot.find(name)?),
@@ -76,11 +78,21 @@ pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statemen
 
 fn header(kind: &Show) -> &'static [&'static str] {
     match kind {
+        Show::Functions => &["Name", "Arguments", "Returns", "Language", "Owner"],
         Show::Jobs => &["Id", "Name", "Type", "State", "Error"],
         Show::Columns(_) => &["Name", "Type", "Is Hidden", "Is Key"],
         Show::AllVariables => &["name", "setting", "description"],
         _ => &["Name"],
     }
+}
+
+/// Those that are written in SQL.
+fn functions(snapshot: &Snapshot) -> Vec<Vec<String>> {
+    let row = |f: &Function| {
+        let SqlFunction { name, returns, .. } = &f.function;
+        vec![name.clone(), f.function.arguments(), returns.clone(), "sql".into(), f.owner.clone()]
+    };
+    snapshot.functions().map(row).collect()
 }
 
 fn named<'a>(objects: impl Iterator<Item = &'a Arc<Object>>, kind: &str) -> Vec<Vec<String>> {

@@ -35,6 +35,8 @@ pub struct Subscription {
     table: TableId,
     progress: watch::Receiver<Progress>,
     schema: SchemaRef,
+    /// Which columns of the stored rows are shown.
+    shown: Vec<usize>,
     /// The table's own columns as the client sees them.
     rows: SchemaRef,
     /// Until its rows are read.
@@ -46,13 +48,13 @@ pub struct Subscription {
 
 /// The columns of the result.
 pub fn schema(catalog: &Snapshot, client: &SessionClient, subscribe: &Subscribe) -> Result<SchemaRef> {
-    let (_, rows) = target(catalog, client, &subscribe.name)?;
+    let (_, _, rows) = target(catalog, client, &subscribe.name)?;
     Ok(with_epoch(&rows, subscribe.progress))
 }
 
 /// Starts at the last commit, which has all that is complete now, or goes on from an epoch.
 pub async fn start(services: &Services, client: &SessionClient, subscribe: &Subscribe) -> Result<Subscription> {
-    let (object, rows) = target(&services.catalog.snapshot(), client, &subscribe.name)?;
+    let (object, shown, rows) = target(&services.catalog.snapshot(), client, &subscribe.name)?;
     let (id, _) = object.definition.rows().ok_or_else(|| Error::internal("no rows to subscribe to"))?;
     let progress = services.driver.watch();
     if subscribe.since.is_none() {
@@ -61,7 +63,7 @@ pub async fn start(services: &Services, client: &SessionClient, subscribe: &Subs
     let store = services.store.clone();
     let (since, wanted) = (subscribe.since, subscribe.snapshot);
     let opened = tokio::task::spawn_blocking(move || {
-        let table = store.table(id, object.schema())?;
+        let table = store.table(id, object.stored_schema())?;
         store.follow(&table, since.map(Epoch))
     });
     let (frozen, position) = opened.await.map_err(ended)??;
@@ -71,6 +73,7 @@ pub async fn start(services: &Services, client: &SessionClient, subscribe: &Subs
         table: id,
         progress,
         schema: with_epoch(&rows, subscribe.progress),
+        shown,
         rows,
         snapshot: wanted.then_some(frozen),
         position,
@@ -148,7 +151,7 @@ impl Subscription {
         if self.told.is_some() {
             columns.push(Arc::new(BooleanArray::from(vec![false; count])));
         }
-        columns.extend(retype(rows, &self.rows)?.columns().iter().cloned());
+        columns.extend(retype(&rows.project(&self.shown)?, &self.rows)?.columns().iter().cloned());
         self.made(columns, count)
     }
 
@@ -173,8 +176,8 @@ fn ended(e: tokio::task::JoinError) -> Error {
     Error::internal(format!("reading a subscription ended: {e}"))
 }
 
-/// What is subscribed to, and its visible columns.
-fn target(catalog: &Snapshot, client: &SessionClient, name: &str) -> Result<(Arc<Object>, SchemaRef)> {
+/// What is subscribed to, and its visible columns: by index, and as they are shown.
+fn target(catalog: &Snapshot, client: &SessionClient, name: &str) -> Result<(Arc<Object>, Vec<usize>, SchemaRef)> {
     let object = catalog.find(name)?;
     catalog.check(&client.user(), Privilege::Select, object)?;
     if object.definition.rows().is_none() {
@@ -182,9 +185,10 @@ fn target(catalog: &Snapshot, client: &SessionClient, name: &str) -> Result<(Arc
         return Err(Error::new(ErrorKind::WrongObjectType, message)
             .with_hint("subscribe to a table or a materialized view; CREATE MATERIALIZED VIEW … AS SELECT * FROM it"));
     }
-    let visible: Vec<_> = object.definition.columns().iter().filter(|c| !c.hidden).cloned().collect();
+    let all = object.definition.columns().iter().enumerate();
+    let (shown, visible): (Vec<usize>, Vec<_>) = all.filter(|(_, c)| !c.hidden).map(|(i, c)| (i, c.clone())).unzip();
     let zone = Zone::new(client.setting("TimeZone"));
-    Ok((object.clone(), zone.schema(&nullable(&crate::catalog::def::schema(&visible)))))
+    Ok((object.clone(), shown, zone.schema(&nullable(&crate::catalog::def::schema(&visible)))))
 }
 
 fn nullable(schema: &SchemaRef) -> SchemaRef {

@@ -1,6 +1,7 @@
 //! `CREATE SOURCE | TABLE | MATERIALIZED VIEW | VIEW | SINK`.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -10,16 +11,19 @@ use super::options::options;
 use super::statement::{
     ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Emit, Statement, WatermarkDef,
 };
-use super::{ast, interval, name, role, types};
+use super::{ast, function, interval, name, role, types};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::{Conflict, WatermarkLimits};
 
 pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
     c.expect(&["CREATE"])?;
     let or_replace = c.take(&["OR", "REPLACE"]);
-    if or_replace && !c.at("VIEW") {
+    if c.take(&["FUNCTION"]) {
+        return function::create(c, or_replace);
+    }
+    if or_replace && !c.at("VIEW") && !c.at("MATERIALIZED") {
         return Err(c
-            .not_supported("OR REPLACE is only supported for views that are not materialized")
+            .not_supported("OR REPLACE is only supported for functions and views")
             .with_hint("DROP the object first, or write CREATE … IF NOT EXISTS"));
     }
     if c.take(&["ROLE"]) {
@@ -31,7 +35,7 @@ pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
     } else if c.take(&["TABLE"]) {
         table(c)
     } else if c.take(&["MATERIALIZED", "VIEW"]) {
-        materialized_view(c)
+        materialized_view(c, or_replace)
     } else if c.take(&["VIEW"]) {
         view(c, or_replace)
     } else if c.take(&["SINK"]) {
@@ -41,7 +45,7 @@ pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
         match c.peek().token {
             Token::Word(_) => Err(c
                 .not_supported(&format!("CREATE {word} is not supported"))
-                .with_hint("what can be created: SOURCE, TABLE, MATERIALIZED VIEW, VIEW, SINK, ROLE")),
+                .with_hint("what can be created: SOURCE, TABLE, MATERIALIZED VIEW, VIEW, SINK, FUNCTION, ROLE")),
             _ => Err(c.unexpected("SOURCE, TABLE, MATERIALIZED VIEW, VIEW or SINK")),
         }
     }
@@ -198,12 +202,25 @@ fn element(c: &mut Cursor, elements: &mut Elements) -> Result<()> {
                 .with_hint("leave it out; PRIMARY KEY and NOT NULL are checked"));
         }
     }
-    let column = c.with(Parser::parse_column_def)?;
-    let name = name::fold(&column.name);
-    if elements.columns.iter().any(|other| other.name == name) {
+    let (def, is_key) = column(c)?;
+    let name = &def.name;
+    if elements.columns.iter().any(|other| other.name == *name) {
         return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once"))
             .with_position(at));
     }
+    if is_key {
+        set_primary_key(elements, vec![name.clone()], at)?;
+    }
+    elements.columns.push(def);
+    Ok(())
+}
+
+/// `name type [NOT NULL | DEFAULT … | PRIMARY KEY]`, and whether it says that it is the key.
+pub(super) fn column(c: &mut Cursor) -> Result<(ColumnDef, bool)> {
+    let at = c.position();
+    let column = c.with(Parser::parse_column_def)?;
+    let name = name::fold(&column.name);
+    let mut is_key = false;
     let data_type = types::arrow(&column.data_type).map_err(|e| e.with_position(at))?;
     let mut def = ColumnDef { name, data_type, mark: types::mark(&column.data_type), nullable: true, default: None };
     for option in column.options {
@@ -211,7 +228,7 @@ fn element(c: &mut Cursor, elements: &mut Elements) -> Result<()> {
             ast::ColumnOption::Null => {}
             ast::ColumnOption::NotNull => def.nullable = false,
             ast::ColumnOption::Default(value) => def.default = Some(value.to_string()),
-            ast::ColumnOption::PrimaryKey(_) => set_primary_key(elements, vec![def.name.clone()], at)?,
+            ast::ColumnOption::PrimaryKey(_) => is_key = true,
             other => {
                 return Err(Error::not_supported(format!("{other} on a column is not supported"))
                     .with_hint("columns take NOT NULL, DEFAULT and PRIMARY KEY")
@@ -219,8 +236,7 @@ fn element(c: &mut Cursor, elements: &mut Elements) -> Result<()> {
             }
         }
     }
-    elements.columns.push(def);
-    Ok(())
+    Ok((def, is_key))
 }
 
 fn set_primary_key(elements: &mut Elements, key: Vec<String>, at: usize) -> Result<()> {
@@ -255,7 +271,7 @@ fn watermark(c: &mut Cursor) -> Result<WatermarkDef> {
     }
 }
 
-fn materialized_view(c: &mut Cursor) -> Result<Statement> {
+fn materialized_view(c: &mut Cursor, or_replace: bool) -> Result<Statement> {
     let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
     let name = c.object_name()?;
     let columns = column_names(c)?;
@@ -266,6 +282,7 @@ fn materialized_view(c: &mut Cursor) -> Result<Statement> {
     let (query, behind) = emitting_query(c)?;
     Ok(Statement::CreateMaterializedView(CreateMaterializedView {
         name,
+        or_replace,
         if_not_exists,
         columns,
         options,
@@ -292,10 +309,10 @@ fn sink(c: &mut Cursor) -> Result<Statement> {
             .with_hint("a materialized view keeps a query's result: write CREATE MATERIALIZED VIEW"));
     }
     let (query, emit, options) = if c.take(&["FROM"]) {
-        let from = c.object_name()?;
+        let from = c.relation()?;
         let emit = take_emit(c)?;
         let options = options(c)?;
-        (super::parse_query(&format!("SELECT * FROM {}", name::quote(&from)))?, emit, options)
+        (all_of(&from)?, emit, options)
     } else {
         c.expect(&["AS"])?;
         // FROM t WITH (…) would be read as hints on t: the options are cut off first.
@@ -312,6 +329,16 @@ fn sink(c: &mut Cursor) -> Result<Statement> {
             .with_hint("add WITH (connector = 'file', path = '…') FORMAT PLAIN ENCODE JSON"));
     }
     Ok(Statement::CreateSink(CreateSink { name, if_not_exists, query, emit: emit.unwrap_or_default(), options }))
+}
+
+/// `SELECT * FROM from`, where `from` keeps its place in the text.
+fn all_of(from: &ast::ObjectName) -> Result<Box<ast::Query>> {
+    let mut query = super::parse_query("SELECT * FROM t")?;
+    let _ = ast::visit_relations_mut(&mut query, |relation| {
+        relation.clone_from(from);
+        ControlFlow::<()>::Continue(())
+    });
+    Ok(query)
 }
 
 /// Where the last `WITH (` outside of parentheses begins.

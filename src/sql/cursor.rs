@@ -100,6 +100,17 @@ impl<'a> Cursor<'a> {
         name::object_name(&object).map_err(|e| e.with_position(at))
     }
 
+    /// An object's name as it stands there.
+    ///
+    /// # Errors
+    /// As [`Cursor::object_name`].
+    pub fn relation(&mut self) -> Result<ast::ObjectName> {
+        let at = self.position();
+        let object = self.with(|p| p.parse_object_name(false))?;
+        name::object_name(&object).map_err(|e| e.with_position(at))?;
+        Ok(object)
+    }
+
     pub fn string(&mut self) -> Result<String> {
         self.with(Parser::parse_literal_string)
     }

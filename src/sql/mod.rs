@@ -7,16 +7,20 @@
 //! Knows no catalog and plans nothing: names are only folded and checked for their schema.
 
 pub mod fetch;
+pub mod function;
 pub mod interval;
 pub mod json;
 pub mod name;
 pub mod names;
 pub mod parameters;
 pub mod pg;
+pub mod relation;
 pub mod set_returning;
 pub mod statement;
+pub mod time_join;
 pub mod types;
 pub mod window;
+mod alter;
 mod copy;
 mod create;
 mod cursor;

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use super::cursor::{Cursor, is_word};
 use super::dialect::DIALECT;
 use super::statement::Statement;
-use super::{ast, copy, create, error, utility};
+use super::{ast, copy, create, error, time_join, utility};
 use crate::common::{Error, Result};
 
 /// One statement and the text that it was parsed from, without the semicolon.
@@ -25,8 +25,8 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
     let mut parsed = Vec::new();
     for tokens in tokens.split(|t| t.token == Token::SemiColon) {
         let Some(text) = text(tokens, sql) else { continue };
-        check_joins(tokens, sql)?;
-        let mut cursor = Cursor::new(with_plain_windows(tokens), sql);
+        let tokens = time_join::with_marks(with_plain_windows(tokens), sql)?;
+        let mut cursor = Cursor::new(tokens, sql);
         let statement = statement(&mut cursor)?;
         cursor.expect_end()?;
         parsed.push(Parsed { text: text.to_string(), statement });
@@ -36,7 +36,7 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
 
 /// Parses one query, as the catalog keeps the text of a view's.
 pub fn parse_query(sql: &str) -> Result<Box<ast::Query>> {
-    Cursor::new(with_plain_windows(&tokens(sql)?), sql).last_query()
+    Cursor::new(time_join::with_marks(with_plain_windows(&tokens(sql)?), sql)?, sql).last_query()
 }
 
 /// Parses one expression, as the catalog keeps a column's default.
@@ -126,26 +126,6 @@ fn unknown(c: &mut Cursor) -> Result<Statement> {
     let word = c.peek().token.to_string().to_uppercase();
     c.with(Parser::parse_statement)?;
     Err(Error::not_supported(format!("{word} is not supported")).with_position(at))
-}
-
-/// Joins with a table as it was at some moment: refused in words of their own.
-fn check_joins(tokens: &[TokenWithSpan], sql: &str) -> Result<()> {
-    let words: Vec<&TokenWithSpan> = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
-    for pair in words.windows(2) {
-        let [first, second] = pair else { continue };
-        let are = |a: &str, b: &str| is_word(&first.token, a) && is_word(&second.token, b);
-        let (what, hint) = if are("FOR", "SYSTEM_TIME") {
-            ("FOR SYSTEM_TIME AS OF", "join the table itself: the result then follows its changes too")
-        } else if are("ASOF", "JOIN") {
-            ("ASOF JOIN", "join on a range of times, and take the nearest with GROUP BY and max")
-        } else {
-            continue;
-        };
-        return Err(Error::not_supported(format!("{what} is not supported yet"))
-            .with_hint(hint)
-            .with_position(error::position(sql, first.span.start)));
-    }
-    Ok(())
 }
 
 /// Makes Flink's input of a window one that is parsed as arguments: drops TABLE in `TUMBLE(TABLE t, …)` and

@@ -109,7 +109,7 @@ fn options(c: &mut Cursor, role: &mut AlterRole) -> Result<()> {
 const INERT: [&str; 5] = ["INHERIT", "CREATEDB", "NOCREATEDB", "NOREPLICATION", "NOBYPASSRLS"];
 
 /// `CURRENT_USER` stays in capitals, which no folded name is in.
-fn role_name(c: &mut Cursor) -> Result<String> {
+pub(super) fn role_name(c: &mut Cursor) -> Result<String> {
     for word in ["CURRENT_USER", "CURRENT_ROLE", "SESSION_USER"] {
         if c.take(&[word]) {
             return Ok(if word == "SESSION_USER" { word } else { "CURRENT_USER" }.to_string());

@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use super::ast;
 pub use super::copy::Copy;
 use crate::types::pg_type::PgType;
+use crate::types::sql_function::SqlFunction;
 use crate::types::{Conflict, WatermarkLimits};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,12 @@ pub enum Statement {
     CreateView(CreateView),
     CreateSink(CreateSink),
     Drop(Drop),
+    Alter(Alter),
+    CreateFunction(CreateFunction),
+    DropFunction {
+        if_exists: bool,
+        names: Vec<String>,
+    },
     CreateRole(AlterRole),
     AlterRole(AlterRole),
     DropRole {
@@ -151,6 +158,9 @@ impl Statement {
             Self::CreateView(c) => ("CREATE VIEW", c.name.clone()),
             Self::CreateSink(c) => ("CREATE SINK", c.name.clone()),
             Self::Drop(d) => ("DROP", d.names.join(", ")),
+            Self::Alter(a) => ("ALTER", a.name.clone()),
+            Self::CreateFunction(c) => ("CREATE FUNCTION", c.function.name.clone()),
+            Self::DropFunction { names, .. } => ("DROP FUNCTION", names.join(", ")),
             Self::CreateRole(r) => ("CREATE ROLE", r.name.clone()),
             Self::AlterRole(r) => ("ALTER ROLE", r.name.clone()),
             Self::DropRole { names, .. } => ("DROP ROLE", names.join(", ")),
@@ -160,6 +170,13 @@ impl Statement {
             _ => ("", String::new()),
         }
     }
+}
+
+/// `CREATE [OR REPLACE] FUNCTION … LANGUAGE sql`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateFunction {
+    pub or_replace: bool,
+    pub function: SqlFunction,
 }
 
 /// A kind of catalog object, as DDL names it.
@@ -243,6 +260,7 @@ pub enum Emit {
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateMaterializedView {
     pub name: String,
+    pub or_replace: bool,
     pub if_not_exists: bool,
     /// Column names that replace the query's, when given.
     pub columns: Vec<String>,
@@ -276,6 +294,40 @@ pub struct Drop {
     pub if_exists: bool,
     pub names: Vec<String>,
     pub cascade: bool,
+}
+
+/// `ALTER kind name …`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alter {
+    pub kind: ObjectKind,
+    pub if_exists: bool,
+    pub name: String,
+    pub action: AlterAction,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum AlterAction {
+    RenameTo(String),
+    RenameColumn {
+        from: String,
+        to: String,
+    },
+    /// As written: there is only one schema.
+    SetSchema(String),
+    /// `CURRENT_USER` and `SESSION_USER` stay in capitals.
+    OwnerTo(String),
+    SwapWith(String),
+    /// Actors of a parallel fragment; `None` is what the server has.
+    SetParallelism(Option<usize>),
+    AddColumn {
+        if_not_exists: bool,
+        column: ColumnDef,
+    },
+    DropColumn {
+        if_exists: bool,
+        name: String,
+        cascade: bool,
+    },
 }
 
 /// `SUBSCRIBE TO name [SINCE epoch] [WITH (…)]`.
@@ -366,6 +418,7 @@ pub enum Show {
     MaterializedViews,
     Views,
     Jobs,
+    Functions,
     Databases,
     Schemas,
     Columns(String),

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, is_word};
 use super::statement::{Drop, ObjectKind, Show, Statement};
-use super::{cursors, role, types};
+use super::{alter, cursors, role, types};
 use crate::common::{Error, Result};
 
 /// The statement, or `None` when its first word is none of these.
@@ -25,6 +25,8 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
         Statement::ResetVariable { name: if all { None } else { Some(variable(c)?) } }
     } else if c.take(&["ALTER", "SYSTEM"]) {
         alter_system(c)?
+    } else if c.take(&["ALTER"]) {
+        alter::alter(c)?
     } else if c.take(&["FLUSH"]) {
         Statement::Flush
     } else if c.take(&["WAIT"]) {
@@ -139,6 +141,9 @@ pub(super) fn kind(c: &mut Cursor) -> Result<ObjectKind> {
 }
 
 fn drop_objects(c: &mut Cursor) -> Result<Statement> {
+    if c.take(&["FUNCTION"]) {
+        return drop_functions(c);
+    }
     let kind = kind(c)?;
     let if_exists = c.take(&["IF", "EXISTS"]);
     let mut names = vec![c.object_name()?];
@@ -152,17 +157,41 @@ fn drop_objects(c: &mut Cursor) -> Result<Statement> {
     Ok(Statement::Drop(Drop { kind, if_exists, names, cascade }))
 }
 
+/// `[IF EXISTS] name [(types)], … [CASCADE | RESTRICT]`: nothing depends on a function.
+fn drop_functions(c: &mut Cursor) -> Result<Statement> {
+    let if_exists = c.take(&["IF", "EXISTS"]);
+    let mut names = Vec::new();
+    loop {
+        names.push(c.object_name()?);
+        if c.take_token(&Token::LParen) {
+            while !c.take_token(&Token::RParen) {
+                if c.next() == Token::EOF {
+                    return Err(c.unexpected("\")\""));
+                }
+            }
+        }
+        if !c.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    if !c.take(&["CASCADE"]) {
+        c.take(&["RESTRICT"]);
+    }
+    Ok(Statement::DropFunction { if_exists, names })
+}
+
 fn show(c: &mut Cursor) -> Result<Statement> {
     if c.take(&["CREATE"]) {
         return Ok(Statement::ShowCreate { kind: kind(c)?, name: c.object_name()? });
     }
-    let lists: [(&[&str], Show); 9] = [
+    let lists: [(&[&str], Show); 10] = [
         (&["TABLES"], Show::Tables),
         (&["SOURCES"], Show::Sources),
         (&["SINKS"], Show::Sinks),
         (&["MATERIALIZED", "VIEWS"], Show::MaterializedViews),
         (&["VIEWS"], Show::Views),
         (&["JOBS"], Show::Jobs),
+        (&["FUNCTIONS"], Show::Functions),
         (&["DATABASES"], Show::Databases),
         (&["SCHEMAS"], Show::Schemas),
         (&["ALL"], Show::AllVariables),

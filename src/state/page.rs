@@ -6,6 +6,7 @@
 //! ```
 //! The schema is not repeated in each page. The body starts at a multiple of 64, so columns are used where they lie.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, I
 use bytes::Bytes;
 
 use crate::common::{Error, Result};
-use crate::types::Keys;
+use crate::types::{Keys, missing};
 
 /// Raw bytes that a page aims at. Larger pages compress better, smaller ones cost less when few of their rows change.
 pub(super) const TARGET_BYTES: usize = 64 << 10;
@@ -106,6 +107,7 @@ impl PageCodec {
             usize::try_from(u32::from_le_bytes(bytes)).ok()
         };
         let damaged = || Error::corrupted("a page's header is damaged");
+        let columns = |count: usize| self.stored.fields().iter().take(count).cloned().collect::<Vec<FieldRef>>();
         let (message, body) = word(0).zip(word(4)).ok_or_else(damaged)?;
         let message = raw.get(HEADER..HEADER.saturating_add(message)).ok_or_else(damaged)?;
         let message = root_as_message(message).map_err(|e| Error::corrupted(format!("a page is damaged: {e}")))?;
@@ -114,16 +116,67 @@ impl PageCodec {
             return Err(damaged());
         }
         let body = raw.slice(body);
-        let batch = read_record_batch(&body, batch, self.stored.clone(), &HashMap::new(), None, &message.version())
+        let known = self.known(batch.nodes().map_or(0, |nodes| nodes.len()));
+        let schema = match known == self.stored.fields().len() {
+            true => self.stored.clone(),
+            false => Arc::new(Schema::new(columns(known))),
+        };
+        let batch = read_record_batch(&body, batch, schema, &HashMap::new(), None, &message.version())
             .map_err(|e| Error::corrupted(format!("a page is damaged: {e}")))?;
         let (key, columns) = batch.columns().split_first().ok_or_else(damaged)?;
         let keys = key.as_binary_opt::<i32>().ok_or_else(damaged)?.clone();
-        Ok(Page { rows: self.batch(columns.to_vec(), keys.len())?, keys, bytes: raw.len() })
+        Ok(Page { rows: self.widened(columns.to_vec(), keys.len())?, keys, bytes: raw.len() })
+    }
+
+    /// How many of the columns a page has that was written with so many Arrow nodes: all, or those that there were then.
+    fn known(&self, nodes: usize) -> usize {
+        let mut seen = 0;
+        let fields = self.stored.fields().iter();
+        fields
+            .take_while(|field| {
+                seen += nodes_of(field.data_type());
+                seen <= nodes
+            })
+            .count()
+    }
+
+    /// A page whose rows may be older than some columns, with these filled in.
+    pub(super) fn filled(&self, page: Arc<Page>) -> Result<Arc<Page>> {
+        if page.rows.num_columns() >= self.rows.fields().len() {
+            return Ok(page);
+        }
+        let rows = self.widened(page.rows.columns().to_vec(), page.len())?;
+        Ok(Arc::new(Page { keys: page.keys.clone(), rows, bytes: page.bytes }))
+    }
+
+    fn widened(&self, mut columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+        for field in self.rows.fields().iter().skip(columns.len()) {
+            let column = missing::column(field, rows)?;
+            columns.push(column.ok_or_else(|| Error::corrupted(format!("a page has no column \"{}\"", field.name())))?);
+        }
+        self.batch(columns, rows)
     }
 
     fn batch(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(RecordBatch::try_new_with_options(self.rows.clone(), columns, &options)?)
+    }
+}
+
+thread_local! {
+    /// A new one for each page would cost as much as a small page.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Arrow nodes of a column of this type in a record batch.
+fn nodes_of(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => 1 + nodes_of(item.data_type()),
+        DataType::Struct(fields) => 1 + fields.iter().map(|f| nodes_of(f.data_type())).sum::<usize>(),
+        _ => 1,
     }
 }
 
@@ -202,7 +255,14 @@ fn unpack(stored: Bytes) -> Result<Buffer> {
             if length > MAX_RAW_BYTES {
                 return Err(damaged());
             }
-            let raw = zstd::bulk::decompress(packed, length)
+            let raw = DECOMPRESSOR
+                .with_borrow_mut(|kept| {
+                    let decompressor = match kept {
+                        Some(decompressor) => decompressor,
+                        None => kept.insert(zstd::bulk::Decompressor::new()?),
+                    };
+                    decompressor.decompress(packed, length)
+                })
                 .map_err(|e| Error::corrupted(format!("a page does not decompress: {e}")))?;
             Ok(Buffer::from_vec(raw))
         }
@@ -261,6 +321,26 @@ pub(super) mod tests {
                 assert_eq!((page.keys(), page.rows()), (&keys, &rows));
                 assert_eq!(page.bytes(), encoded.page.bytes());
             }
+        }
+    }
+
+    #[test]
+    fn a_column_that_came_later_is_filled_in() {
+        let rows = nested();
+        let codec = PageCodec::new(rows.schema()).unwrap();
+        let keys = Keys::from_iter_values(["", "a", "b"]);
+        let encoded = PageEncoder::new(true).unwrap().encode(&codec, keys, rows.clone()).unwrap();
+        let value: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+        let later = missing::mark(Field::new("n", DataType::Int64, true), &missing::encode(&value).unwrap());
+        let list = Field::new("m", rows.column(1).data_type().clone(), true);
+        let fields: Vec<FieldRef> =
+            rows.schema().fields().iter().cloned().chain([Arc::new(later), Arc::new(list)]).collect();
+        let wide = PageCodec::new(Arc::new(Schema::new(fields))).unwrap();
+        for page in [Arc::new(wide.decode(encoded.stored).unwrap()), wide.filled(encoded.page).unwrap()] {
+            assert_eq!(page.rows().project(&[0, 1, 2, 3]).unwrap().columns(), rows.columns());
+            let expected: ArrayRef = Arc::new(Int64Array::from(vec![7, 7, 7]));
+            assert_eq!(page.rows().column(4), &expected);
+            assert_eq!(page.rows().column(5).null_count(), 3);
         }
     }
 

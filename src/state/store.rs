@@ -136,11 +136,32 @@ impl StateStore {
         if let Some(stored) = self.backend.get(&layout::schema(id))? {
             check_schema(id, decode_schema(&stored)?.as_ref(), &schema)?;
         }
-        let (stats, _) = self.stored_stats(id)?;
-        let (backend, cache) = (self.backend.clone(), self.cache.clone());
-        let table = Table::new(id, PageCodec::new(schema)?, stats, backend, cache, self.uncommitted.clone());
+        let table = self.opened(id, schema)?;
         tables.insert(id, table.clone());
         Ok(table)
+    }
+
+    /// Registers a table anew, with further columns behind those that it has. All that it holds is committed, and nothing
+    /// writes it.
+    ///
+    /// # Errors
+    /// As [`StateStore::table`].
+    pub fn widen(&self, id: TableId, schema: SchemaRef) -> Result<()> {
+        // A commit that runs ends with the table that it began with.
+        let mut committing = self.committing.lock();
+        let mut tables = self.tables.lock();
+        if let Some(old) = tables.get(&id) {
+            check_schema(id, &old.schema(), &schema)?;
+        }
+        tables.insert(id, self.opened(id, schema)?);
+        committing.stored.remove(&id);
+        Ok(())
+    }
+
+    fn opened(&self, id: TableId, schema: SchemaRef) -> Result<Arc<Table>> {
+        let (stats, _) = self.stored_stats(id)?;
+        let (backend, cache) = (self.backend.clone(), self.cache.clone());
+        Ok(Table::new(id, PageCodec::new(schema)?, stats, backend, cache, self.uncommitted.clone()))
     }
 
     /// Removes the table's rows with the next commit. Its id must not be used again.
@@ -362,13 +383,11 @@ fn decode_schema(stored: &[u8]) -> Result<SchemaRef> {
     Ok(StreamReader::try_new(Cursor::new(stored), None).map_err(damaged)?.schema())
 }
 
-/// Names, types and nullability must agree; metadata may differ.
+/// Names and types must agree; metadata may differ. Either may lack the last columns, which came later then, and a column
+/// that was dropped may be null since.
 fn check_schema(id: TableId, stored: &Schema, wanted: &Schema) -> Result<()> {
-    let same =
-        stored.fields().len() == wanted.fields().len()
-            && stored.fields().iter().zip(wanted.fields()).all(|(a, b)| {
-                a.name() == b.name() && a.data_type() == b.data_type() && a.is_nullable() == b.is_nullable()
-            });
+    let mut columns = stored.fields().iter().zip(wanted.fields());
+    let same = columns.all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type());
     if same {
         return Ok(());
     }

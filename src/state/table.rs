@@ -156,7 +156,7 @@ impl Table {
     pub(super) fn page(&self, page: PageRef) -> Result<Arc<Page>> {
         let name = (self.id, page.number);
         if let Some(page) = self.cache.get(name) {
-            return Ok(page);
+            return self.codec.filled(page);
         }
         let decoded = Arc::new(self.read(page, &self.codec)?);
         self.cache.insert(name, decoded.clone());

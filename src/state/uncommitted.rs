@@ -1,4 +1,4 @@
-//! Bytes that the streams have written and no commit has put on disk yet, within one limit for the whole store. Knows
+//! Bytes that the streams have taken in or written and no commit has put on disk yet, within one limit for the whole store. Knows
 //! neither tables nor actors: who holds bytes says so; sources wait while there is no room; the checkpoint driver is told
 //! when a commit would make some.
 //!
@@ -42,11 +42,6 @@ impl Uncommitted {
     /// Bytes.
     pub fn limit(&self) -> usize {
         self.limit
-    }
-
-    /// What one operator may hold back of the open epoch, in bytes, before it works it off.
-    pub fn open_limit(&self) -> usize {
-        MOST_OPEN_BYTES.min(self.limit)
     }
 
     pub fn used(&self) -> usize {
@@ -111,6 +106,15 @@ impl UncommittedShare {
         self.held = bytes;
     }
 
+    pub fn bytes(&self) -> usize {
+        self.held
+    }
+
+    /// More than one operator may hold back of the open epoch: it should be worked off.
+    pub fn is_over(&self) -> bool {
+        self.held > MOST_OPEN_BYTES.min(self.all.limit)
+    }
+
     /// The share with all that it holds; an empty one stays.
     pub fn take(&mut self) -> Self {
         let empty = self.all.share();
@@ -143,6 +147,18 @@ mod tests {
         assert_eq!(all.used(), 107);
         drop(sealed);
         assert_eq!(all.used(), 7);
+    }
+
+    #[test]
+    fn one_operator_has_a_limit_of_its_own() {
+        let mut share = Uncommitted::new(100).share();
+        for (bytes, over) in [(100, false), (101, true), (0, false)] {
+            share.set(bytes);
+            assert_eq!((share.bytes(), share.is_over()), (bytes, over));
+        }
+        let mut share = Uncommitted::new(1 << 40).share();
+        share.set(MOST_OPEN_BYTES + 1);
+        assert!(share.is_over());
     }
 
     #[tokio::test]

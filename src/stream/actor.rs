@@ -26,6 +26,7 @@ use super::operator::Emitted;
 use super::pipeline::{Entry, OperatorStats, Pipeline};
 use super::pulse::Pulse;
 use super::source::{Next, SharedSource};
+use super::values::ValuesLeaf;
 use crate::common::clock::instant;
 use crate::common::{Error, Result};
 use crate::connector::{Decoder, Unit};
@@ -58,12 +59,15 @@ pub struct Leaf {
     pub channels: Vec<EdgeReceiver>,
     pub merge: WatermarkMerge,
     pub kind: LeafKind,
+    /// Of the rows that enter.
+    pub schema: SchemaRef,
 }
 
 pub enum LeafKind {
     Exchange,
     Source(Box<SourceLeaf>),
     Scan(Box<Backfill>),
+    Values(Box<ValuesLeaf>),
 }
 
 /// A source as one actor has it.
@@ -71,7 +75,6 @@ pub struct SourceLeaf {
     pub name: String,
     pub source: Arc<SharedSource>,
     pub decoder: Box<dyn Decoder>,
-    pub schema: SchemaRef,
     /// Only the first actor stores the position.
     pub offsets: Option<StateWriter>,
     pub stats: Arc<OperatorStats>,
@@ -97,11 +100,10 @@ impl SourceLeaf {
         name: String,
         source: Arc<SharedSource>,
         decoder: Box<dyn Decoder>,
-        schema: SchemaRef,
         offsets: Option<StateWriter>,
         stats: Arc<OperatorStats>,
     ) -> Self {
-        Self { name, source, decoder, schema, offsets, stats, epoch: Epoch(0), ended: false, waiting: None }
+        Self { name, source, decoder, offsets, stats, epoch: Epoch(0), ended: false, waiting: None }
     }
 
     /// Asks the reader; `None` when nothing is there until the stored future, or a barrier, wakes the actor.
@@ -166,6 +168,7 @@ enum Turn {
     Unit { leaf: usize, unit: Unit },
     SourceEnded { leaf: usize },
     Scan { leaf: usize },
+    Values { leaf: usize },
 }
 
 impl Actor {
@@ -199,7 +202,8 @@ impl Actor {
                     // Reading and decoding never wait by themselves: let the worker serve others.
                     tokio::task::yield_now().await;
                 }
-                Turn::SourceEnded { leaf } => self.end_source(leaf)?,
+                Turn::SourceEnded { leaf } => self.end_input(leaf)?,
+                Turn::Values { leaf } => self.send_values(leaf)?,
                 Turn::Scan { leaf } => {
                     self.scan(leaf)?;
                     tokio::task::yield_now().await;
@@ -251,6 +255,9 @@ impl Actor {
                 },
                 LeafKind::Scan(backfill) if backfill.wants_to_scan() => {
                     return Poll::Ready(Ok(Turn::Scan { leaf: leaf_index }));
+                }
+                LeafKind::Values(values) if open && values.is_due() => {
+                    return Poll::Ready(Ok(Turn::Values { leaf: leaf_index }));
                 }
                 _ => {}
             }
@@ -310,16 +317,25 @@ impl Actor {
     }
 
     /// No further row: every time column's watermark goes to the end of time.
-    fn end_source(&mut self, leaf: usize) -> Result<()> {
+    fn end_input(&mut self, leaf: usize) -> Result<()> {
         let leaf = &mut self.leaves[leaf];
-        let LeafKind::Source(source) = &leaf.kind else { return Ok(()) };
-        for (column, field) in source.schema.fields().iter().enumerate() {
+        for (column, field) in leaf.schema.fields().iter().enumerate() {
             if matches!(field.data_type(), DataType::Timestamp(_, _)) {
                 self.pipeline.watermark(leaf.entry, Watermark { column, micros: time::END_OF_TIME })?;
             }
         }
         self.pulse.urge();
         Ok(())
+    }
+
+    fn send_values(&mut self, index: usize) -> Result<()> {
+        let leaf = &mut self.leaves[index];
+        let LeafKind::Values(values) = &mut leaf.kind else { return Ok(()) };
+        self.pulse.mark();
+        if let Some(chunk) = values.send() {
+            self.pipeline.chunk(leaf.entry, chunk)?;
+        }
+        self.end_input(index)
     }
 
     fn scan(&mut self, leaf: usize) -> Result<()> {
@@ -340,6 +356,7 @@ impl Actor {
         for leaf in &mut self.leaves {
             match &mut leaf.kind {
                 LeafKind::Source(source) => source.store_position(barrier.epoch)?,
+                LeafKind::Values(values) => values.barrier(barrier.epoch)?,
                 LeafKind::Scan(backfill) => {
                     let (chunks, watermarks) = backfill.barrier(barrier.epoch)?;
                     for chunk in chunks {

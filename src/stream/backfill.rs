@@ -89,7 +89,7 @@ impl Backfill {
             }
         }
         let own = vnodes.clone();
-        let finished = finished[own.clone()].iter().all(|f| *f);
+        let finished = read.barriers_only || finished[own.clone()].iter().all(|f| *f);
         let position = positions[own].iter().min().cloned().flatten();
         if !finished {
             stats.running.fetch_add(1, Ordering::SeqCst);
@@ -148,6 +148,9 @@ impl Backfill {
 
     /// Takes a change of the table; returns what goes on at once.
     pub fn change(&mut self, chunk: StreamChunk) -> Result<Option<StreamChunk>> {
+        if self.read.barriers_only {
+            return Ok(None);
+        }
         if self.finished {
             return Ok(Some(chunk.with_batch(self.project(chunk.batch())?)));
         }

@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod align;
 pub mod backfill;
+pub mod values;
 pub mod dispatch;
 pub mod exchange;
 pub mod letters;

@@ -17,8 +17,8 @@ use arrow::datatypes::Schema;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 use crate::plan::{
-    AggCall, AggMethod, AggPhase, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, HashJoin, JoinKind, Node,
-    Operator, OverWindow, RowOrder, SourceRead, TableRead, TopN, UnnestColumn,
+    AggCall, AggMethod, AggPhase, AsofJoin, Distribution, Expr, FragmentGraph, GroupingSet, HashAgg, HashJoin,
+    JoinKind, Node, Operator, OverWindow, RowOrder, SourceRead, TableRead, TemporalJoin, TopN, UnnestColumn,
 };
 use crate::sql;
 use crate::types::{Conflict, TimeWindows};
@@ -47,6 +47,7 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
     match &n.operator {
         Operator::Source(read) => format!("{name} {}", source(read)),
         Operator::TableScan(read) => format!("{name} {}", table(read)),
+        Operator::Values(values) => format!("{name} {} rows", values.rows.len()),
         Operator::Filter { predicate } => format!("{name} {}", text_of(predicate)),
         Operator::Project { exprs, .. } => {
             let list: Vec<String> = exprs
@@ -71,6 +72,8 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
         }
         Operator::HashAgg(agg) => format!("{name} {}", hash_agg(agg)),
         Operator::HashJoin(join) => format!("{name} {}", hash_join(join, n)),
+        Operator::AsofJoin(join) => format!("{name} {}", asof_join(join, n)),
+        Operator::TemporalJoin(join) => format!("{name} {}", temporal_join(join, n)),
         Operator::TimeWindows { column, windows } => format!("{name} {}", time_windows(*windows, *column, &n.schema)),
         Operator::SessionWindow(s) => {
             let by = match s.partition.as_slice() {
@@ -220,6 +223,30 @@ fn hash_join(join: &HashJoin, n: &Node) -> String {
         false => format!(" on {}", on.join(" AND ")),
     };
     format!("{kind}{on}")
+}
+
+fn asof_join(join: &AsofJoin, n: &Node) -> String {
+    let name = |side: usize, column: usize| n.inputs[side].schema.field(column).name().clone();
+    let pairs = join.left.partition.iter().zip(&join.right.partition);
+    let mut on: Vec<String> = pairs.map(|(l, r)| format!("{} = {}", name(0, *l), name(1, *r))).collect();
+    for (l, r) in join.left.order.iter().zip(&join.right.order) {
+        let op = match (r.descending, join.strict) {
+            (true, false) => ">=",
+            (true, true) => ">",
+            (false, false) => "<=",
+            (false, true) => "<",
+        };
+        on.push(format!("{} {op} {}", name(0, l.column), name(1, r.column)));
+    }
+    format!("{} on {}", if join.outer { "left" } else { "inner" }, on.join(" AND "))
+}
+
+fn temporal_join(join: &TemporalJoin, n: &Node) -> String {
+    let pairs = join.on.iter().zip(&join.key);
+    let on = pairs.map(|(l, r)| {
+        format!("{} = {}.{}", columns(&[*l], &n.inputs[0].schema), join.name, columns(&[*r], &join.full_schema))
+    });
+    format!("{} on {}", if join.outer { "left" } else { "inner" }, on.collect::<Vec<_>>().join(" AND "))
 }
 
 fn top_n(top: &TopN, schema: &Schema) -> String {

@@ -51,10 +51,16 @@ fn with_input(append_only: bool) -> Freed {
 pub(super) fn of(n: &Node) -> Vec<State> {
     match &n.operator {
         Operator::Source(_) => vec![State::new("the position", Freed::Bounded)],
+        Operator::Values(_) => vec![State::new("that the rows were sent", Freed::Bounded)],
         Operator::TableScan(_) => vec![State::new("how much was read of the past", Freed::Bounded)],
         Operator::Watermark { .. } => vec![State::new("the watermark", Freed::Bounded)],
         Operator::HashAgg(agg) if agg.phase != AggPhase::Partial => hash_agg(agg),
         Operator::HashJoin(join) => hash_join(join, n),
+        Operator::AsofJoin(_) => {
+            let side = |at: usize| with_input(n.inputs.get(at).is_some_and(|i| i.properties.append_only));
+            vec![State::new("left rows", side(0)), State::new("right rows", side(1))]
+        }
+        Operator::TemporalJoin(join) if join.sent.is_some() => vec![State::new("what came out", retraction())],
         Operator::SessionWindow(session) => session_window(session, n),
         Operator::TopN(top) if top.state.is_some() => vec![top_n(top, &n.schema)],
         Operator::OverWindow(over) => vec![over_window(over, &n.schema)],

@@ -32,9 +32,9 @@ struct Oriented<'p> {
 }
 
 /// An input with its keys as columns.
-struct Input {
-    lowered: Lowered,
-    on: Vec<usize>,
+pub(super) struct Input {
+    pub lowered: Lowered,
+    pub on: Vec<usize>,
 }
 
 impl Lowerer<'_> {
@@ -97,7 +97,7 @@ impl Lowerer<'_> {
     }
 
     /// The visible columns, the stream key and the join keys.
-    fn keyed(&mut self, input: Lowered, on: &[&LogicalExpr], schema: &DFSchema) -> Result<Input> {
+    pub(super) fn keyed(&mut self, input: Lowered, on: &[&LogicalExpr], schema: &DFSchema) -> Result<Input> {
         let mut columns = Columns::new();
         for column in 0..input.visible {
             columns.push_column(&input, column);
@@ -122,7 +122,7 @@ impl Lowerer<'_> {
     }
 
     /// Brings the rows to where those of the other side are.
-    fn meet(&mut self, input: Input, one_actor: bool) -> Input {
+    pub(super) fn meet(&mut self, input: Input, one_actor: bool) -> Input {
         let Input { lowered: Lowered { node, visible }, on } = input;
         let wanted = if one_actor { Distribution::Single } else { Distribution::Hash(on.clone()) };
         let node = if node.properties.distribution == wanted { node } else { self.exchange(node, wanted) };
@@ -302,7 +302,7 @@ fn condition(filter: &LogicalExpr, schema: &DFSchema, left: &Lowered, right: &Lo
     physical_at(filter, schema, &input, |i| if i < visible { i } else { i - visible + width })
 }
 
-fn check_keys(left: &Input, right: &Input) -> Result<()> {
+pub(super) fn check_keys(left: &Input, right: &Input) -> Result<()> {
     for (l, r) in left.on.iter().zip(&right.on) {
         let (l, r) = (left.lowered.schema().field(*l), right.lowered.schema().field(*r));
         if l.data_type() != r.data_type() {

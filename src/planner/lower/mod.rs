@@ -14,9 +14,12 @@ mod over;
 mod project;
 mod scan;
 mod temporal;
+mod temporal_join;
+mod time_join;
 mod top_n;
 mod union;
 mod unnest;
+mod values;
 mod watermark;
 mod windows;
 
@@ -36,6 +39,7 @@ pub(super) use output::{TablePlan, TableSpec};
 
 use self::windows::{Session, Windowed};
 use super::now;
+use super::time_join::TimeJoin;
 use crate::common::{Error, ErrorKind, Result};
 use crate::plan::{Distribution, Expr, Node, Operator, Properties};
 use crate::sql::statement::Emit;
@@ -107,6 +111,8 @@ impl<'a> Lowerer<'a> {
     fn lower(&mut self, plan: &LogicalPlan) -> Result<Lowered> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::Values(values) => self.values(values),
+            LogicalPlan::EmptyRelation(empty) => Ok(self.empty(empty)),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
             LogicalPlan::Filter(filter) => {
                 if let Some(top) = self.top_n_filter(filter, None)? {
@@ -131,6 +137,10 @@ impl<'a> Lowerer<'a> {
             }
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Extension(node) => match node.node.as_any().downcast_ref::<TimeJoin>() {
+                Some(join) => self.time_join(join),
+                None => Err(unsupported(plan)),
+            },
             LogicalPlan::Unnest(unnest) => match Windowed::of(unnest)? {
                 Some(windowed) => self.time_windows(unnest, &windowed),
                 None => self.unnest(unnest),
@@ -237,10 +247,6 @@ fn is_event_time(data_type: &DataType) -> bool {
 
 fn unsupported(plan: &LogicalPlan) -> Error {
     let (what, hint) = match plan {
-        LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => (
-            "a streaming job must read a source, a table or a view",
-            "add FROM; for constant rows CREATE TABLE and INSERT them",
-        ),
         LogicalPlan::RecursiveQuery(_) => {
             ("WITH RECURSIVE is not supported in streaming jobs yet", "use it in the SELECT that reads the view")
         }

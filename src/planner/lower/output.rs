@@ -20,7 +20,7 @@ pub(crate) struct TablePlan {
 pub(crate) struct TableSpec<'t> {
     pub id: JobId,
     pub name: &'t str,
-    /// With the hidden `_row_id` last when the table has no key.
+    /// With the hidden `_row_id` when the table has no key.
     pub columns: &'t [Column],
     pub primary_key: &'t [usize],
     pub conflict: Conflict,
@@ -57,16 +57,20 @@ impl Lowerer<'_> {
 
     /// The table's log or connector, placed by key, materialized.
     pub fn table_job(&mut self, spec: &TableSpec) -> TablePlan {
-        let visible: Vec<Column> = spec.columns.iter().filter(|c| !c.hidden).cloned().collect();
+        let is_row_id = |c: &Column| c.hidden && c.name == ROW_ID;
+        // What records have, dropped columns too: those are null.
+        let read: Vec<Column> = spec.columns.iter().filter(|c| !is_row_id(c)).cloned().collect();
+        let row_id = spec.columns.iter().position(is_row_id);
         let offsets = self.table_id();
         let changes = spec.options.is_empty();
-        let keyed = !spec.columns.iter().any(|c| c.hidden && c.name == ROW_ID);
+        let keyed = row_id.is_none();
+        let width = read.len();
         let read = SourceRead {
             source: spec.id,
             name: spec.name.into(),
             options: spec.options.clone(),
-            full_schema: def::schema(&visible),
-            projection: (0..visible.len()).collect(),
+            full_schema: def::stored_schema(&read),
+            projection: (0..width).collect(),
             changes,
             offsets,
         };
@@ -74,25 +78,30 @@ impl Lowerer<'_> {
         let distribution = if changes || keyed { Distribution::Single } else { Distribution::Any };
         let append_only = !changes || spec.append_only;
         let source = self.source_node(read, distribution, append_only);
-        let row_id = visible.len();
+        // The source gives the row id last; in the table it stands where it was when that was made.
+        let place = |column: usize| match row_id {
+            Some(at) if column == at => width,
+            Some(at) if column > at => column - 1,
+            _ => column,
+        };
         let mut input = match spec.watermark {
-            Some(w) => self.watermark(source, w.column, w),
+            Some(w) => self.watermark(source, place(w.column), w),
             None => source,
         };
-        if keyed {
-            let lowered = Lowered { node: input, visible: row_id };
+        if row_id != Some(width) {
+            let lowered = Lowered { node: input, visible: width };
             let mut columns = Columns::new();
-            for column in 0..row_id {
-                columns.push_column(&lowered, column);
+            for column in 0..spec.columns.len() {
+                columns.push_column(&lowered, place(column));
             }
-            input = self.project(lowered, columns, row_id).node;
+            input = self.project(lowered, columns, width).node;
         }
-        let key = if keyed { spec.primary_key.to_vec() } else { vec![row_id] };
+        let key = spec.primary_key.to_vec();
         let mut placed = self.exchange(input, Distribution::Hash(key.clone()));
         placed.properties.stream_key = key.clone();
         let table = self.table_id();
         let properties = Properties { append_only: spec.append_only, ..placed.properties.clone() };
-        let schema = Arc::clone(&placed.schema);
+        let schema = def::stored_schema(spec.columns);
         let operator = Operator::Materialize(Materialize { table, key, conflict: spec.conflict });
         TablePlan { root: self.node(operator, vec![placed], schema, properties), table }
     }

@@ -118,17 +118,18 @@ impl Lowerer<'_> {
             append_only,
             watermark_columns: watermarks.iter().filter_map(position).collect(),
         };
-        let full_schema = object.schema();
-        let schema = schema_of(projection.iter().map(|i| plain(full_schema.field(*i))));
+        let named = crate::catalog::def::schema(object.definition.columns());
+        let schema = schema_of(projection.iter().map(|i| plain(named.field(*i))));
         let progress = self.table_id();
         let read = TableRead {
             upstream: object.id,
             name: object.name.clone(),
             table,
-            full_schema,
+            full_schema: object.stored_schema(),
             projection,
             key: key.to_vec(),
             progress,
+            barriers_only: false,
         };
         let node = self.node(Operator::TableScan(read), Vec::new(), schema, properties);
         Ok(Lowered { node, visible })

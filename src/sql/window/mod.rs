@@ -66,6 +66,8 @@ fn flow(result: Result<()>) -> ControlFlow<Error> {
     }
 }
 
+pub(super) use self::table::plain as plain_table;
+
 /// Whether a function of this name takes a table and makes windows.
 pub(super) fn is_window_name(name: &str) -> bool {
     Kind::of(&name.to_ascii_lowercase()).is_some()

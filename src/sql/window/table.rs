@@ -164,7 +164,7 @@ impl<'a> Slots<'a> {
 }
 
 /// The name and alias of a plain table: what Arroyo's windows look up.
-pub(super) fn plain(factor: &TableFactor) -> Option<(&ObjectName, String)> {
+pub(in crate::sql) fn plain(factor: &TableFactor) -> Option<(&ObjectName, String)> {
     match factor {
         TableFactor::Table { name: object, alias, args: None, .. } => {
             let qualifier = match alias {

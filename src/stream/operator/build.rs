@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::asof_join::AsofJoin;
 use super::filter::Filter;
 use super::grouping_sets::GroupingSets;
 use super::hash_agg::HashAgg;
@@ -11,6 +12,7 @@ use super::over_window::OverWindow;
 use super::project::Project;
 use super::session_window::SessionWindow;
 use super::temporal_filter::TemporalFilter;
+use super::temporal_join::TemporalJoin;
 use super::time_windows::TimeWindows;
 use super::top_n;
 use super::union::Union;
@@ -40,6 +42,8 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
         }
         Operator::HashAgg(agg) => Box::new(HashAgg::new(name, agg, node, context)?),
         Operator::HashJoin(join) => Box::new(HashJoin::new(name, join, node, context)?),
+        Operator::AsofJoin(join) => Box::new(AsofJoin::new(name, join, node, context)?),
+        Operator::TemporalJoin(plan) => Box::new(TemporalJoin::new(name, plan, node, context)?),
         Operator::TimeWindows { column, windows } => {
             Box::new(TimeWindows { name, column: *column, windows: *windows, output: Arc::clone(&node.schema) })
         }
@@ -51,7 +55,11 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
         Operator::Union => Box::new(Union::new(node.inputs.len())),
         Operator::Unnest { columns, keep_empty } => Box::new(Unnest::new(columns, *keep_empty, &node.schema)),
         Operator::Materialize(op) => Box::new(Materialize::new(name, op, &node.schema, context)?),
-        Operator::Source(_) | Operator::TableScan(_) | Operator::Exchange { .. } | Operator::Sink(_) => {
+        Operator::Source(_)
+        | Operator::TableScan(_)
+        | Operator::Values(_)
+        | Operator::Exchange { .. }
+        | Operator::Sink(_) => {
             return Err(Error::internal(format!("{name} is not built from state alone")));
         }
     })

@@ -3,6 +3,8 @@
 //! An operator sees its inputs by port, writes to [`Output`], and keeps state in `StateWriter`s. It is synchronous and
 //! never waits on anything but a state read.
 
+mod absent;
+mod asof_join;
 pub mod build;
 mod event_time;
 mod filter;
@@ -17,6 +19,7 @@ mod row_order;
 mod session_window;
 pub mod sink;
 mod temporal_filter;
+mod temporal_join;
 mod time_windows;
 mod top_n;
 mod union;

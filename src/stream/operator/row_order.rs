@@ -88,11 +88,16 @@ impl RowKeys {
 
 impl RowOrder {
     pub fn new(rows: &plan::RowOrder, node: &Node, context: &BuildContext<'_>) -> Self {
-        let window = rows.window.and_then(|w| rows.partition.get(w)).copied();
         let placed = match node.inputs.first().map(|i| &i.properties.distribution) {
             Some(Distribution::Hash(placed)) if placed.iter().all(|c| rows.partition.contains(c)) => placed.clone(),
             _ => rows.partition.clone(),
         };
+        Self::placed_by(rows, placed, context)
+    }
+
+    /// Rows that are placed by the columns `placed`.
+    pub fn placed_by(rows: &plan::RowOrder, placed: Vec<usize>, context: &BuildContext<'_>) -> Self {
+        let window = rows.window.and_then(|w| rows.partition.get(w)).copied();
         let in_order = |c: &usize| rows.order.iter().any(|o| o.column == *c);
         Self {
             window,

@@ -49,7 +49,9 @@ impl Calls {
             let states = state..state + columns;
             state = states.end;
             let values = match planned.and_then(|a| a.values) {
-                Some(table) if agg.phase != AggPhase::Partial => Some(Values::new(&aggregate, call, table, context)?),
+                Some(table) if agg.phase != AggPhase::Partial => {
+                    Some(Values::new(&aggregate, call, agg.append_only, table, context)?)
+                }
                 _ if aggregate.keeps_values() || call.distinct => {
                     return Err(Error::internal(format!("{} needs a table for its values", call.name)));
                 }

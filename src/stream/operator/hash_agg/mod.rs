@@ -52,6 +52,7 @@ use super::{BuildContext, LateRows, Output, StreamOperator, event_time};
 use crate::common::{Error, Result};
 use crate::expr::eval;
 use crate::plan::{self, AggPhase, Distribution, Node};
+use crate::state::UncommittedShare;
 use crate::stream::message::{Barrier, Watermark};
 use crate::types::time::END_OF_TIME;
 use crate::types::{Epoch, StreamChunk};
@@ -90,9 +91,8 @@ pub struct HashAgg {
     /// An aggregation without groups has a row before its first input, and so has an empty grouping set.
     begun: bool,
     chunks: usize,
-    measured: usize,
-    /// The same for bytes.
-    open_limit: usize,
+    /// What the delta held when it was measured.
+    measured: UncommittedShare,
 }
 
 /// How long nothing has come, with a timeout.
@@ -183,8 +183,7 @@ impl HashAgg {
             begun: agg.phase == AggPhase::Partial || !agg.group.is_empty() && agg.totals.is_empty(),
             totals: agg.totals.clone(),
             chunks: 0,
-            measured: 0,
-            open_limit: context.store.uncommitted().open_limit(),
+            measured: context.store.uncommitted().share(),
         })
     }
 
@@ -260,7 +259,7 @@ impl HashAgg {
 
     /// Sends or merges what the delta holds.
     fn flush(&mut self, out: &mut Output) -> Result<()> {
-        self.measured = 0;
+        self.measured.set(0);
         let Some(mut touched) = self.delta.take(&self.calls)? else { return Ok(()) };
         let mut target = Target { operator: &self.name, schema: &self.output, out };
         match &mut self.kept {
@@ -299,9 +298,9 @@ impl StreamOperator for HashAgg {
         self.add(chunk, out)?;
         self.chunks += 1;
         if self.chunks.is_multiple_of(MEASURE_CHUNKS) {
-            self.measured = self.delta.memory_bytes() + self.calls.pending_bytes();
+            self.measured.set(self.delta.memory_bytes() + self.calls.pending_bytes());
         }
-        if self.delta.len() > DELTA_GROUPS || self.measured > self.open_limit {
+        if self.delta.len() > DELTA_GROUPS || self.measured.is_over() {
             self.flush(out)?;
         }
         Ok(())
@@ -353,6 +352,6 @@ impl StreamOperator for HashAgg {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.measured + self.kept.as_ref().map_or(0, Kept::memory_bytes) + self.calls.memory_bytes()
+        self.measured.bytes() + self.kept.as_ref().map_or(0, Kept::memory_bytes) + self.calls.memory_bytes()
     }
 }

@@ -3,21 +3,27 @@
 //! DISTINCT feeds first and last appearances into the running aggregate; what cannot be kept running is computed from
 //! the group's values in their order, of which min and max read only the first.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, UInt64Array,
 };
-use arrow::compute::{SortOptions, concat, filter, take, take_record_batch};
+use arrow::compute::{SortOptions, concat, filter, filter_record_batch, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::physical_plan::aggregates::group_values::new_group_values;
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
+use hashbrown::DefaultHashBuilder;
 
 use crate::common::{Error, Result};
 use crate::expr::aggregate::{Aggregate, Call};
-use crate::state::{KeyRange, StateWriter};
+use crate::state::{HotBytes, HotShare, KeyRange, StateWriter};
 use crate::stream::operator::BuildContext;
+use crate::stream::operator::absent::AbsentKeys;
 use crate::types::{Keys, TableId, key};
+
+/// What a value takes in the open epoch beside its arguments: its key, its count, and what finds it.
+const SETTLED_BYTES: usize = 96;
 
 pub(super) struct Values {
     pub state: StateWriter,
@@ -30,7 +36,44 @@ pub(super) struct Values {
     skip_nulls: bool,
     /// The first value decides.
     first_only: bool,
+    /// A value that is there stays, and only that it is there matters.
+    lasting: bool,
+    known: Known,
     pending: Pending,
+}
+
+/// The keys that may be in the table; `None` where that is not known.
+struct Known {
+    keys: Option<AbsentKeys>,
+    hasher: DefaultHashBuilder,
+    share: HotShare,
+    limit: usize,
+}
+
+impl Known {
+    /// All keys of a table that is empty now are written from here on.
+    fn new(table_is_empty: bool, hot: &Arc<HotBytes>) -> Self {
+        let keys = table_is_empty.then(AbsentKeys::default);
+        Self { keys, hasher: DefaultHashBuilder::default(), share: hot.share(), limit: hot.limit() / 4 }
+    }
+
+    /// Which of the keys may be there; `None`: all. From now on they all may.
+    fn meet(&mut self, keys: &Keys) -> Option<BooleanArray> {
+        let known = self.keys.as_mut()?;
+        let hashes = keys.iter().flatten().map(|key| self.hasher.hash_one(key));
+        let may = hashes.map(|hash| {
+            let may = known.may_have(hash);
+            known.insert(hash);
+            Some(may)
+        });
+        let may = may.collect();
+        let bytes = known.bytes();
+        if self.share.hold(bytes).is_some() || bytes > self.limit {
+            self.share.hold(0);
+            self.keys = None;
+        }
+        Some(may)
+    }
 }
 
 /// Rows of the open epoch.
@@ -49,7 +92,13 @@ pub(super) struct Appearances {
 }
 
 impl Values {
-    pub(super) fn new(aggregate: &Aggregate, call: &Call, table: TableId, context: &BuildContext<'_>) -> Result<Self> {
+    pub(super) fn new(
+        aggregate: &Aggregate,
+        call: &Call,
+        append_only: bool,
+        table: TableId,
+        context: &BuildContext<'_>,
+    ) -> Result<Self> {
         let mut fields = Vec::new();
         for (i, arg) in aggregate.arguments().iter().enumerate() {
             fields.push(Field::new(format!("value{i}"), arg.data_type(&call.rows)?, true));
@@ -63,8 +112,12 @@ impl Values {
             Some(descending) => vec![(0, SortOptions { descending, nulls_first: false })],
             None => ordering.iter().enumerate().map(|(i, o)| (args - ordering.len() + i, o.options)).collect(),
         };
+        let state = context.store.table(table, Arc::clone(&schema))?.writer();
+        let is_empty = state.scan(&KeyRange::all(), Some(1))?.iter().all(|(keys, _)| keys.is_empty());
         Ok(Self {
-            state: context.store.table(table, Arc::clone(&schema))?.writer(),
+            state,
+            lasting: append_only && !aggregate.keeps_values(),
+            known: Known::new(is_empty, context.store.hot_bytes()),
             schema,
             order,
             distinct: aggregate.is_distinct(),
@@ -74,9 +127,10 @@ impl Values {
         })
     }
 
+    /// With what they will take once they are settled.
     pub(super) fn pending_bytes(&self) -> usize {
         let columns = self.pending.columns.iter().flatten().map(|c| c.get_array_memory_size()).sum::<usize>();
-        columns + self.pending.groups.len() * 16
+        columns + self.pending.groups.len() * SETTLED_BYTES
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -121,16 +175,12 @@ impl Values {
         let Netted { first, change } = net(&keys, &weights)?;
         let first_rows = UInt64Array::from(first.clone());
         let keys = take(&keys, &first_rows, None)?.as_binary::<i32>().clone();
-        let stored = self.state.get(&keys)?;
-        let stored_counts = match stored.rows.columns().last() {
-            Some(counts) => counts.as_primitive::<Int64Type>().clone(),
-            None => return Err(Error::corrupted("a set of values without counts")),
-        };
+        let stored_counts = self.counts(&keys)?;
         let mut counts = Vec::with_capacity(first.len());
         let mut appeared: Vec<u64> = Vec::new();
         let mut signs = Vec::new();
         for (entry, change) in change.iter().enumerate() {
-            let before = stored.index.get(entry).copied().flatten().map_or(0, |at| stored_counts.value(at as usize));
+            let before = stored_counts.get(entry).copied().unwrap_or(0);
             let after = before.checked_add(*change).filter(|c| *c >= 0);
             let after = after.ok_or_else(|| Error::internal("a value was retracted that had not been inserted"))?;
             counts.push(after);
@@ -142,11 +192,37 @@ impl Values {
         let puts: BooleanArray = counts.iter().map(|c| Some(*c != 0)).collect();
         let mut rows: Vec<ArrayRef> = columns.iter().map(|c| Ok(take(c, &first_rows, None)?)).collect::<Result<_>>()?;
         rows.push(Arc::new(Int64Array::from(counts)));
-        self.state.write(keys, RecordBatch::try_new(Arc::clone(&self.schema), rows)?, Some(puts))?;
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), rows)?;
+        match self.lasting {
+            true => {
+                let new: BooleanArray = stored_counts.iter().map(|count| Some(*count == 0)).collect();
+                let keys = filter(&keys, &new)?.as_binary::<i32>().clone();
+                self.state.write(keys, filter_record_batch(&rows, &new)?, None)?;
+            }
+            false => self.state.write(keys, rows, Some(puts))?,
+        }
         let groups = appeared.iter().filter_map(|row| groups.get(*row as usize).copied()).collect();
         let appeared = UInt64Array::from(appeared);
         let columns = columns.iter().map(|c| Ok(take(c, &appeared, None)?)).collect::<Result<_>>()?;
         Ok(Appearances { columns, groups, weights: Int64Array::from(signs) })
+    }
+
+    /// How often each value is there.
+    fn counts(&mut self, keys: &Keys) -> Result<Vec<i64>> {
+        let may = self.known.meet(keys);
+        let asked = match &may {
+            Some(may) => &filter(keys, may)?.as_binary::<i32>().clone(),
+            None => keys,
+        };
+        let stored = self.state.get(asked)?;
+        let Some(counts) = stored.rows.columns().last().and_then(|c| c.as_primitive_opt::<Int64Type>()) else {
+            return Err(Error::corrupted("a set of values without counts"));
+        };
+        let mut found = stored.index.iter().map(|at| at.map_or(0, |at| counts.value(at as usize)));
+        Ok(match may {
+            Some(may) => may.values().iter().map(|may| if may { found.next().unwrap_or(0) } else { 0 }).collect(),
+            None => found.collect(),
+        })
     }
 
     /// The results of the groups of these keys, from all their values.

@@ -5,11 +5,11 @@
 //! those used last. A key that is not there is read from the tables when it is met, if it can have rows there at all.
 
 use super::HashJoin;
-use super::absent::AbsentKeys;
 use super::side::of_vnodes;
 use crate::common::Result;
 use crate::state::{HotBytes, HotShare};
 use crate::stream::operator::BuildContext;
+use crate::stream::operator::absent::AbsentKeys;
 
 /// Rows that are gone are swept out when there are more of them than this, and than rows.
 const GONE_ROWS: usize = 1 << 14;

@@ -15,7 +15,6 @@
 //!
 //! Rows live in their side's state table, and in memory too, by [`Groups`], as far as it reaches (see [`Memory`]).
 
-mod absent;
 mod changes;
 mod condition;
 mod expiry;

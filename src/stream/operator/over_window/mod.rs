@@ -29,7 +29,7 @@ use super::row_order::{HeldWatermarks, RowKeys, RowOrder};
 use super::{BuildContext, Output, StreamOperator};
 use crate::common::Result;
 use crate::plan::{self, Node};
-use crate::state::{KeyRange, StateWriter};
+use crate::state::{KeyRange, StateWriter, UncommittedShare};
 use crate::stream::message::{Barrier, Watermark};
 use crate::types::{Epoch, Keys, StreamChunk};
 
@@ -50,7 +50,7 @@ pub struct OverWindow {
     open: Vec<(StreamChunk, RowKeys)>,
     open_bytes: usize,
     /// They are worked off before the barrier when they hold more.
-    open_limit: usize,
+    open_share: UncommittedShare,
     /// Output columns and values that wait for the barrier.
     held: HeldWatermarks,
 }
@@ -68,7 +68,7 @@ impl OverWindow {
             output,
             open: Vec::new(),
             open_bytes: 0,
-            open_limit: context.store.uncommitted().open_limit(),
+            open_share: context.store.uncommitted().share(),
             held: HeldWatermarks::new(&plan.rows.partition),
         })
     }
@@ -77,6 +77,7 @@ impl OverWindow {
     fn flush(&mut self, out: &mut Output) -> Result<()> {
         let open = std::mem::take(&mut self.open);
         self.open_bytes = 0;
+        self.open_share.set(0);
         // In key order, changes of one key in order of arrival.
         let mut changes: Vec<(u32, u32)> = Vec::new();
         for (number, (chunk, _)) in open.iter().enumerate() {
@@ -145,8 +146,9 @@ impl StreamOperator for OverWindow {
     fn on_chunk(&mut self, _port: usize, chunk: StreamChunk, out: &mut Output) -> Result<()> {
         let keys = self.rows.keys(chunk.batch())?;
         self.open_bytes += chunk.memory_size() + keys.keys.get_buffer_memory_size();
+        self.open_share.set(self.open_bytes);
         self.open.push((chunk, keys));
-        if self.open_bytes > self.open_limit {
+        if self.open_share.is_over() {
             self.flush(out).map_err(|e| e.context(self.name.clone()))?;
         }
         Ok(())

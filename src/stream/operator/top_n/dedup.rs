@@ -12,7 +12,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::changes::{gather, send};
 use crate::common::{Error, Result};
 use crate::plan::{self, Node};
-use crate::state::StateWriter;
+use crate::state::{StateWriter, UncommittedShare};
 use crate::stream::message::{Barrier, Watermark};
 use crate::stream::operator::row_order::{HeldWatermarks, RowOrder};
 use crate::stream::operator::{BuildContext, Output, StreamOperator};
@@ -27,7 +27,7 @@ pub(super) struct Dedup {
     output: SchemaRef,
     open: Open,
     /// It is worked off before the barrier when it holds more bytes.
-    open_limit: usize,
+    open_share: UncommittedShare,
     /// Output columns and values that wait for the barrier.
     held: HeldWatermarks,
 }
@@ -89,7 +89,7 @@ impl Dedup {
             shown: plan.shown.len(),
             output: Arc::clone(&node.schema),
             open: Open::default(),
-            open_limit: context.store.uncommitted().open_limit(),
+            open_share: context.store.uncommitted().share(),
             held: HeldWatermarks::new(&plan.rows.partition),
         })
     }
@@ -97,6 +97,7 @@ impl Dedup {
     /// Compares the epoch's first rows with those kept.
     fn flush(&mut self, out: &mut Output) -> Result<()> {
         let open = std::mem::take(&mut self.open);
+        self.open_share.set(0);
         if open.first.is_empty() {
             return Ok(());
         }
@@ -148,7 +149,8 @@ impl StreamOperator for Dedup {
         let (batch, _) = chunk.into_parts();
         let (partitions, within) = (self.rows.partitions(&batch)?, self.rows.within(&batch)?);
         self.open.add(batch, partitions, within);
-        if self.open.bytes > self.open_limit {
+        self.open_share.set(self.open.bytes);
+        if self.open_share.is_over() {
             self.flush(out)?;
         }
         Ok(())

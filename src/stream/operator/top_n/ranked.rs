@@ -11,7 +11,7 @@ use super::changes::{Changes, gather};
 use super::leading::{Fresh, Leading, Limit, Numbering, Ranks, RowKey};
 use crate::common::{Error, Result};
 use crate::plan::{self, Node, Rank};
-use crate::state::{Batches, KeyRange, StateWriter};
+use crate::state::{Batches, KeyRange, StateWriter, UncommittedShare};
 use crate::stream::message::{Barrier, Watermark};
 use crate::stream::operator::row_order::{HeldWatermarks, RowKeys, RowOrder};
 use crate::stream::operator::{BuildContext, Output, StreamOperator};
@@ -39,7 +39,7 @@ pub(super) struct Ranked {
     batches: Vec<RecordBatch>,
     batch_bytes: usize,
     /// They are worked off before the barrier when they hold more.
-    open_limit: usize,
+    batch_share: UncommittedShare,
     /// Rows that counted and were retracted in the open epoch.
     gone: HashMap<Arc<[u8]>, Fresh>,
     known_bytes: usize,
@@ -71,7 +71,7 @@ impl Ranked {
             touched: Vec::new(),
             batches: Vec::new(),
             batch_bytes: 0,
-            open_limit: context.store.uncommitted().open_limit(),
+            batch_share: context.store.uncommitted().share(),
             gone: HashMap::new(),
             known_bytes: 0,
             held: HeldWatermarks::new(&plan.rows.partition),
@@ -231,6 +231,7 @@ impl Ranked {
         }
         self.batches.clear();
         self.batch_bytes = 0;
+        self.batch_share.set(0);
         self.gone.clear();
         Ok(())
     }
@@ -314,7 +315,8 @@ impl StreamOperator for Ranked {
             true => self.grow(&chunk)?,
             false => self.change(&chunk)?,
         }
-        if self.batch_bytes > self.open_limit {
+        self.batch_share.set(self.batch_bytes);
+        if self.batch_share.is_over() {
             self.flush(out)?;
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Which join keys have rows in the tables that are not in memory: a Bloom filter that grows (scalable Bloom filters,
-//! Almeida et al. 2007, with one rate for all). It may say yes for a key that has none; that costs a read in vain.
+//! Which keys may be in state that is not in memory: a Bloom filter that grows (scalable Bloom filters, Almeida et al.
+//! 2007, with one rate for all). It may say yes for a key that is not there; that costs a read in vain.
 
 use fastbloom::BloomFilter;
 
