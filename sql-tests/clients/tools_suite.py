@@ -201,7 +201,7 @@ def pgcli_checks():
         assert ("public", "cli", "k", "integer", False, None) in list(server.table_columns())
         assert "public" in server.schemata() and "dev" in server.databases()
         list(server.views()), list(server.view_columns()), list(server.foreignkeys())
-        list(server.functions()), list(server.datatypes())
+        list(server.datatypes())
         server.search_path()
         psql("DROP TABLE cli")
 

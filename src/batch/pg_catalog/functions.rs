@@ -7,8 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, new_empty_array};
-use arrow::datatypes::{DataType, Field, TimeUnit};
-use datafusion::common::scalar::ScalarStructBuilder;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
@@ -17,7 +16,6 @@ use datafusion::scalar::ScalarValue;
 
 use super::live::{self, Live, SystemRelation};
 use super::procs::Function;
-use super::rewrite::EXPANDED;
 use super::types::TypeNames;
 use super::{backends, oid};
 use crate::batch::client::Client;
@@ -174,22 +172,6 @@ pub fn global(types: Arc<TypeNames>) -> Vec<ScalarUDF> {
         let modifier = id(args, 1).unwrap_or(-1);
         text(id(args, 0).map(|oid| types.format(oid, modifier)))
     }));
-    all.push(function(EXPANDED, expanded_type(), |args| {
-        let numbers = match args.first() {
-            Some(ScalarValue::List(list)) => list.value(0),
-            _ => return ScalarValue::try_from(expanded_type()),
-        };
-        let rows: Vec<_> = (1..=numbers.len() as i32)
-            .map(|n| {
-                let x = ScalarValue::try_from_array(&numbers, n as usize - 1)?.cast_to(&DataType::Int32)?;
-                Ok(ScalarStructBuilder::new()
-                    .with_scalar(Field::new("x", DataType::Int32, true), x)
-                    .with_scalar(Field::new("n", DataType::Int32, true), n.into())
-                    .build()?)
-            })
-            .collect::<DfResult<_>>()?;
-        Ok(ScalarValue::List(ScalarValue::new_list_nullable(&rows, &expanded_row())))
-    }));
     let by_name = names.clone();
     all.push(function("to_regtype", DataType::Int32, move |args| {
         Ok(ScalarValue::Int32(word(args, 0).and_then(|name| by_name.find(name))))
@@ -208,15 +190,6 @@ pub fn global(types: Arc<TypeNames>) -> Vec<ScalarUDF> {
     // Expressions are kept as their text.
     all.push(function("pg_get_expr", DataType::Utf8, |args| text(word(args, 0))));
     all
-}
-
-/// An element of an array and its number, from 1.
-fn expanded_row() -> DataType {
-    DataType::Struct(["x", "n"].map(|name| Field::new(name, DataType::Int32, true)).to_vec().into())
-}
-
-fn expanded_type() -> DataType {
-    DataType::new_list(expanded_row(), true)
 }
 
 /// PostgreSQL's number for the encoding.

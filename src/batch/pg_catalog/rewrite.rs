@@ -17,13 +17,10 @@ use datafusion_pg_catalog::sql::rules::{
 
 use crate::expr::functions;
 use crate::sql::ast::{
-    self, BinaryOperator, Expr, Function, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName,
+    self, BinaryOperator, Expr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName,
     ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
 };
 use crate::sql::name::call;
-
-/// What `_pg_expandarray` unnests: see [`super::functions`].
-pub const EXPANDED: &str = "pg_expanded_array";
 
 const SCHEMA: &str = "pg_catalog";
 
@@ -195,11 +192,6 @@ impl VisitorMut for Subqueries {
                 if conditions.iter().all(|when| never_holds(&when.condition)) =>
             {
                 else_result.as_deref().cloned().unwrap_or_else(null)
-            }
-            // Its rows, of the fields x and n, are the elements of a list.
-            Expr::Function(f) if f.name.to_string().ends_with("_pg_expandarray") => {
-                let rows = Function { name: ObjectName::from(vec![Ident::new(EXPANDED)]), ..f.clone() };
-                call("unnest", vec![Expr::Function(rows)])
             }
             Expr::Subquery(query) => match one_row(query) {
                 Some(new) => new,
