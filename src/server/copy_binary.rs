@@ -201,7 +201,7 @@ mod tests {
             (with(0, b'x'), "COPY file signature not recognized"),
             (with(11, 1), "unrecognized critical flags"),
             (with(20, 3), "row field count is 3, expected 2"),
-            (with(24, 3), "too few"),
+            (with(21, 0x80), "invalid field size"),
             ([good.clone(), vec![0, 2]].concat(), "after EOF marker"),
         ] {
             let mut reader = BinaryIn::new(&fields()).unwrap();
