@@ -11,6 +11,7 @@ mod crash;
 mod examples;
 mod failure;
 mod faults;
+mod fuzz;
 mod layers;
 mod lookup;
 mod nexmark;

@@ -73,6 +73,7 @@ kinds! {
     DuplicateCursor = "42P03",
     FailedTransaction = "25P02",
     NoActiveTransaction = "25P01",
+    InvalidEscapeSequence = "22025",
     QueryCanceled = "57014",
     AdminShutdown = "57P01",
     IdleSessionTimeout = "57P05",

@@ -116,12 +116,8 @@ impl<S: BackendSession> Connection<S> {
         let names: Vec<&str> = encoder.names().collect();
         let count = columns_of_copy(names.len())?;
         self.writer.send(&CopyOutResponse::new(i8::from(options.binary), count, vec![format; names.len()]))?;
-        if options.binary {
-            self.writer.copy_data(|out| {
-                out.put_slice(copy_binary::HEADER);
-                Ok(())
-            })?;
-        }
+        // Clients want it in one message with the first row.
+        let mut header = if options.binary { copy_binary::HEADER } else { &[] };
         let lines = Lines { options, forced: names.iter().map(|name| options.force_quote.has(name)).collect() };
         if options.header != CopyHeader::No {
             self.writer.copy_data(|out| {
@@ -144,6 +140,7 @@ impl<S: BackendSession> Connection<S> {
             while !rows.is_done() {
                 self.writer.copy_data(|out| {
                     if options.binary {
+                        out.put_slice(std::mem::take(&mut header));
                         out.put_i16(count);
                         return rows.values(out);
                     }
@@ -162,6 +159,7 @@ impl<S: BackendSession> Connection<S> {
         }
         if options.binary {
             self.writer.copy_data(|out| {
+                out.put_slice(header);
                 out.put_i16(-1);
                 Ok(())
             })?;

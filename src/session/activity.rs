@@ -61,7 +61,8 @@ struct Now {
 }
 
 impl Doing {
-    pub fn new() -> Self {
+    /// A session that begins now.
+    pub fn start() -> Self {
         let started = Clock::system().now_micros();
         let now = Now {
             address: None,
@@ -167,7 +168,7 @@ mod tests {
 
     #[test]
     fn only_what_runs_is_cancelled() {
-        let doing = Doing::new();
+        let doing = Doing::start();
         let token = doing.cancel_token();
         doing.cancel();
         assert!(!token.is_cancelled());

@@ -36,7 +36,7 @@ impl SessionClient {
         let name = || user.to_string();
         let names = Mutex::new(Names { login: name(), session: name(), current: name() });
         let (variables, planning) = (Mutex::default(), PlanningCache::default());
-        Self { id, names, variables, planning, doing: Doing::new(), activity }
+        Self { id, names, variables, planning, doing: Doing::start(), activity }
     }
 
     /// As others see it.

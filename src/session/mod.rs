@@ -200,6 +200,10 @@ impl Session {
                 let snapshot = self.services.catalog.snapshot();
                 (None, Some(subscribe::schema(&snapshot, &self.client, subscribe)?))
             }
+            sql::Statement::Copy(Copy::To { query, .. }) => {
+                let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
+                (Some(plan), None)
+            }
             sql::Statement::DeclareCursor { inner, .. } => match inner.as_ref() {
                 sql::Statement::Query(query) => {
                     let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
@@ -212,7 +216,9 @@ impl Session {
             other => (None, show::schema(other)),
         };
         let told = match parsed.as_ref() {
-            sql::Statement::Query(query) => sql::parameters::told(query.as_ref()),
+            sql::Statement::Query(query) | sql::Statement::Copy(Copy::To { query, .. }) => {
+                sql::parameters::told(query.as_ref())
+            }
             sql::Statement::Insert(s) | sql::Statement::Update(s) | sql::Statement::Delete(s) => {
                 sql::parameters::told(s.as_ref())
             }

@@ -26,6 +26,7 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("integer_datetimes", "on", "Times are whole microseconds."),
     ("IntervalStyle", "postgres", "How intervals are written."),
     ("lock_timeout", "0", "How long a statement waits for a lock."),
+    ("max_index_keys", "32", "How many columns an index may have."),
     ("search_path", "public", "Where names without a schema are looked up."),
     ("server_encoding", "UTF8", "The encoding of what is stored."),
     ("server_version", SERVER_VERSION, "The PostgreSQL version that is spoken."),
@@ -46,7 +47,8 @@ const TIMEOUTS: &[&str] =
 pub const SERVER_VERSION: &str = "15.0";
 
 /// Variables that tell what is and cannot be set.
-const READ_ONLY: &[&str] = &["integer_datetimes", "server_encoding", "server_version", "server_version_num"];
+const READ_ONLY: &[&str] =
+    &["integer_datetimes", "max_index_keys", "server_encoding", "server_version", "server_version_num"];
 
 #[derive(Debug, Default)]
 pub struct Variables {

@@ -4,6 +4,7 @@
 //! @ x, |/ x, ||/ x, ~x            -->  abs(x), sqrt(x), cbrt(x), bit_not(x)
 //! x AT TIME ZONE z                -->  timezone(z, x)
 //! s SIMILAR TO p                  -->  similar_to(s, p)
+//! s LIKE p ESCAPE '/'             -->  s LIKE like_escape(p, '/')
 //! substring(s FROM '…$')          -->  substring_regexp(s, '…$')
 //! encode(b, 'escape')             -->  encode_escape(b)
 //! make_interval(days => 10)       -->  make_interval(0, 0, 0, 10)
@@ -89,6 +90,15 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
             Some(call("substring_regexp", vec![expr.as_ref().clone(), from.as_ref().clone()]))
         }
         Expr::Like { negated, any: true, expr, pattern, escape_char: None } => like_any(*negated, expr, pattern),
+        Expr::Like { pattern, escape_char: escape @ Some(_), .. }
+        | Expr::ILike { pattern, escape_char: escape @ Some(_), .. } => {
+            // DataFusion knows the backslash alone.
+            if let Some(character) = escape.take_if(|e| !matches!(&e.value, Value::SingleQuotedString(c) if c == "\\"))
+            {
+                **pattern = call("like_escape", vec![pattern.as_ref().clone(), Expr::Value(character)]);
+            }
+            None
+        }
         Expr::Interval(interval) if interval.leading_field.is_none() => {
             if let Expr::Value(value) = interval.value.as_mut()
                 && let Value::SingleQuotedString(text) = &mut value.value

@@ -69,10 +69,24 @@ pub fn mark(sql: &Sql) -> Option<PgType> {
 
 /// Names that other streaming databases and catalogues use.
 fn custom(name: &ObjectName) -> Option<DataType> {
-    let name = name.to_string().to_lowercase();
+    let name = name.to_string().to_lowercase().replace('"', "");
     Some(match name.trim_start_matches("pg_catalog.") {
         "timestamp_ltz" => time::timestamptz(),
-        "name" | "bpchar" | "text" | "citext" => DataType::Utf8,
+        "name" | "bpchar" | "text" | "citext" | "varchar" | "json" | "jsonb" | "uuid" => DataType::Utf8,
+        // As clients name them with their schema.
+        "bool" => DataType::Boolean,
+        "int2" => DataType::Int16,
+        "int4" => DataType::Int32,
+        "int8" => DataType::Int64,
+        "float4" => DataType::Float32,
+        "float8" => DataType::Float64,
+        "numeric" => DataType::Decimal128(NUMERIC.0, NUMERIC.1),
+        "bytea" => DataType::Binary,
+        "date" => DataType::Date32,
+        "time" => DataType::Time64(TimeUnit::Microsecond),
+        "timestamp" => time::timestamp(),
+        "timestamptz" => time::timestamptz(),
+        "interval" => DataType::Interval(IntervalUnit::MonthDayNano),
         _ => return None,
     })
 }

@@ -148,7 +148,7 @@ fn constants() -> Vec<ScalarUDF> {
     }
     // There are no such locks.
     all.push(constant("pg_advisory_unlock_all", "".into()));
-    for name in ["shobj_description", "pg_get_function_sqlbody"] {
+    for name in ["pg_get_serial_sequence", "shobj_description", "pg_get_function_sqlbody"] {
         all.push(constant(name, ScalarValue::Utf8(None)));
     }
     for name in ["pg_get_ruledef", "pg_get_triggerdef", "pg_tablespace_location"] {

@@ -12,7 +12,8 @@ use super::{backends, oid};
 use crate::batch::client::Client;
 use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
-use crate::catalog::{Definition, Object, Role, Snapshot};
+use crate::catalog::role::EVERYONE;
+use crate::catalog::{Definition, Object, Privilege, Role, Snapshot};
 use crate::sql::name::quote;
 use crate::types::pg_type;
 
@@ -41,6 +42,8 @@ pub struct Relation<'a> {
     pub columns: Vec<Column<'a>>,
     /// Numbers of the key's columns, from 1.
     pub key: Vec<i16>,
+    /// `None` for what is the server's own.
+    object: Option<&'a Object>,
 }
 
 pub struct Column<'a> {
@@ -50,6 +53,29 @@ pub struct Column<'a> {
     pub mark: Option<pg_type::PgType>,
     pub nullable: bool,
     pub default: Option<&'a str>,
+}
+
+/// What is granted on an object, as PostgreSQL's `aclitem`s: `grantee=privileges/grantor`, `*` behind what may be granted
+/// on. The owner, whose privileges need no grant, is first.
+fn access(object: &Object) -> ScalarValue {
+    let letter = |p: &Privilege| match p {
+        Privilege::Select => "r",
+        Privilege::Insert => "a",
+        Privilege::Update => "w",
+        Privilege::Delete => "d",
+        Privilege::Create => "C",
+        Privilege::Usage => "U",
+    };
+    let owner = &object.owner;
+    let mut items = vec![format!("{owner}=arwd/{owner}")];
+    for (grantee, privileges) in object.acl.iter().filter(|(grantee, _)| *grantee != owner) {
+        let held: String =
+            privileges.iter().flat_map(|(p, grantable)| [letter(p), if *grantable { "*" } else { "" }]).collect();
+        let grantee = if grantee == EVERYONE { "" } else { grantee };
+        items.push(format!("{grantee}={held}/{owner}"));
+    }
+    let items: Vec<_> = items.into_iter().map(ScalarValue::from).collect();
+    ScalarValue::List(ScalarValue::new_list_nullable(&items, &DataType::Utf8))
 }
 
 impl Relation<'_> {
@@ -116,6 +142,7 @@ impl Live<'_> {
                 })
                 .collect(),
             key: Vec::new(),
+            object: None,
         });
         objects.chain(system).collect()
     }
@@ -138,6 +165,7 @@ impl Live<'_> {
             owner: self.role(&object.owner),
             columns: columns.collect(),
             key: key(definition),
+            object: Some(object),
         })
     }
 
@@ -165,6 +193,9 @@ impl Live<'_> {
             let method = if matches!(relation.kind, "r" | "m") { oid::HEAP } else { 0 };
             let mut row = common(relation.oid, relation.name.clone(), relation.kind, method, relation.columns.len());
             row.push(("relhasindex", (has_key || indexed).into()));
+            if let Some(object) = relation.object.filter(|o| !o.acl.is_empty()) {
+                row.push(("relacl", access(object)));
+            }
             rows.push(row);
             if has_key {
                 let index = key_name(&relation.name);

@@ -188,6 +188,11 @@ impl VisitorMut for Subqueries {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let new = match expr {
             Expr::Function(f) if matches!(f.args, FunctionArguments::Subquery(_)) => empty_array(),
+            Expr::Case { operand: None, conditions, else_result, .. }
+                if conditions.iter().all(|when| never_holds(&when.condition)) =>
+            {
+                else_result.as_deref().cloned().unwrap_or_else(null)
+            }
             Expr::Subquery(query) => match one_row(query) {
                 Some(new) => new,
                 None => return ControlFlow::Continue(()),
@@ -196,6 +201,31 @@ impl VisitorMut for Subqueries {
         };
         *expr = new;
         ControlFlow::Continue(())
+    }
+}
+
+/// `t.typtype = 'd'`, or `'c'`, and `a.attidentity != ''`: nobody can make a domain, a composite type or an identity
+/// column, and what is asked of them is more than DataFusion can answer.
+fn never_holds(condition: &Expr) -> bool {
+    let (left, op, right) = match condition {
+        Expr::Nested(inner) => return never_holds(inner),
+        Expr::BinaryOp { left, op, right } => (left, op, right),
+        _ => return false,
+    };
+    let column = match left.as_ref() {
+        Expr::Identifier(name) => name,
+        Expr::CompoundIdentifier(names) => match names.as_slice() {
+            [.., column] => column,
+            [] => return false,
+        },
+        _ => return false,
+    };
+    let kind = matches!(right.as_ref(), Expr::Value(v)
+        if matches!(&v.value, Value::SingleQuotedString(kind) if kind == "d" || kind == "c"));
+    match op {
+        BinaryOperator::Eq => kind && column.value.eq_ignore_ascii_case("typtype"),
+        BinaryOperator::NotEq => column.value.eq_ignore_ascii_case("attidentity"),
+        _ => false,
     }
 }
 

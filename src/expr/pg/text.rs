@@ -49,6 +49,11 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             each_text(args, |row| Ok(Some(escaped(bytes.value(row)))))
         })
         .udf(),
+        Function::exact("like_escape", &[TEXT, TEXT], TEXT, |args| {
+            let (patterns, escapes) = (texts(args, 0)?, texts(args, 1)?);
+            each_text(args, |row| like_escape(patterns.value(row), escapes.value(row)).map(Some))
+        })
+        .udf(),
         Function::exact("get_byte", &[BYTES, Int64], Int32, |args| {
             let (bytes, at) = (bytes(args, 0)?, values::<Int64Type>(args, 1)?);
             Ok(Arc::new(each::<Int32Type>(args, |row| {
@@ -334,4 +339,26 @@ fn list_of_parts(data_type: &DataType, parts: Vec<Option<ArrayRef>>) -> Result<A
         false => arrow::compute::concat(&present)?,
     };
     Ok(Arc::new(arrow::array::ListArray::try_new(Arc::clone(field), offsets, values, Some(nulls))?))
+}
+
+/// A LIKE pattern with another escape character as one with the backslash; the empty escape is none at all.
+fn like_escape(pattern: &str, escape: &str) -> Result<String> {
+    let mut characters = escape.chars();
+    let (escape, None) = (characters.next(), characters.next()) else {
+        return Err(Error::new(ErrorKind::InvalidEscapeSequence, "invalid escape string")
+            .with_hint("Escape string must be empty or one character."));
+    };
+    let mut out = String::with_capacity(pattern.len());
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            _ if Some(c) == escape => {
+                out.push('\\');
+                out.extend(rest.next());
+            }
+            '\\' => out.push_str("\\\\"),
+            _ => out.push(c),
+        }
+    }
+    Ok(out)
 }
