@@ -2,6 +2,7 @@
 //! one links all of DataFusion.
 
 mod auth;
+mod background;
 mod bounded;
 mod client;
 mod compare;

@@ -18,6 +18,7 @@ pub const ALL: &[&str] = &[
     "state.snapshot.rename",
     "sink.seal",
     "sink.commit",
+    "backfill.step",
     "recovery.begin",
     "recovery.end",
 ];

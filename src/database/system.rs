@@ -81,7 +81,8 @@ fn at(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
 }
 
 /// One row a job: `id`, `name`, `type`, `state` (running, restarting, failed), `failures` in a row, `error` (the last one),
-/// `backfilling` (actors that still read the past), `backfilled_rows`.
+/// `backfilling` (actors that still read the past), `backfilled_rows` since the job's last start, `backfill_total`: the rows
+/// on disk that there are to read.
 fn jobs(services: &Services, _: Epoch) -> Result<RecordBatch> {
     job_rows(&services.jobs.status())
 }
@@ -96,6 +97,7 @@ fn job_rows(jobs: &[JobStatus]) -> Result<RecordBatch> {
         ("error", text(jobs.iter().map(|j| j.last_error.as_ref().map(ToString::to_string)))),
         ("backfilling", int(jobs.iter().map(|j| Some(j.handles.backfill.running.load(Ordering::Relaxed) as i64)))),
         ("backfilled_rows", int(jobs.iter().map(|j| Some(j.handles.backfill.rows.load(Ordering::Relaxed) as i64)))),
+        ("backfill_total", int(jobs.iter().map(|j| Some(j.handles.backfill_total() as i64)))),
     ])
 }
 

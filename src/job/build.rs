@@ -18,7 +18,7 @@ use crate::common::clock::Clock;
 use crate::common::{Error, Result};
 use crate::connector::{self, Context, Sink, Source, table_log};
 use crate::plan::{Distribution, Fragment, FragmentGraph, Node, Operator, SourceRead, TableRead, Values};
-use crate::state::{KeyRange, StateStore, StateWriter};
+use crate::state::{KeyRange, StateStore, StateWriter, Table};
 use crate::stream::ActorEvent;
 use crate::stream::actor::{Actor, Leaf, LeafKind, SourceLeaf, offsets_schema};
 use crate::stream::align::WatermarkMerge;
@@ -63,6 +63,15 @@ pub struct Handles {
     pub sources: Vec<SourceHandle>,
     pub operators: Vec<OperatorHandle>,
     pub backfill: Arc<BackfillStats>,
+    /// What a backfill reads.
+    pub scanned: Vec<Arc<Table>>,
+}
+
+impl Handles {
+    /// Rows on disk that a backfill has to read, all in all.
+    pub fn backfill_total(&self) -> u64 {
+        self.scanned.iter().map(|t| t.stats().rows).sum()
+    }
 }
 
 #[derive(Clone)]
@@ -389,6 +398,9 @@ impl Builder<'_> {
 
     fn scan(&mut self, node: &Node, read: &TableRead, parent: Option<(usize, usize)>, parts: &mut Parts) -> Result<()> {
         let channels = self.receive(node.id, parts)?;
+        if parts.actor == 0 {
+            self.built.handles.scanned.push(self.env.store.table(read.table, read.full_schema.clone())?);
+        }
         let backfill = Backfill::new(
             read.clone(),
             node.schema.clone(),

@@ -202,6 +202,7 @@ mod tests {
             (with(11, 1), "unrecognized critical flags"),
             (with(20, 3), "row field count is 3, expected 2"),
             (with(21, 0x80), "invalid field size"),
+            ([&good[..21], &[0, 0, 0, 3, 0, 0, 1, 255, 255, 255, 255]].concat(), "column \"k\""),
             ([good.clone(), vec![0, 2]].concat(), "after EOF marker"),
         ] {
             let mut reader = BinaryIn::new(&fields()).unwrap();

@@ -22,15 +22,25 @@ pub struct Done {
     pub notices: Vec<String>,
 }
 
+/// Whose statement it is, and how it is to be run.
+#[derive(Clone, Copy)]
+pub struct Author<'a> {
+    pub role: &'a str,
+    /// CREATE does not wait until what it made is filled.
+    pub background: bool,
+}
+
 pub(super) struct Ddl<'a> {
     pub services: &'a Arc<Services>,
     pub owner: &'a str,
+    background: bool,
     pub text: &'a str,
     pub notices: Vec<String>,
 }
 
-pub async fn run(services: &Arc<Services>, owner: &str, text: &str, statement: &Statement) -> Result<Done> {
-    let mut ddl = Ddl { services, owner, text, notices: Vec::new() };
+pub async fn run(services: &Arc<Services>, author: Author<'_>, text: &str, statement: &Statement) -> Result<Done> {
+    let Author { role: owner, background } = author;
+    let mut ddl = Ddl { services, owner, background, text, notices: Vec::new() };
     // What runs below must not be torn in two by a client that goes away: see `finish`.
     let tag = match statement {
         Statement::CreateSource(create) => ddl.create_source(create).await?,
@@ -41,6 +51,7 @@ pub async fn run(services: &Arc<Services>, owner: &str, text: &str, statement: &
         Statement::Drop(drop) => ddl.drop(drop).await?,
         Statement::CreateFunction(create) => ddl.create_function(create).await?,
         Statement::DropFunction { if_exists, names } => ddl.drop_functions(*if_exists, names).await?,
+        Statement::CancelJobs { ids } => ddl.cancel_jobs(ids).await?,
         _ => return Err(Error::internal("not a definition")),
     };
     Ok(Done { tag, notices: ddl.notices })
@@ -220,6 +231,9 @@ impl Ddl<'_> {
             self.finish(object, Some(planned.graph), None).await?;
             id
         };
+        if self.background && replaces.is_none() {
+            return Ok(TAG);
+        }
         let mut undo = DropOnCancel { services: self.services, id: Some(id) };
         let backfilled = self.services.jobs.wait_backfilled(id).await;
         if let Some(old) = replaces {
@@ -296,6 +310,37 @@ impl Ddl<'_> {
         let object = self.object(id, &create.name, planned.depends_on, Definition::Sink(sink));
         self.finish(object, Some(planned.graph), None).await?;
         Ok("CREATE_SINK")
+    }
+
+    /// Drops views that are still being filled.
+    async fn cancel_jobs(&mut self, ids: &[u32]) -> Result<&'static str> {
+        let _guard = self.services.ddl.lock().await;
+        let snapshot = self.services.catalog.snapshot();
+        let mut dropped = Vec::new();
+        for id in ids.iter().map(|id| JobId(*id)) {
+            let filling = self.services.jobs.handles(id).is_some_and(|h| h.backfill.is_running());
+            match snapshot.by_id(id) {
+                Some(object) if filling => {
+                    snapshot.check_owner(self.owner, object)?;
+                    dropped.push(id);
+                }
+                Some(object) => {
+                    let kind = object.definition.kind();
+                    let message = format!("job {id} is not being created: {kind} \"{}\" is there", object.name);
+                    return Err(Error::new(ErrorKind::ObjectNotReady, message).with_hint(format!(
+                        "write DROP {} {}",
+                        kind.to_uppercase(),
+                        object.name
+                    )));
+                }
+                None => {
+                    return Err(Error::new(ErrorKind::UndefinedObject, format!("job {id} does not exist"))
+                        .with_hint("SHOW JOBS lists the jobs"));
+                }
+            }
+        }
+        drop_objects(self.services, dropped).await?;
+        Ok("CANCEL_JOBS")
     }
 
     async fn drop(&mut self, drop: &Drop) -> Result<&'static str> {

@@ -404,10 +404,13 @@ impl Session {
             | S::CreateMaterializedView(_)
             | S::CreateView(_)
             | S::CreateSink(_)
+            | S::CancelJobs { .. }
             | S::Drop(_)
             | S::CreateFunction(_)
             | S::DropFunction { .. } => {
-                let done = ddl::run(&self.services, &self.client.user(), &statement.text, parsed).await;
+                let background = self.client.variables().background_ddl();
+                let author = ddl::Author { role: &self.client.user(), background };
+                let done = ddl::run(&self.services, author, &statement.text, parsed).await;
                 let done = self.audited(parsed, done.map(|done| (done.tag, done.notices)));
                 self.done(done?)
             }

@@ -1,6 +1,7 @@
 //! SHOW, SHOW CREATE and DESCRIBE.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -11,6 +12,7 @@ use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
 use crate::catalog::{Function, Object, Snapshot};
 use crate::common::{Error, ErrorKind, Result};
+use crate::job::JobStatus;
 use crate::sql::Statement;
 use crate::sql::statement::Show;
 use crate::types::sql_function::SqlFunction;
@@ -79,7 +81,7 @@ pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statemen
 fn header(kind: &Show) -> &'static [&'static str] {
     match kind {
         Show::Functions => &["Name", "Arguments", "Returns", "Language", "Owner"],
-        Show::Jobs => &["Id", "Name", "Type", "State", "Error"],
+        Show::Jobs => &["Id", "Name", "Type", "State", "Progress", "Error"],
         Show::Columns(_) => &["Name", "Type", "Is Hidden", "Is Key"],
         Show::AllVariables => &["name", "setting", "description"],
         _ => &["Name"],
@@ -123,10 +125,30 @@ fn jobs(services: &Arc<Services>) -> Vec<Vec<String>> {
     status
         .into_iter()
         .map(|job| {
-            let error = job.last_error.map(|e| e.to_string()).unwrap_or_default();
-            vec![job.spec.id.to_string(), job.spec.name.clone(), job.spec.kind.into(), job.state.name().into(), error]
+            let error = job.last_error.as_ref().map(|e| e.to_string()).unwrap_or_default();
+            vec![
+                job.spec.id.to_string(),
+                job.spec.name.clone(),
+                job.spec.kind.into(),
+                job.state.name().into(),
+                progress(&job),
+                error,
+            ]
         })
         .collect()
+}
+
+/// How much of the past a job has read, of what there is; empty when it is through.
+fn progress(job: &JobStatus) -> String {
+    let backfill = &job.handles.backfill;
+    if !backfill.is_running() {
+        return String::new();
+    }
+    let (rows, total) = (backfill.rows.load(Ordering::Relaxed), job.handles.backfill_total());
+    match (rows * 100).checked_div(total) {
+        Some(percent) => format!("{rows} of {total} rows, {}%", percent.min(100)),
+        None => format!("{rows} rows"),
+    }
 }
 
 /// SQL LIKE with `%` and `_`.

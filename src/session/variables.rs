@@ -17,6 +17,7 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("client_min_messages", "notice", "Which messages are sent to the client."),
     ("DateStyle", "ISO, MDY", "How dates are written."),
     ("default_transaction_isolation", "serializable", "The isolation of new transactions."),
+    ("background_ddl", "off", "Whether CREATE MATERIALIZED VIEW returns before the view is filled."),
     ("default_transaction_read_only", "off", "Whether new transactions only read."),
     ("extra_float_digits", "1", "How many digits floating point numbers are written with."),
     ("idle_in_transaction_session_timeout", "0", "How long a client may rest in a transaction; 0 is without end."),
@@ -120,6 +121,11 @@ impl Variables {
             DEFAULTS.iter().map(|(name, value, _)| (name.to_string(), value.to_string())).collect();
         all.extend(self.set.clone());
         all.into_iter().collect()
+    }
+
+    /// Whether a CREATE returns before what it made is filled.
+    pub fn background_ddl(&self) -> bool {
+        self.get("background_ddl").is_some_and(is_on)
     }
 
     /// The length that one of the [`TIMEOUTS`] has; `None` without end.

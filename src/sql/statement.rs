@@ -89,6 +89,10 @@ pub enum Statement {
     Flush,
     /// Waits until the views being made are.
     Wait,
+    /// Takes back views that are being filled, by the ids of their jobs.
+    CancelJobs {
+        ids: Vec<u32>,
+    },
     Begin,
     Commit,
     Rollback,
@@ -161,6 +165,7 @@ impl Statement {
             Self::Alter(a) => ("ALTER", a.name.clone()),
             Self::CreateFunction(c) => ("CREATE FUNCTION", c.function.name.clone()),
             Self::DropFunction { names, .. } => ("DROP FUNCTION", names.join(", ")),
+            Self::CancelJobs { ids } => ("CANCEL JOBS", format!("{ids:?}")),
             Self::CreateRole(r) => ("CREATE ROLE", r.name.clone()),
             Self::AlterRole(r) => ("ALTER ROLE", r.name.clone()),
             Self::DropRole { names, .. } => ("DROP ROLE", names.join(", ")),

@@ -332,8 +332,13 @@ fn errors_say_where() {
         ("DROP INDEX i", "42601", 6, "at or near \"INDEX\""),
         ("CREATE MATERIALIZED VIEW v AS SELECT 1 FROM t EMIT ON WINDOW", "42601", 47, "EMIT must be"),
         ("SET x", "42601", 6, "end of input"),
-        ("SELECT 1 FROM a JOIN b FOR SYSTEM_TIME AS OF PROCTIME() ON true", "0A000", 24, "FOR SYSTEM_TIME AS OF"),
-        ("SELECT 1 FROM a ASOF JOIN b MATCH_CONDITION (a.t > b.t)", "0A000", 17, "ASOF JOIN is not supported yet"),
+        (
+            "SELECT 1 FROM a JOIN b FOR SYSTEM_TIME AS OF 1 ON true",
+            "42601",
+            24,
+            "FOR SYSTEM_TIME AS OF takes PROCTIME()",
+        ),
+        ("SELECT 1 FROM a ASOF JOIN b WHERE a.t > b.t", "42601", 17, "this join needs a condition"),
     ] {
         let e = parse(sql).map(|p| format!("{p:?}")).unwrap_err();
         assert!(e.message().contains(part), "{sql}: {e}");

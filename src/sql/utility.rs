@@ -31,6 +31,12 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
         Statement::Flush
     } else if c.take(&["WAIT"]) {
         Statement::Wait
+    } else if c.take(&["CANCEL", "JOBS"]) || c.take(&["CANCEL", "JOB"]) {
+        let mut ids = vec![job(c)?];
+        while c.take_token(&Token::Comma) {
+            ids.push(job(c)?);
+        }
+        Statement::CancelJobs { ids }
     } else if c.take(&["DISCARD"]) {
         let words = ["ALL", "PLANS", "SEQUENCES", "TEMPORARY", "TEMP"];
         let Some(what) = words.iter().find(|w| c.take(&[w])) else {
@@ -59,6 +65,12 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
         return transaction(c);
     };
     Ok(Some(statement))
+}
+
+fn job(c: &mut Cursor) -> Result<u32> {
+    let at = c.position();
+    let id = c.with(Parser::parse_literal_uint)?;
+    u32::try_from(id).map_err(|_| c.unexpected("the id of a job, as SHOW JOBS has it").with_position(at))
 }
 
 /// `name [(type, …)] AS statement`.

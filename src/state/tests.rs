@@ -171,7 +171,7 @@ fn a_table_without_rows_leaves_nothing_behind() {
 fn a_table_keeps_its_schema_until_it_is_dropped() {
     for backend in BACKENDS {
         let dir = tempfile::tempdir().unwrap();
-        let other = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        let other = Arc::new(Schema::new(vec![Field::new("m", DataType::Int64, true)]));
         let store = open(dir.path(), backend);
         let table = store.table(TABLE, schema()).unwrap();
         assert!(Arc::ptr_eq(&table, &store.table(TABLE, schema()).unwrap()));

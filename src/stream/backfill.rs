@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use tokio::sync::Notify;
 
 use super::message::Watermark;
-use crate::common::Result;
+use crate::common::{Result, failpoint};
 use crate::plan::TableRead;
 use crate::state::{KeyRange, StateWriter, Table};
 use crate::types::{Epoch, Keys, StreamChunk, VNODES, key, vnode};
@@ -42,6 +42,13 @@ pub struct BackfillStats {
     pub running: AtomicU64,
     /// Wakes who waits for the last of them.
     pub ended: Notify,
+}
+
+impl BackfillStats {
+    /// Whether some actor still reads the past.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::SeqCst) > 0
+    }
 }
 
 /// The backfill of one actor.
@@ -120,6 +127,7 @@ impl Backfill {
     /// Scans on; returns the next rows.
     pub fn step(&mut self) -> Result<Vec<StreamChunk>> {
         let Some(epoch) = self.snapshot else { return Ok(Vec::new()) };
+        failpoint::hit("backfill.step")?;
         let start = self.position.clone().map_or(Bound::Unbounded, Bound::Excluded);
         let range = KeyRange { start, end: Bound::Unbounded };
         let batches = self.table.scan(epoch, &range, Some(SCAN_ROWS))?;
