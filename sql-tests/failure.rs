@@ -54,3 +54,42 @@ async fn a_job_that_keeps_failing_is_marked_and_the_others_run_on() {
     assert_eq!(client.value("SELECT count(*) FROM weir.jobs WHERE state <> 'running'").await, "0");
     drop(server);
 }
+
+/// Its table goes on without it, so a restart cannot take it up where it stopped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_that_its_table_left_behind_stays_failed_until_it_is_made_again() {
+    let folder = Folder::new();
+    let mut server = Server::start(folder.path(), &Options::default()).unwrap();
+    let client = Client::connect(server.port()).await.unwrap();
+    const STRICT: &str = "CREATE MATERIALIZED VIEW strict WITH (on_error = 'fail') AS SELECT a, 10 / b AS c FROM t";
+    client
+        .execute(&format!(
+            "CREATE TABLE t (a INT PRIMARY KEY, b INT); {STRICT};
+             CREATE MATERIALIZED VIEW reader AS SELECT count(*) AS n FROM strict;
+             CREATE MATERIALIZED VIEW other AS SELECT count(*) AS n FROM t;
+             INSERT INTO t VALUES (1, 1), (2, 2)"
+        ))
+        .await;
+    assert_eq!(client.value("SELECT n FROM reader").await, "2");
+    client.execute("INSERT INTO t VALUES (3, 0)").await;
+    client.wait_for("SELECT state FROM weir.jobs WHERE name = 'strict'", "failed").await;
+    client.wait_for("SELECT n FROM other", "3").await;
+    client.execute("DELETE FROM t WHERE a IN (1, 3); INSERT INTO t VALUES (4, 5); FLUSH").await;
+    for stop in [Server::kill, Server::stop] {
+        stop(&mut server);
+        server = Server::start(folder.path(), &Options::default()).unwrap();
+        let client = Client::connect(server.port()).await.unwrap();
+        let failed = "SELECT name FROM weir.jobs WHERE state = 'failed' AND error LIKE '%division by zero%' ORDER BY 1";
+        let failed: Vec<_> = client.query(failed).await.into_iter().flatten().flatten().collect();
+        assert_eq!(failed, ["reader", "strict"]);
+        assert_eq!(client.value("SELECT n FROM other").await, "2");
+    }
+    let client = Client::connect(server.port()).await.unwrap();
+    client.execute(&format!("DROP MATERIALIZED VIEW strict CASCADE; {STRICT}; INSERT INTO t VALUES (9, 2)")).await;
+    assert_eq!(client.value("SELECT string_agg(a || ':' || c, ' ' ORDER BY a) FROM strict").await, "2:5 4:2 9:5");
+    server.kill();
+    server = Server::start(folder.path(), &Options::default()).unwrap();
+    let client = Client::connect(server.port()).await.unwrap();
+    client.wait_for("SELECT count(*) FROM strict", "3").await;
+    drop(server);
+}

@@ -184,8 +184,9 @@ impl JobManager {
     }
 
     /// Stops the jobs and frees their state with the checkpoint that writes `meta`.
-    pub async fn drop_jobs(&self, ids: &[JobId], meta: MetaWrites) -> Result<()> {
+    pub async fn drop_jobs(&self, ids: &[JobId], mut meta: MetaWrites) -> Result<()> {
         let _guard = self.changing.lock().await;
+        meta.extend(ids.iter().map(|id| (left_behind_key(*id), None)));
         let dropped: Vec<Job> = {
             let mut jobs = self.jobs.0.lock();
             ids.iter().filter_map(|id| jobs.remove(id)).collect()
@@ -211,13 +212,45 @@ impl JobManager {
         let specs: Vec<Arc<JobSpec>> = specs.into_iter().map(Arc::new).collect();
         let mut change = Change::default();
         for spec in &specs {
+            if let Some(error) = self.left_behind(spec)? {
+                self.insert(
+                    spec.clone(),
+                    JobState::Failed(error.clone()),
+                    Handles::default(),
+                    MAX_FAILURES,
+                    Some(error),
+                );
+                continue;
+            }
             // A job that cannot be built (its file is gone, say) is failed; the others run.
             if let Err(e) = self.prepare(std::slice::from_ref(spec), &mut change) {
                 tracing::error!(job = %spec.name, error = %e, "the job cannot start");
                 self.insert(spec.clone(), JobState::Failed(e.clone()), Handles::default(), 0, Some(e));
             }
         }
+        self.leave_behind(&mut change)?;
         self.driver.change(change).await.map(|_| ())
+    }
+
+    /// Adds to `change`, which lets upstream jobs go on, that their failed readers do not: what is committed from then on
+    /// has passed them by, and no restart may take them up again.
+    fn leave_behind(&self, change: &mut Change) -> Result<()> {
+        let jobs = self.jobs.0.lock();
+        for job in jobs.values() {
+            let JobState::Failed(error) = &job.state else { continue };
+            let runs = |id: &JobId| jobs.get(id).is_some_and(|j| matches!(j.state, JobState::Running));
+            if job.spec.graph.upstreams.iter().any(runs) && self.left_behind(&job.spec)?.is_none() {
+                change.meta.push((left_behind_key(job.spec.id), Some(error.message().into())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Why the job failed, when its upstream jobs have gone on without it.
+    fn left_behind(&self, spec: &JobSpec) -> Result<Option<Error>> {
+        let Some(message) = self.env.store.meta(&left_behind_key(spec.id))? else { return Ok(None) };
+        let message = String::from_utf8_lossy(&message).into_owned();
+        Ok(Some(Error::new(ErrorKind::ObjectNotReady, message)))
     }
 
     /// Builds jobs into `change` and registers them as running.
@@ -340,6 +373,7 @@ impl JobManager {
                 self.insert(spec, JobState::Failed(e.clone()), Handles::default(), MAX_FAILURES, Some(e));
             }
         }
+        self.leave_behind(&mut change)?;
         self.driver.change(change).await.map(|_| ())
     }
 }
@@ -420,6 +454,10 @@ fn readers_of(jobs: &HashMap<JobId, Job>, job: JobId) -> HashSet<JobId> {
             return readers;
         }
     }
+}
+
+fn left_behind_key(id: JobId) -> Vec<u8> {
+    format!("job/left_behind/{id}").into_bytes()
 }
 
 /// All state tables of a job.
