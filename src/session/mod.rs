@@ -538,11 +538,13 @@ impl Session {
     }
 
     /// Whoever wrote it, and before which restart: what is in the tables' logs is visible when this returns,
-    /// closed windows too.
+    /// closed windows too, and on disk: no crash computes it again.
     async fn flush(&mut self) -> Result<()> {
         logs_visible(&self.services).await?;
         self.written.clear();
-        self.services.driver.settle().await
+        self.services.driver.settle().await?;
+        self.services.driver.commit().await?;
+        Ok(())
     }
 
     fn begin(&mut self) -> Response {
