@@ -12,11 +12,13 @@
 
 mod batch;
 mod checkpoint;
+mod copy;
 mod events;
 mod hot;
 mod insert;
 mod large;
 mod nexmark;
+mod postgres;
 mod recovery;
 mod report;
 mod server;
@@ -44,7 +46,7 @@ struct Bench {
     parallelism: usize,
 }
 
-const PARTS: &[&str] = &["hot", "checkpoint", "state", "insert", "recovery", "nexmark", "large", "serving"];
+const PARTS: &[&str] = &["hot", "checkpoint", "state", "insert", "recovery", "nexmark", "large", "serving", "copy"];
 
 fn main() -> Outcome<()> {
     let parallelism = std::thread::available_parallelism()?.get();
@@ -66,13 +68,16 @@ async fn run(parallelism: usize) -> Outcome<()> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-data");
     let bench = Bench { dir, events, parallelism };
     let mut report = Report::new(&bench);
-    if does("hot") || does("checkpoint") {
+    if ["hot", "checkpoint", "copy"].into_iter().any(does) {
         let events = Events::prepare(&bench)?;
         if does("hot") {
             hot::measure(&bench, &events, &mut report).await?;
         }
         if does("checkpoint") {
             checkpoint::measure(&bench, &events, &mut report).await?;
+        }
+        if does("copy") {
+            copy::measure(&bench, &events, &mut report).await?;
         }
     }
     if does("state") {

@@ -3,15 +3,13 @@
 //! is not installed.
 
 use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::json;
-use tokio_postgres::{Client, NoTls};
-use weir::common::clock::instant;
+use tokio_postgres::Client;
 
+use crate::postgres::{self, Postgres};
 use crate::report::{Figure, Report};
 use crate::server::{self, Options, Server};
 use crate::{Bench, Outcome};
@@ -20,12 +18,15 @@ const TABLE: &str = "CREATE TABLE account (id INT PRIMARY KEY, owner INT NOT NUL
 const INDEX: &str = "CREATE INDEX by_owner ON account (owner)";
 
 pub async fn measure(bench: &Bench, report: &mut Report) -> Outcome<()> {
-    let Some(tools) = Tools::find() else {
-        report.progress("(i) serving: pgbench or PostgreSQL is not installed");
+    let Some(tool) = postgres::program("pgbench") else {
+        report.progress("(i) serving: pgbench is not installed");
+        return Ok(());
+    };
+    let Some(postgres) = Postgres::start().await? else {
+        report.progress("(i) serving: PostgreSQL is not installed");
         return Ok(());
     };
     let (rows, seconds) = if bench.events < 1_000_000 { (10_000, 3) } else { (100_000, 15) };
-    let postgres = Postgres::start(&tools).await?;
     let mut server = Server::fresh(bench, Options::default()).await?;
     let client = server.connect().await?;
     for client in [&postgres.client, &client] {
@@ -46,8 +47,8 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Outcome<()> {
         for mode in ["prepared", "simple"] {
             for clients in [1, 16] {
                 let run = Run { script: &script, mode, clients, seconds };
-                let theirs = tools.pgbench(postgres.port, ["postgres", "postgres"], &run)?;
-                let ours = tools.pgbench(server.port(), ["root", "dev"], &run)?;
+                let theirs = pgbench(&tool, postgres.port, ["postgres", "postgres"], &run)?;
+                let ours = pgbench(&tool, server.port(), ["root", "dev"], &run)?;
                 let name = format!("(i) lookup by {what}, {mode}, connections: {clients}");
                 let of = format!("{ours:.0} a second, PostgreSQL {theirs:.0}");
                 let details = json!({"per_second": ours, "postgres_per_second": theirs});
@@ -86,98 +87,17 @@ struct Run<'a> {
     seconds: u64,
 }
 
-/// Where the programs are.
-struct Tools {
-    bin: PathBuf,
-    pgbench: PathBuf,
-}
-
-impl Tools {
-    fn find() -> Option<Self> {
-        let with = |program: &str| {
-            let folders = ["/usr/lib/postgresql/15/bin", "/usr/local/bin", "/usr/bin"].map(PathBuf::from);
-            folders.into_iter().find(|folder| folder.join(program).exists())
-        };
-        let bin = with("initdb").filter(|bin| bin.join("postgres").exists())?;
-        Some(Self { bin, pgbench: with("pgbench")?.join("pgbench") })
-    }
-
-    /// Transactions a second.
-    fn pgbench(&self, port: u16, [user, database]: [&str; 2], run: &Run<'_>) -> Outcome<f64> {
-        let Run { script, mode, clients, seconds } = *run;
-        let output = Command::new(&self.pgbench)
-            .args(["-n", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", user, "-M", mode])
-            .args(["-c", &clients.to_string(), "-j", &clients.min(2).to_string(), "-T", &seconds.to_string(), "-f"])
-            .arg(script)
-            .arg(database)
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let tps = text.lines().find_map(|line| line.strip_prefix("tps = ")).and_then(|t| t.split(' ').next());
-        let tps = tps.ok_or_else(|| format!("pgbench: {text}{}", String::from_utf8_lossy(&output.stderr)))?;
-        Ok(tps.parse()?)
-    }
-}
-
-/// A PostgreSQL of its own, with its default settings; gone when dropped.
-struct Postgres {
-    child: Child,
-    dir: PathBuf,
-    port: u16,
-    client: Client,
-}
-
-impl Postgres {
-    async fn start(tools: &Tools) -> Outcome<Self> {
-        // It refuses to run as root; its user may not see into other folders than this.
-        let dir = std::env::temp_dir().join(format!("weir-bench-postgres-{}", std::process::id()));
-        fs::create_dir_all(&dir)?;
-        let root = fs::metadata("/proc/self").is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0);
-        let command = |program: &str| {
-            let program = tools.bin.join(program);
-            if !root {
-                return Command::new(program);
-            }
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
-            command
-        };
-        if root && !Command::new("chown").arg("postgres").arg(&dir).status()?.success() {
-            return Err("there is no user postgres to run PostgreSQL".into());
-        }
-        let made = command("initdb").args(["-A", "trust", "-U", "postgres", "-D"]).arg(dir.join("data")).output()?;
-        if !made.status.success() {
-            return Err(format!("initdb: {}", String::from_utf8_lossy(&made.stderr)).into());
-        }
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let child = command("postgres")
-            .arg("-D")
-            .arg(dir.join("data"))
-            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let begun = instant();
-        let address = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
-        loop {
-            match tokio_postgres::connect(&address, NoTls).await {
-                Ok((client, connection)) => {
-                    tokio::spawn(connection);
-                    return Ok(Self { child, dir, port, client });
-                }
-                Err(e) if begun.elapsed() > Duration::from_secs(60) => {
-                    return Err(format!("PostgreSQL cannot be reached: {e}").into());
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        // Its fast shutdown; it may be gone already.
-        let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
-    }
+/// Transactions a second.
+fn pgbench(program: &Path, port: u16, [user, database]: [&str; 2], run: &Run<'_>) -> Outcome<f64> {
+    let Run { script, mode, clients, seconds } = *run;
+    let output = Command::new(program)
+        .args(["-n", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", user, "-M", mode])
+        .args(["-c", &clients.to_string(), "-j", &clients.min(2).to_string(), "-T", &seconds.to_string(), "-f"])
+        .arg(script)
+        .arg(database)
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let tps = text.lines().find_map(|line| line.strip_prefix("tps = ")).and_then(|t| t.split(' ').next());
+    let tps = tps.ok_or_else(|| format!("pgbench: {text}{}", String::from_utf8_lossy(&output.stderr)))?;
+    Ok(tps.parse()?)
 }

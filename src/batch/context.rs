@@ -32,7 +32,7 @@ use super::zone::{WallClock, Zone};
 use crate::catalog::{Column, Definition, Object, Privilege, Snapshot, View};
 use crate::common::clock::Clock;
 use crate::common::{Error, ErrorKind, Result};
-use crate::expr::{functions, rules};
+use crate::expr::{functions, push_down_filter, rules};
 use crate::planner;
 use crate::sql::{ast, parse_query};
 use crate::state::StateStore;
@@ -70,6 +70,7 @@ impl BatchEnv {
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
         let mut builder =
             SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
+        builder = builder.with_optimizer_rules(push_down_filter::batch_rules());
         builder = builder.with_expr_planners(functions::expr_planners());
         for rule in rules::rules(false) {
             builder = builder.with_analyzer_rule(rule);

@@ -12,6 +12,7 @@ pub mod json;
 mod lateral;
 mod pg;
 pub mod proto;
+pub mod push_down_filter;
 pub mod rules;
 mod series;
 pub mod session;

@@ -15,6 +15,7 @@ mod backend;
 mod cache;
 pub mod change_log;
 mod changes;
+mod chunked;
 mod delta;
 mod directory;
 mod fold;

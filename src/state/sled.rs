@@ -10,6 +10,8 @@
 //!   flushed batch.
 //! - A forward scan does not stop at its end but reads all leaves after it. So scans go backwards, which does stop.
 //! - Batches leave empty leaves behind. So names are used again (see `layout`).
+//! - A leaf that takes 65529 bytes on disk is written wrong: the length at the end of its 65536 takes one byte more than
+//!   was reckoned, and overwrites the last of the content. So leaves are kept smaller: values come in chunks.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,6 +27,9 @@ use crate::common::{Error, ErrorKind, Result};
 
 /// Entries of a leaf, less one: a leaf is rewritten whole, and entries are pages.
 const LEAF_FANOUT: usize = 3;
+/// The longest value that [`Chunked`](super::chunked::Chunked) may leave whole: as many of them as a leaf may hold for a
+/// moment, with their names, take less than 65529 bytes.
+pub(super) const CHUNK_BYTES: usize = 20 << 10;
 /// Pages come compressed: sled is to spend little on trying again.
 const ZSTD_LEVEL: i32 = -50;
 /// Only the commit flushes.
@@ -231,6 +236,7 @@ impl Written {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chunked::Chunked;
     use super::*;
 
     fn put(name: &str, value: &str) -> Change {
@@ -270,6 +276,56 @@ mod tests {
             let reads = backend.with("count", |db| Ok(db.stats().cache.cache_misses)).unwrap();
             assert!(reads <= count as u64 + 3, "{prefix}: {reads} leaves read");
         }
+    }
+
+    /// Bytes that do not compress, so that the size of a leaf is known.
+    fn noise(seed: usize, length: usize) -> Vec<u8> {
+        let mut x = seed as u64;
+        let mut next = || {
+            x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (x >> 56) as u8
+        };
+        (0..length).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn a_value_of_any_length_comes_back() {
+        // A part that comes twice: so the leaf ends in what zstd cannot do without. It has 65529 bytes for some of these
+        // if the value is left whole.
+        let value = |length: usize, seed: usize| {
+            let noise = noise(seed, length);
+            Bytes::from([&noise[..], &noise[..length / (2 + seed)], &noise[..64 * seed]].concat())
+        };
+        let dir = tempfile::tempdir().unwrap();
+        for (length, seed) in (65_455..65_462).flat_map(|length| (0..10).map(move |seed| (length, seed))) {
+            let open = || Chunked::new(SledBackend::open(dir.path(), 0, 0).unwrap(), CHUNK_BYTES);
+            let backend = open();
+            backend.apply(vec![(b"name".to_vec(), Some(value(length, seed)))]).unwrap();
+            backend.flush().unwrap();
+            drop(backend);
+            assert!(open().get(b"name").unwrap().unwrap() == value(length, seed), "{length} {seed}");
+        }
+    }
+
+    #[test]
+    fn no_leaf_has_the_size_that_is_written_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let backend = Chunked::new(SledBackend::open(dir.path(), 0, 0).unwrap(), CHUNK_BYTES);
+        for round in 0..10_u32 {
+            let value = |i: u32| {
+                Bytes::from(noise(i as usize, CHUNK_BYTES * (1 + (i * 7 + round * 3) as usize % 8) - round as usize))
+            };
+            let changes = (0..60_u32).map(|i| (i.wrapping_mul(0x9E37_79B9).to_be_bytes().to_vec(), Some(value(i))));
+            backend.apply(changes.collect()).unwrap();
+            backend.flush().unwrap();
+        }
+        let sizes: Vec<(u64, u64)> = std::fs::read_dir(dir.path().join("slabs"))
+            .unwrap()
+            .map(|slab| slab.unwrap())
+            .map(|slab| (slab.file_name().to_str().unwrap().parse().unwrap(), slab.metadata().unwrap().len()))
+            .collect();
+        assert!(sizes.iter().any(|(slot, bytes)| (40_000..=65_535).contains(slot) && *bytes > 0), "{sizes:?}");
+        assert!(sizes.iter().all(|(slot, bytes)| *slot < 65_536 || *bytes == 0), "{sizes:?}");
     }
 
     #[test]

@@ -22,13 +22,14 @@ use parking_lot::Mutex;
 use super::backend::{Backend, Change};
 use super::cache::PageCache;
 use super::change_log::{Logs, Revised};
+use super::chunked::Chunked;
 use super::directory::Directory;
 use super::fold::{self, Folded, Numbered};
 use super::hot::HotBytes;
 use super::memory::MemoryBackend;
 use super::page::PageCodec;
 use super::pins::{EpochPin, Pins};
-use super::sled::SledBackend;
+use super::sled::{self, SledBackend};
 use super::space::Space;
 use super::table::Table;
 use super::uncommitted::Uncommitted;
@@ -80,7 +81,10 @@ impl StateStore {
         let dir = config.dir.join(config.backend.name());
         let backend: Arc<dyn Backend> = match config.backend {
             StateBackend::Memory => Arc::new(MemoryBackend::open(&dir)?),
-            StateBackend::Sled => Arc::new(SledBackend::open(&dir, config.cache_bytes / 8, config.cache_bytes / 4)?),
+            StateBackend::Sled => {
+                let sled = SledBackend::open(&dir, config.cache_bytes / 8, config.cache_bytes / 4)?;
+                Arc::new(Chunked::new(sled, sled::CHUNK_BYTES))
+            }
         };
         let committed = match backend.get(layout::EPOCH)? {
             Some(bytes) => match bytes.as_ref().try_into() {
