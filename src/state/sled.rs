@@ -27,9 +27,9 @@ use crate::common::{Error, ErrorKind, Result};
 
 /// Entries of a leaf, less one: a leaf is rewritten whole, and entries are pages.
 const LEAF_FANOUT: usize = 3;
-/// The longest value that [`Chunked`](super::chunked::Chunked) may leave whole: as many of them as a leaf may hold for a
-/// moment, with their names, take less than 65529 bytes.
-pub(super) const CHUNK_BYTES: usize = 20 << 10;
+/// The longest value that [`Chunked`](super::chunked::Chunked) may leave whole: as many of them as a leaf holds, which is
+/// split as soon as it is full, take less than 65529 bytes with their names.
+pub(super) const CHUNK_BYTES: usize = 31 << 10;
 /// Pages come compressed: sled is to spend little on trying again.
 const ZSTD_LEVEL: i32 = -50;
 /// Only the commit flushes.
@@ -319,13 +319,16 @@ mod tests {
             backend.apply(changes.collect()).unwrap();
             backend.flush().unwrap();
         }
-        let sizes: Vec<(u64, u64)> = std::fs::read_dir(dir.path().join("slabs"))
-            .unwrap()
-            .map(|slab| slab.unwrap())
-            .map(|slab| (slab.file_name().to_str().unwrap().parse().unwrap(), slab.metadata().unwrap().len()))
-            .collect();
-        assert!(sizes.iter().any(|(slot, bytes)| (40_000..=65_535).contains(slot) && *bytes > 0), "{sizes:?}");
-        assert!(sizes.iter().all(|(slot, bytes)| *slot < 65_536 || *bytes == 0), "{sizes:?}");
+        let slot = 65_536;
+        let slabs = dir.path().join("slabs");
+        let slots = std::fs::read(slabs.join(slot.to_string())).unwrap();
+        let sizes = slots.chunks_exact(slot).filter_map(|s| s[slot - 8..].first_chunk::<4>().copied());
+        let largest = sizes.map(u32::from_le_bytes).max().unwrap();
+        assert!((2 * CHUNK_BYTES as u32..65_529).contains(&largest), "{largest}");
+        for slab in std::fs::read_dir(slabs).unwrap().map(|slab| slab.unwrap()) {
+            let larger = slab.file_name().to_str().unwrap().parse::<usize>().unwrap() > slot;
+            assert!(!larger || slab.metadata().unwrap().len() == 0, "{slab:?}");
+        }
     }
 
     #[test]
