@@ -4,10 +4,12 @@
 mod auth;
 mod background;
 mod bounded;
+mod catalogue;
 mod client;
 mod compare;
 mod copy;
 mod crash;
+mod driver;
 mod examples;
 mod failure;
 mod faults;

@@ -149,6 +149,7 @@ SUITES = {
     "psql": (nothing, [sys.executable, HERE / "tools_suite.py", "psql"]),
     "pgbench": (nothing, [sys.executable, HERE / "tools_suite.py", "pgbench"]),
     "pgcli": (python("pgcli"), [VENV / "python", HERE / "tools_suite.py", "pgcli"]),
+    "dbt": (python("dbt-core<1.11", "dbt-postgres<1.11"), [VENV / "python", HERE / "dbt_suite.py"]),
     "node": (node("pg", "pg-cursor", "pg-query-stream"), ["node", HERE / "node_suite.js"]),
 }
 

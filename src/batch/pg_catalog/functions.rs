@@ -15,13 +15,13 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 use super::live::{self, Live, SystemRelation};
-use super::procs::Function;
+use super::procs::{self, Function};
 use super::types::TypeNames;
-use super::{backends, oid};
+use super::{backends, oid, vectors};
 use crate::batch::client::Client;
 use crate::batch::zone::Zone;
 use crate::catalog::{Privilege, Snapshot};
-use crate::common::{Error, ErrorKind};
+use crate::common::{Error, ErrorKind, Result};
 use crate::state::StateStore;
 
 type Answer = dyn Fn(&[ScalarValue]) -> DfResult<ScalarValue> + Send + Sync;
@@ -93,7 +93,7 @@ impl ScalarUDFImpl for RowFunction {
 }
 
 /// A function of any arguments that answers the same for the same ones within a statement.
-fn function(
+pub fn function(
     name: &'static str,
     returns: DataType,
     answer: impl Fn(&[ScalarValue]) -> DfResult<ScalarValue> + Send + Sync + 'static,
@@ -154,7 +154,13 @@ fn constants() -> Vec<ScalarUDF> {
     for name in ["pg_get_ruledef", "pg_get_triggerdef", "pg_tablespace_location"] {
         all.push(constant(name, "".into()));
     }
-    all.push(constant("pg_is_in_recovery", false.into()));
+    for name in ["pg_is_in_recovery", "pg_is_other_temp_schema"] {
+        all.push(constant(name, false.into()));
+    }
+    // Transactions have no numbers.
+    for name in ["txid_current", "pg_stat_get_numscans"] {
+        all.push(constant(name, 0_i64.into()));
+    }
     all
 }
 
@@ -165,6 +171,7 @@ fn constant(name: &'static str, answer: ScalarValue) -> ScalarUDF {
 /// Functions that are the same for every statement.
 pub fn global(types: Arc<TypeNames>) -> Vec<ScalarUDF> {
     let mut all = constants();
+    all.extend(vectors::functions());
     let names = types.clone();
     let formats = types.clone();
     all.push(function("regtypeout", DataType::Utf8, move |args| text(id(args, 0).map(|oid| formats.format(oid, -1)))));
@@ -202,12 +209,27 @@ pub struct Scope {
     pub system: Arc<Vec<SystemRelation>>,
     pub client: Arc<dyn Client>,
     pub store: Arc<StateStore>,
+    /// The server's own.
     pub functions: Arc<Vec<Function>>,
+    pub types: Arc<TypeNames>,
+    /// When the server started, in microseconds since 1970.
+    pub started: i64,
 }
 
 impl Scope {
     pub fn live(&self) -> Live<'_> {
         Live { snapshot: &self.snapshot, system: &self.system, client: self.client.as_ref() }
+    }
+
+    /// Those that users wrote.
+    pub fn written(&self) -> Vec<Function> {
+        procs::written(&self.snapshot, &self.types)
+    }
+
+    /// What is told of the function with this id.
+    fn function<T>(&self, oid: i32, tell: impl Fn(&Function) -> T) -> Option<T> {
+        let own = self.functions.iter().find(|f| f.oid == oid).map(&tell);
+        own.or_else(|| self.written().iter().find(|f| f.oid == oid).map(tell))
     }
 
     /// The role that an argument names, by its name or its id.
@@ -240,14 +262,8 @@ impl Scope {
             let of_schema = |word: String| known(&word, &Privilege::ON_SCHEMA);
             return Ok(wanted.any(|w| of_schema(w).is_some_and(|p| self.snapshot.may_in_schema(&user, p))).into());
         }
-        let object = match object.try_as_str() {
-            Some(name) => {
-                let name = name.unwrap_or_default();
-                let name = name.strip_prefix("public.").unwrap_or(name).trim_matches('"');
-                Some(self.snapshot.find(name)?.as_ref())
-            }
-            None => id(rest, 0).and_then(|relation| live::find(&self.snapshot, relation)),
-        };
+        let relation = self.relation_id(object)?;
+        let object = relation.and_then(|relation| live::find(&self.snapshot, relation));
         // What is the server's own can be read, not changed.
         let may = |word: String| match (known(&word, &Privilege::ON_RELATION), object) {
             (Some(privilege), Some(object)) => self.snapshot.may(&user, privilege, object),
@@ -255,6 +271,39 @@ impl Scope {
             (None, Some(object)) => self.snapshot.has_role(&user, &object.owner),
         };
         Ok(wanted.any(may).into())
+    }
+
+    /// The id of the relation that an argument names, by its name or its id.
+    fn relation_id(&self, arg: &ScalarValue) -> Result<Option<i32>> {
+        let Some(name) = arg.try_as_str() else { return Ok(id(std::slice::from_ref(arg), 0)) };
+        let Some(name) = name else { return Ok(None) };
+        match self.find_relation(name) {
+            Some(relation) => Ok(Some(relation)),
+            None => {
+                let message = format!("relation \"{name}\" does not exist");
+                Err(Error::new(ErrorKind::UndefinedTable, message))
+            }
+        }
+    }
+
+    /// By a name as SQL writes it, or its number.
+    fn find_relation(&self, name: &str) -> Option<i32> {
+        if let Ok(number) = name.parse() {
+            return Some(number);
+        }
+        let parts = split(name);
+        let live = self.live();
+        let (schema, name) = match parts.as_slice() {
+            [name] => (None, name),
+            [schema, name] => (Some(schema.as_str()), name),
+            [_, schema, name] => (Some(schema.as_str()), name),
+            _ => return None,
+        };
+        let is_in = |of: i32| match schema {
+            Some(schema) => live.schema_name(of) == Some(schema),
+            None => of == oid::PUBLIC || of == oid::PG_CATALOG,
+        };
+        live.find(name, &is_in)
     }
 
     /// Bytes of a relation's rows at the last checkpoint.
@@ -283,8 +332,23 @@ pub fn scoped(scope: &Scope) -> Vec<ScalarUDF> {
     }
     let s = scope.clone();
     all.push(function("regprocout", DataType::Utf8, move |args| {
-        let name = |oid: i32| s.functions.iter().find(|f| f.oid == oid).map_or(oid.to_string(), |f| f.name.clone());
+        let name = |oid: i32| s.function(oid, |f| f.name.clone()).unwrap_or(oid.to_string());
         text(id(args, 0).map(name))
+    }));
+    let started = ScalarValue::TimestampMicrosecond(Some(scope.started), Some("UTC".into()));
+    all.push(constant("pg_postmaster_start_time", started.clone()));
+    all.push(constant("pg_conf_load_time", started));
+    let s = scope.clone();
+    all.push(function("regclassin", DataType::Int32, move |args| {
+        Ok(ScalarValue::Int32(args.first().map(|arg| s.relation_id(arg)).transpose()?.flatten()))
+    }));
+    let s = scope.clone();
+    all.push(function("to_regclass", DataType::Int32, move |args| {
+        Ok(ScalarValue::Int32(word(args, 0).and_then(|name| s.find_relation(name))))
+    }));
+    let s = scope.clone();
+    all.push(function("pg_get_functiondef", DataType::Utf8, move |args| {
+        text(id(args, 0).and_then(|oid| procs::definition(&s.snapshot, oid)))
     }));
     let s = scope.clone();
     all.push(function("pg_get_userbyid", DataType::Utf8, move |args| {
@@ -346,14 +410,32 @@ pub fn scoped(scope: &Scope) -> Vec<ScalarUDF> {
     for name in ["pg_get_function_arguments", "pg_get_function_identity_arguments"] {
         let s = scope.clone();
         all.push(function(name, DataType::Utf8, move |args| {
-            text(id(args, 0).and_then(|oid| s.functions.iter().find(|f| f.oid == oid)).map(|f| f.arguments.as_str()))
+            text(id(args, 0).and_then(|oid| s.function(oid, |f| f.arguments.clone())))
         }));
     }
     let s = scope.clone();
     all.push(function("pg_get_function_result", DataType::Utf8, move |args| {
-        text(id(args, 0).and_then(|oid| s.functions.iter().find(|f| f.oid == oid)).map(|f| f.result.as_str()))
+        text(id(args, 0).and_then(|oid| s.function(oid, |f| f.result.clone())))
     }));
     all
+}
+
+/// The parts of a dotted name, folded; quotes are taken off.
+fn split(name: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    let mut rest = name.trim().chars().peekable();
+    while let Some(c) = rest.next() {
+        match (c, parts.last_mut()) {
+            ('"', Some(part)) if quoted && rest.peek() == Some(&'"') => part.extend(rest.next()),
+            ('"', _) => quoted = !quoted,
+            ('.', _) if !quoted => parts.push(String::new()),
+            (c, Some(part)) if quoted => part.push(c),
+            (c, Some(part)) => part.extend(c.to_lowercase()),
+            (_, None) => {}
+        }
+    }
+    parts
 }
 
 /// `now()` and its kin: `now` tells the statement's time in microseconds. DataFusion's own take the time at which the

@@ -6,9 +6,9 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::scalar::ScalarValue;
 
 use super::indexes::user_indexes;
-use super::row::{Row, TABLEOID, numbers};
+use super::row::{Row, TABLEOID, XMIN, numbers};
 use super::types::PgType;
-use super::{backends, oid};
+use super::{backends, dependence, oid};
 use crate::batch::client::Client;
 use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
@@ -99,6 +99,8 @@ const ROWS: &[(&str, Maker)] = &[
     ("pg_class", |live| live.classes()),
     ("pg_constraint", |live| live.constraints()),
     ("pg_database", |live| live.databases()),
+    ("pg_depend", |live| dependence::depends(live)),
+    ("pg_description", |live| dependence::descriptions(live)),
     ("pg_foreign_data_wrapper", |live| live.wrappers()),
     ("pg_foreign_server", |live| live.connectors()),
     ("pg_foreign_table", |live| live.sources()),
@@ -107,6 +109,7 @@ const ROWS: &[(&str, Maker)] = &[
     ("pg_language", |live| live.languages()),
     ("pg_matviews", |live| live.materialized_views()),
     ("pg_namespace", |live| live.schemas()),
+    ("pg_rewrite", |live| dependence::rules(live)),
     ("pg_roles", |live| live.roles()),
     ("pg_settings", |live| live.settings()),
     ("pg_stat_activity", |live| backends::rows(live)),
@@ -131,7 +134,7 @@ impl Live<'_> {
             owner: oid::ROOT,
             columns: (1..)
                 .zip(table.columns.fields())
-                .filter(|(_, f)| f.name() != TABLEOID)
+                .filter(|(_, f)| ![TABLEOID, XMIN].contains(&f.name().as_str()))
                 .map(|(number, f)| Column {
                     number,
                     name: f.name(),
@@ -415,6 +418,18 @@ impl Live<'_> {
         }
     }
 
+    /// The id of a relation or index by its name; `is_in` tells the schemas to look into.
+    pub fn find(&self, name: &str, is_in: &dyn Fn(i32) -> bool) -> Option<i32> {
+        let relations = self.relations();
+        let relation = relations.iter().filter(|r| is_in(r.schema)).find_map(|r| match name {
+            name if name == r.name => Some(r.oid),
+            name if !r.key.is_empty() && name == key_name(&r.name) => Some(oid::key_index(r.oid)),
+            _ => None,
+        });
+        let index = || user_indexes(self.snapshot).find(|i| i.object.name == name && is_in(oid::PUBLIC));
+        relation.or_else(|| Some(index()?.oid()))
+    }
+
     fn databases(&self) -> Vec<Row> {
         vec![vec![
             ("oid", oid::DATABASE.into()),
@@ -432,7 +447,9 @@ impl Live<'_> {
     }
 
     fn languages(&self) -> Vec<Row> {
-        vec![vec![("oid", 12.into()), ("lanname", "internal".into()), ("lanowner", oid::ROOT.into())]]
+        [(oid::INTERNAL, "internal"), (oid::SQL, "sql")]
+            .map(|(oid, name)| vec![("oid", oid.into()), ("lanname", name.into()), ("lanowner", oid::ROOT.into())])
+            .into()
     }
 
     /// The id of a role by its name; that of root for one that is no more.
@@ -556,7 +573,7 @@ fn relkind(definition: &Definition) -> Option<&'static str> {
 }
 
 /// The columns of the key that a user gave, from 1; empty when the key is hidden.
-fn key(definition: &Definition) -> Vec<i16> {
+pub fn key(definition: &Definition) -> Vec<i16> {
     let Definition::Table(table) = definition else { return Vec::new() };
     let hidden = |column: &usize| table.columns.get(*column).is_none_or(|c| c.hidden);
     match table.primary_key.iter().any(hidden) {

@@ -8,6 +8,7 @@
 //! Rows that tell of what exists are made anew for each statement; the rest is PostgreSQL's and never changes.
 
 mod backends;
+mod dependence;
 mod functions;
 mod indexes;
 mod information_schema;
@@ -17,6 +18,7 @@ mod procs;
 mod rewrite;
 mod row;
 mod types;
+mod vectors;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -47,6 +49,7 @@ use super::client::Client;
 use super::context::DATABASE;
 use super::system::SystemTables;
 use crate::catalog::Snapshot;
+use crate::common::clock::Clock;
 use crate::common::{Error, Result};
 use crate::sql::ast;
 use crate::state::StateStore;
@@ -74,6 +77,8 @@ pub struct PgCatalog {
     functions: Arc<Vec<Function>>,
     types: Arc<TypeNames>,
     store: Arc<StateStore>,
+    /// When the server started, in microseconds since 1970.
+    started: i64,
 }
 
 /// The schemas of PostgreSQL's that one statement sees, and the functions on them.
@@ -112,16 +117,18 @@ impl PgCatalog {
             .build();
         let functions = Arc::new(procs::list(&state, &types, &|name| standard.contains(name)));
         let system = Arc::new(system(&fixed, tables));
-        Ok((Self { fixed: Arc::new(fixed), system, functions, types, store }, state))
+        let started = Clock::system().now_micros();
+        Ok((Self { fixed: Arc::new(fixed), system, functions, types, store, started }, state))
     }
 
     /// The schemas and the functions as `client` sees them on `snapshot`.
     pub fn open(&self, snapshot: Arc<Snapshot>, client: Arc<dyn Client>) -> Opened {
         let (system, functions) = (self.system.clone(), self.functions.clone());
-        let scope = Scope { snapshot, system, client, store: self.store.clone(), functions };
+        let (types, started) = (self.types.clone(), self.started);
+        let scope = Scope { snapshot, system, client, store: self.store.clone(), functions, types, started };
         Opened {
             functions: functions::scoped(&scope),
-            information_schema: Arc::new(InformationSchema { scope: scope.clone(), types: self.types.clone() }),
+            information_schema: Arc::new(InformationSchema { scope: scope.clone() }),
             pg_catalog: Arc::new(Schema { fixed: self.fixed.clone(), scope }),
         }
     }
@@ -202,7 +209,9 @@ impl SchemaProvider for Schema {
         let shape = fixed.shape.clone();
         let batches = match name {
             "pg_proc" => {
-                let rows: Vec<_> = self.scope.functions.iter().map(procs::row).collect();
+                let (live, written) = (self.scope.live(), self.scope.written());
+                let all = self.scope.functions.iter().chain(&written);
+                let rows: Vec<_> = all.map(|f| procs::row(f, &live)).collect();
                 vec![row::batch(&shape, &rows, fixed.oid)?]
             }
             name if live::is_live(name) => vec![row::batch(&shape, &self.scope.live().rows(name), fixed.oid)?],

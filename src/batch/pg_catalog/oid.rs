@@ -13,6 +13,9 @@ pub const INFORMATION_SCHEMA: i32 = 12_001;
 /// Access methods as PostgreSQL numbers them.
 pub const HEAP: i32 = 2;
 pub const BTREE: i32 = 403;
+/// Languages of functions.
+pub const INTERNAL: i32 = 12;
+pub const SQL: i32 = 14;
 pub const DEFAULT_TABLESPACE: i32 = 1663;
 /// What connectors are as a foreign data wrapper.
 pub const CONNECTORS: i32 = 12_002;
@@ -23,6 +26,7 @@ const SYSTEM_TABLES: i32 = 12_100;
 const INFORMATION_TABLES: i32 = 12_200;
 const CATALOG_TABLES: i32 = 13_000;
 const FUNCTIONS: i32 = 14_000;
+const USER_FUNCTIONS: i32 = 15_500;
 const ROLES: i32 = 13_500;
 const CONNECTOR: i32 = 13_400;
 
@@ -39,6 +43,7 @@ const KNOWN: &[(&str, i32)] = &[
     ("pg_index", 2610),
     ("pg_namespace", 2615),
     ("pg_proc", 1255),
+    ("pg_rewrite", 2618),
     ("pg_type", 1247),
 ];
 
@@ -77,6 +82,21 @@ pub fn catalog_table(name: &str, index: usize) -> i32 {
 
 pub fn function(index: usize) -> i32 {
     FUNCTIONS + index as i32
+}
+
+/// The `index`th by name of those that users wrote.
+pub fn user_function(index: usize) -> i32 {
+    USER_FUNCTIONS + index as i32
+}
+
+/// What a view does when it is read, as the rule that it is in PostgreSQL. A view has no key, so the number is free.
+pub fn rule(relation: i32) -> i32 {
+    relation.wrapping_add(2)
+}
+
+/// The number of a table of `pg_catalog` that clients know.
+pub fn known(name: &str) -> i32 {
+    KNOWN.iter().find(|(known, _)| *known == name).map_or(0, |(_, oid)| *oid)
 }
 
 /// The built-in roles have numbers of their own; the others' follow from their ids.

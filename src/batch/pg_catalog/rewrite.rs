@@ -22,6 +22,8 @@ use crate::sql::ast::{
 };
 use crate::sql::name::call;
 
+use super::vectors::Vectors;
+
 const SCHEMA: &str = "pg_catalog";
 
 type Rules = Vec<Box<dyn SqlStatementRewriteRule>>;
@@ -64,10 +66,12 @@ pub fn rewrite(query: &mut Query, is_catalog: &dyn Fn(&str) -> bool) {
     let _ = query.visit(&mut names);
     if names.found {
         let _ = query.visit(&mut Subqueries);
+        let _ = query.visit(&mut Vectors);
         apply(&CATALOG, query);
     }
     let _ = query.visit(&mut Exists);
     show_names(query);
+    let _ = query.visit(&mut RelationNames);
     let _ = query.visit(&mut SessionUser);
     apply(&SPELLING, query);
 }
@@ -177,6 +181,37 @@ fn as_name(expr: &Expr) -> Option<Expr> {
         }
         _ => None,
     }
+}
+
+/// `expr::regclass` of an expression, which may give a name or an id, and `id::regclass::text`, a name.
+struct RelationNames;
+
+impl VisitorMut for RelationNames {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let Expr::Cast { expr: inner, data_type, .. } = expr else { return ControlFlow::Continue(()) };
+        match type_name(data_type).as_str() {
+            "text" | "varchar" => {
+                if let Expr::Cast { expr: id, data_type, .. } = inner.as_ref()
+                    && type_name(data_type) == "regclass"
+                    && !matches!(id.as_ref(), Expr::Value(_))
+                {
+                    *expr = call("regclassout", vec![id.as_ref().clone()]);
+                }
+            }
+            "regclass" if !matches!(inner.as_ref(), Expr::Value(_)) => {
+                *expr = call("regclassin", vec![inner.as_ref().clone()]);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn type_name(data_type: &ast::DataType) -> String {
+    let name = data_type.to_string().to_lowercase();
+    name.strip_prefix("pg_catalog.").unwrap_or(&name).to_string()
 }
 
 /// `ARRAY(SELECT …)` becomes an empty array, a scalar subquery one that DataFusion can join.
@@ -290,6 +325,9 @@ fn one_row(query: &mut Query) -> Option<Expr> {
     let mut guards = Vec::new();
     let mut kept = Vec::new();
     for condition in select.selection.take().map(conjuncts).unwrap_or_default() {
+        if never_holds(&condition) {
+            return Some(null());
+        }
         match Side::of(&condition, &tables) {
             Side::Outer => guards.push(condition),
             Side::Both if !matches!(condition, Expr::BinaryOp { op: BinaryOperator::Eq, .. }) => return Some(null()),

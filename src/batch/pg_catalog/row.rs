@@ -17,6 +17,9 @@ pub type Row = Vec<(&'static str, ScalarValue)>;
 
 /// The table that a row is in: a system column, that `\d` does not show.
 pub const TABLEOID: &str = "tableoid";
+/// The transaction that wrote a row: a system column too. Here all are as old as the oldest.
+pub const XMIN: &str = "xmin";
+const FROZEN: i32 = 2;
 
 /// Columns of PostgreSQL 15 that clients ask for and the crate has not.
 const ADDED: &[(&str, &str, DataType)] = &[
@@ -91,6 +94,9 @@ const TEXT_ARRAYS: &[&str] = &[
 /// Arrays of column numbers.
 const NUMBER_ARRAYS: &[&str] = &["conkey", "confkey"];
 
+/// Arrays of ids. None of them has a value here.
+const ID_ARRAYS: &[&str] = &["extconfig"];
+
 /// Names and columns of the tables that the crate has not.
 pub fn own_tables() -> impl Iterator<Item = (&'static str, SchemaRef)> {
     let tables = TABLES.iter().map(|(name, columns)| {
@@ -109,7 +115,7 @@ pub fn shape(table: &str, schema: &Schema) -> SchemaRef {
             fields.push(array_field(&Arc::new(Field::new(*name, data_type.clone(), true))));
         }
     }
-    fields.push(Arc::new(Field::new(TABLEOID, DataType::Int32, false)));
+    fields.extend([TABLEOID, XMIN].map(|name| Arc::new(Field::new(name, DataType::Int32, false))));
     Arc::new(Schema::new(fields))
 }
 
@@ -119,6 +125,8 @@ fn array_field(field: &FieldRef) -> FieldRef {
         DataType::Utf8
     } else if NUMBER_ARRAYS.contains(&name) {
         DataType::Int16
+    } else if ID_ARRAYS.contains(&name) {
+        DataType::Int32
     } else {
         return field.clone();
     };
@@ -131,6 +139,7 @@ pub fn reshape(batch: &RecordBatch, shape: &SchemaRef, tableoid: i32) -> DfResul
     let column = |field: &FieldRef| -> DfResult<ArrayRef> {
         match batch.column_by_name(field.name()) {
             _ if field.name() == TABLEOID => ScalarValue::Int32(Some(tableoid)).to_array_of_size(rows),
+            _ if field.name() == XMIN => ScalarValue::Int32(Some(FROZEN)).to_array_of_size(rows),
             Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
             _ => Ok(new_null_array(field.data_type(), rows)),
         }
@@ -148,6 +157,7 @@ pub fn batch(shape: &SchemaRef, rows: &[Row], tableoid: i32) -> DfResult<RecordB
     let column = |field: &FieldRef| -> DfResult<ArrayRef> {
         let otherwise = match field.name().as_str() {
             TABLEOID => ScalarValue::Int32(Some(tableoid)),
+            XMIN => ScalarValue::Int32(Some(FROZEN)),
             _ if field.is_nullable() => ScalarValue::try_from(field.data_type())?,
             _ => ScalarValue::new_default(field.data_type())?,
         };
@@ -159,6 +169,12 @@ pub fn batch(shape: &SchemaRef, rows: &[Row], tableoid: i32) -> DfResult<RecordB
     };
     let columns = shape.fields().iter().map(column).collect::<DfResult<Vec<_>>>()?;
     Ok(RecordBatch::try_new(shape.clone(), columns)?)
+}
+
+/// An array of texts.
+pub fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ScalarValue {
+    let values: Vec<_> = values.map(ScalarValue::from).collect();
+    ScalarValue::List(ScalarValue::new_list_nullable(&values, &DataType::Utf8))
 }
 
 /// An array of column numbers.
@@ -184,7 +200,7 @@ mod tests {
             ]),
         );
         let names: Vec<_> = shape.fields().iter().map(|f| f.name().as_str()).collect();
-        assert_eq!(names, ["oid", "relname", "relpartbound", "relacl", "reloptions", "tableoid"]);
+        assert_eq!(names, ["oid", "relname", "relpartbound", "relacl", "reloptions", "tableoid", "xmin"]);
         let got = batch(&shape, &[vec![("oid", 7.into())], vec![("relname", "t".into())]], 1259).unwrap();
         assert_eq!(got.column(0).as_primitive::<arrow::datatypes::Int32Type>().values(), &[7, 0]);
         assert_eq!(got.column(1).as_string::<i32>().value(0), "");

@@ -1,6 +1,8 @@
 //! `information_schema`: the SQL standard's tables on what exists, filled as PostgreSQL fills them. Beside tables, views
 //! and foreign tables it lists materialized views, as views: tools that look here would not find them otherwise.
 
+mod more;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,7 +21,7 @@ use crate::batch::context::DATABASE;
 use crate::catalog::{Definition, Object};
 
 /// The name of a table, its columns of text, its columns of numbers, and who makes its rows.
-type Table = (&'static str, &'static [&'static str], &'static [&'static str], fn(&Live, &TypeNames) -> Vec<Row>);
+type Table = (&'static str, &'static [&'static str], &'static [&'static str], fn(&Scope) -> Vec<Row>);
 
 const TABLES: &[Table] = &[
     (
@@ -154,6 +156,10 @@ const TABLES: &[Table] = &[
     ),
 ];
 
+fn all() -> impl Iterator<Item = &'static Table> {
+    TABLES.iter().chain(more::TABLES)
+}
+
 fn yes_no(yes: bool) -> ScalarValue {
     if yes { "YES" } else { "NO" }.into()
 }
@@ -167,13 +173,14 @@ fn named(live: &Live, relation: &Relation) -> Row {
     ]
 }
 
-fn columns(live: &Live, types: &TypeNames) -> Vec<Row> {
+fn columns(scope: &Scope) -> Vec<Row> {
+    let live = &scope.live();
     let mut rows = Vec::new();
     for relation in live.relations() {
         let writable = takes_dml(live, &relation);
         for column in &relation.columns {
             let mut row = named(live, &relation);
-            row.extend(of_type(column, types));
+            row.extend(of_type(column, &scope.types));
             row.extend([
                 ("column_name", column.name.into()),
                 ("ordinal_position", i32::from(column.number).into()),
@@ -240,7 +247,8 @@ fn takes_dml(live: &Live, relation: &Relation) -> bool {
     object(live, relation).is_some_and(|o| matches!(&o.definition, Definition::Table(t) if t.options.is_empty()))
 }
 
-fn tables(live: &Live, _: &TypeNames) -> Vec<Row> {
+fn tables(scope: &Scope) -> Vec<Row> {
+    let live = &scope.live();
     let row = |relation: Relation| {
         let kind = match relation.kind {
             "r" => "BASE TABLE",
@@ -256,7 +264,8 @@ fn tables(live: &Live, _: &TypeNames) -> Vec<Row> {
     live.relations().into_iter().map(row).collect()
 }
 
-fn views(live: &Live, _: &TypeNames) -> Vec<Row> {
+fn views(scope: &Scope) -> Vec<Row> {
+    let live = &scope.live();
     let views = live.relations().into_iter().filter(|r| matches!(r.kind, "v" | "m"));
     views
         .map(|relation| {
@@ -277,7 +286,8 @@ fn views(live: &Live, _: &TypeNames) -> Vec<Row> {
         .collect()
 }
 
-fn schemata(live: &Live, _: &TypeNames) -> Vec<Row> {
+fn schemata(scope: &Scope) -> Vec<Row> {
+    let live = &scope.live();
     let row = |name: &str| -> Row {
         vec![("catalog_name", DATABASE.into()), ("schema_name", name.into()), ("schema_owner", "root".into())]
     };
@@ -293,7 +303,8 @@ fn constraint(live: &Live, relation: &Relation) -> Row {
     row
 }
 
-fn constraints(live: &Live, _: &TypeNames) -> Vec<Row> {
+fn constraints(scope: &Scope) -> Vec<Row> {
+    let live = &scope.live();
     let keyed = live.relations().into_iter().filter(|r| !r.key.is_empty());
     keyed
         .map(|relation| {
@@ -306,7 +317,8 @@ fn constraints(live: &Live, _: &TypeNames) -> Vec<Row> {
         .collect()
 }
 
-fn key_columns(live: &Live, _: &TypeNames) -> Vec<Row> {
+fn key_columns(scope: &Scope) -> Vec<Row> {
+    let live = &scope.live();
     let mut rows = Vec::new();
     for relation in live.relations() {
         for (position, number) in (1_i32..).zip(&relation.key) {
@@ -323,7 +335,6 @@ fn key_columns(live: &Live, _: &TypeNames) -> Vec<Row> {
 /// `information_schema` for one statement.
 pub struct InformationSchema {
     pub scope: Scope,
-    pub types: Arc<TypeNames>,
 }
 
 impl fmt::Debug for InformationSchema {
@@ -335,29 +346,29 @@ impl fmt::Debug for InformationSchema {
 #[async_trait]
 impl SchemaProvider for InformationSchema {
     fn table_names(&self) -> Vec<String> {
-        TABLES.iter().map(|(name, ..)| name.to_string()).collect()
+        all().map(|(name, ..)| name.to_string()).collect()
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
-        let Some((.., rows)) = TABLES.iter().find(|(table, ..)| *table == name) else { return Ok(None) };
+        let Some((.., rows)) = all().find(|(table, ..)| *table == name) else { return Ok(None) };
         let Some(shape) = shape(name) else { return Ok(None) };
-        let rows = rows(&self.scope.live(), &self.types);
+        let rows = rows(&self.scope);
         let batch = row::batch(&shape, &rows, 0)?;
         Ok(Some(Arc::new(MemTable::try_new(shape, vec![vec![batch]])?)))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        TABLES.iter().any(|(table, ..)| *table == name)
+        all().any(|(table, ..)| *table == name)
     }
 }
 
 /// The names of the tables, and the columns of each.
 pub fn shapes() -> impl Iterator<Item = (&'static str, SchemaRef)> {
-    TABLES.iter().filter_map(|(name, ..)| Some((*name, shape(name)?)))
+    all().filter_map(|(name, ..)| Some((*name, shape(name)?)))
 }
 
 fn shape(table: &str) -> Option<SchemaRef> {
-    let (_, texts, numbers, _) = TABLES.iter().find(|(name, ..)| *name == table)?;
+    let (_, texts, numbers, _) = all().find(|(name, ..)| *name == table)?;
     let field = |data_type: DataType| move |name: &&str| Field::new(*name, data_type.clone(), true);
     let fields = texts.iter().map(field(DataType::Utf8)).chain(numbers.iter().map(field(DataType::Int32)));
     Some(Arc::new(Schema::new(fields.collect::<Vec<_>>())))

@@ -1,0 +1,11 @@
+CREATE TABLE item (id BIGINT, shop INT, name VARCHAR NOT NULL DEFAULT 'x', price NUMERIC(10,2), at TIMESTAMPTZ, PRIMARY KEY (shop, id));
+INSERT INTO item VALUES (1, 1, 'bolt', 5, '2024-01-01T00:00:00Z'), (2, 1, 'nut', 5, '2024-01-01T00:00:30Z');
+CREATE MATERIALIZED VIEW per_shop AS SELECT shop, count(*) AS n FROM item GROUP BY shop;
+CREATE VIEW cheap AS SELECT id, name FROM item WHERE price < 10;
+CREATE SOURCE feed (a BIGINT) WITH (connector = 'datagen');
+CREATE INDEX item_by_name ON item (name);
+CREATE FUNCTION twice(a INT) RETURNS INT LANGUAGE sql AS 'SELECT a * 2';
+COMMENT ON TABLE item IS 'what is sold';
+COMMENT ON COLUMN item.name IS 'its name';
+CREATE ROLE reader LOGIN;
+GRANT SELECT ON item TO reader;
