@@ -5,7 +5,7 @@ FEATURES := --features failpoints
 CARGO ?= cargo
 export SEED RUNS
 
-.PHONY: postgres help run test test-clients check crash oracle bless bench demo
+.PHONY: postgres help run test test-clients check crash fuzz oracle bless bench demo
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ postgres: ## ask a PostgreSQL for the answers of sql-tests/functions: make postg
 
 crash: ## kill a server again and again: make crash RUNS=500 SEED=7
 	WEIR_RUNS=$${RUNS:-25} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql crash -- --nocapture
+
+fuzz: ## bytes, messages and SQL at random against the server: make fuzz RUNS=20000 SEED=7
+	WEIR_RUNS=$${RUNS:-2000} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql fuzz -- --nocapture
 
 oracle: ## compare views with their queries, random ones: make oracle RUNS=100 SEED=7
 	WEIR_RUNS=$${RUNS:-2} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql oracle -- --nocapture

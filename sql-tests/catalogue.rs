@@ -30,7 +30,8 @@ fn questions(file: &Path) -> Vec<Question> {
 }
 
 fn shown(rows: &Rows) -> String {
-    let row = |row: &Vec<Option<String>>| row.iter().map(|c| c.as_deref().unwrap_or("")).collect::<Vec<_>>().join(" | ");
+    let row =
+        |row: &Vec<Option<String>>| row.iter().map(|c| c.as_deref().unwrap_or("")).collect::<Vec<_>>().join(" | ");
     rows.iter().map(row).collect::<Vec<_>>().join("\n")
 }
 

@@ -159,11 +159,11 @@ async fn portals_and_cursors() {
     client.batch_execute("INSERT INTO t SELECT k FROM generate_series(1, 10) AS s(k)").await.unwrap();
     let transaction = client.transaction().await.unwrap();
     let portal = transaction.bind("SELECT k FROM t WHERE k > $1 ORDER BY k", &[&2_i64]).await.unwrap();
-    let mut steps = Vec::new();
+    let mut steps: Vec<Vec<i64>> = Vec::new();
     for limit in [3, 4, 4] {
         steps.push(transaction.query_portal(&portal, limit).await.unwrap().iter().map(|r| r.get(0)).collect());
     }
-    assert_eq!(steps, [vec![3_i64, 4, 5], vec![6, 7, 8, 9], vec![10]]);
+    assert_eq!(steps, [vec![3, 4, 5], vec![6, 7, 8, 9], vec![10]]);
     transaction.commit().await.unwrap();
 
     let declared = "BEGIN; DECLARE held SCROLL CURSOR WITH HOLD FOR SELECT k FROM t ORDER BY k;

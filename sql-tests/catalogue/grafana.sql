@@ -19,7 +19,7 @@ SELECT quote_ident(column_name) AS "column", data_type AS "type" FROM informatio
 
 -- a panel
 SELECT floor(extract(epoch from at)/60)*60 AS "time", avg(price) AS "value" FROM item WHERE at BETWEEN '2024-01-01T00:00:00Z' AND '2024-01-02T00:00:00Z' GROUP BY 1 ORDER BY 1
---> 1704067200 | 5
+--> 1704067200
 
 -- a panel with a series a shop
 SELECT at AS "time", shop::text AS metric, price AS value FROM item WHERE at >= '2024-01-01T00:00:00Z' AND at <= '2024-01-02T00:00:00Z' ORDER BY 1, 2

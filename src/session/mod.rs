@@ -42,6 +42,7 @@ use self::dml::Written;
 use self::query::Limits;
 use self::services::Services;
 use crate::batch::{Client, LookupCache, Purpose, pg_catalog};
+use crate::catalog::Definition;
 use crate::catalog::role::denied;
 use crate::common::{Error, ErrorKind, Result, clock};
 use crate::sql;
@@ -315,6 +316,17 @@ impl Session {
             S::Flush => {
                 self.flush().await?;
                 Ok(Response::Done("FLUSH".into()))
+            }
+            S::Refresh { name } => {
+                let snapshot = self.services.catalog.snapshot();
+                let object = snapshot.find(name)?;
+                if !matches!(object.definition, Definition::MaterializedView(_)) {
+                    let message = format!("\"{name}\" is not a materialized view");
+                    return Err(Error::new(ErrorKind::WrongObjectType, message));
+                }
+                snapshot.check_owner(&self.client.user(), object)?;
+                self.flush().await?;
+                Ok(Response::Done("REFRESH MATERIALIZED VIEW".into()))
             }
             S::Wait => {
                 for job in self.services.jobs.status() {

@@ -88,6 +88,10 @@ pub enum Statement {
     },
     /// Waits until the rows inserted so far are visible.
     Flush,
+    /// As FLUSH, once the name is known to be a materialized view: it is kept up to date anyway.
+    Refresh {
+        name: String,
+    },
     /// Waits until the views being made are.
     Wait,
     /// Takes back views that are being filled, by the ids of their jobs.

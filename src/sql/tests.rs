@@ -133,6 +133,7 @@ fn the_small_statements() {
     let list = |kind| Statement::Show { kind, like: None };
     let cases = [
         ("FLUSH", Statement::Flush),
+        ("REFRESH MATERIALIZED VIEW CONCURRENTLY public.v", Statement::Refresh { name: "v".into() }),
         ("WAIT", Statement::Wait),
         ("BEGIN", Statement::Begin),
         ("BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY", Statement::Begin),

@@ -29,6 +29,8 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
         alter::alter(c)?
     } else if c.take(&["FLUSH"]) {
         Statement::Flush
+    } else if c.take(&["REFRESH", "MATERIALIZED", "VIEW"]) {
+        refresh(c)?
     } else if c.take(&["WAIT"]) {
         Statement::Wait
     } else if c.take(&["CANCEL", "JOBS"]) || c.take(&["CANCEL", "JOB"]) {
@@ -65,6 +67,18 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
         return transaction(c);
     };
     Ok(Some(statement))
+}
+
+/// `[CONCURRENTLY] name [WITH DATA]`.
+fn refresh(c: &mut Cursor) -> Result<Statement> {
+    c.take(&["CONCURRENTLY"]);
+    let name = c.object_name()?;
+    if c.at("WITH") && !c.take(&["WITH", "DATA"]) {
+        return Err(c
+            .not_supported("a materialized view has its rows at all times")
+            .with_hint("leave WITH NO DATA out"));
+    }
+    Ok(Statement::Refresh { name })
 }
 
 fn job(c: &mut Cursor) -> Result<u32> {

@@ -187,6 +187,24 @@ public class Suite {
         }
     }
 
+    static void keys_in_metadata() throws Exception {
+        try (Connection c = connect("")) {
+            execute(c, "CREATE TABLE keyed (a int, b int, c int, PRIMARY KEY (c, a))");
+            execute(c, "CREATE INDEX keyed_by_b ON keyed (b DESC)");
+            StringBuilder keys = new StringBuilder();
+            try (ResultSet r = c.getMetaData().getPrimaryKeys(null, "public", "keyed")) {
+                while (r.next()) keys.append(r.getString("COLUMN_NAME")).append(r.getInt("KEY_SEQ")).append(' ');
+            }
+            equal(keys.toString(), "a2 c1 ");
+            StringBuilder indexes = new StringBuilder();
+            try (ResultSet r = c.getMetaData().getIndexInfo(null, "public", "keyed", false, false)) {
+                while (r.next()) indexes.append(r.getString("INDEX_NAME")).append('.').append(r.getString("COLUMN_NAME")).append(' ');
+            }
+            equal(indexes.toString(), "keyed_pkey.c keyed_pkey.a keyed_by_b.b ");
+            execute(c, "DROP TABLE keyed");
+        }
+    }
+
     static void batches() throws Exception {
         try (Connection c = connect("")) {
             execute(c, "CREATE TABLE jdbc_many (k int PRIMARY KEY, v varchar)");
@@ -331,6 +349,7 @@ public class Suite {
         checks.put("types_both_ways", Suite::types_both_ways);
         checks.put("types_through_a_table", Suite::types_through_a_table);
         checks.put("metadata", Suite::metadata);
+        checks.put("keys_in_metadata", Suite::keys_in_metadata);
         checks.put("batches", Suite::batches);
         checks.put("fetch_size_with_autocommit_off", Suite::fetch_size_with_autocommit_off);
         checks.put("transactions", Suite::transactions);
@@ -338,7 +357,6 @@ public class Suite {
         checks.put("cancel_and_timeouts", Suite::cancel_and_timeouts);
         checks.put("copy", Suite::copy);
         checks.put("reconnects_after_a_restart", Suite::reconnects_after_a_restart);
-        System.out.println("skip keys_in_metadata: they are asked for with _pg_expandarray, which is not there");
         boolean failed = false;
         for (Map.Entry<String, Check> check : checks.entrySet()) {
             try {

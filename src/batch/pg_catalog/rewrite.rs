@@ -174,6 +174,7 @@ fn as_name(expr: &Expr) -> Option<Expr> {
     let name = data_type.to_string().to_lowercase();
     match name.trim_start_matches("pg_catalog.") {
         "text" | "varchar" => as_name(expr),
+        "regclass" if is_text(expr) => Some(call("regclassout", vec![call("regclassin", vec![expr.as_ref().clone()])])),
         // The name stays a name.
         _ if matches!(expr.as_ref(), Expr::Value(_)) => None,
         name @ ("regclass" | "regnamespace" | "regproc" | "regrole" | "regtype") => {
@@ -200,13 +201,17 @@ impl VisitorMut for RelationNames {
                     *expr = call("regclassout", vec![id.as_ref().clone()]);
                 }
             }
-            "regclass" if !matches!(inner.as_ref(), Expr::Value(_)) => {
+            "regclass" if is_text(inner) || !matches!(inner.as_ref(), Expr::Value(_)) => {
                 *expr = call("regclassin", vec![inner.as_ref().clone()]);
             }
             _ => {}
         }
         ControlFlow::Continue(())
     }
+}
+
+fn is_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(v) if matches!(v.value, Value::SingleQuotedString(_)))
 }
 
 fn type_name(data_type: &ast::DataType) -> String {

@@ -8,6 +8,7 @@
 //! generate_subscripts(i.indkey, 1) -->  generate_subscripts(vector_items(i.indkey), 1) - 1
 //! _pg_expandarray(i.indkey)        -->  unnest(_pg_expandarray(vector_items(i.indkey)))
 //! ```
+//! (_pg_expandarray(…)).n           -->  get_field(unnest(…), 'n')
 //!
 //! Vectors count from 0, arrays from 1.
 
@@ -31,7 +32,8 @@ use crate::sql::name::call;
 const ITEMS: &str = "vector_items";
 const EXPAND: &str = "_pg_expandarray";
 
-const COLUMNS: [&str; 6] = ["indkey", "indoption", "indclass", "indcollation", "proargtypes", "tgattr"];
+/// The last is what the JDBC driver calls `indoption` in a subquery.
+const COLUMNS: [&str; 7] = ["indkey", "indoption", "indclass", "indcollation", "proargtypes", "tgattr", "i_indoption"];
 
 /// Functions that take arrays.
 const TAKERS: [&str; 10] = [
@@ -61,10 +63,25 @@ impl VisitorMut for Vectors {
                 return ControlFlow::Continue(());
             }
             Expr::CompoundFieldAccess { root, access_chain } => {
+                if let Some(field) = field_of(root, access_chain) {
+                    *expr = field;
+                    return ControlFlow::Continue(());
+                }
+                qualify(root, access_chain);
                 if as_items(root)
                     && let Some(AccessExpr::Subscript(Subscript::Index { index })) = access_chain.first_mut()
                 {
                     *index = plus(index.clone(), BinaryOperator::Plus);
+                }
+                None
+            }
+            // A text without a type is what it is compared with.
+            Expr::BinaryOp { left, right, .. } => {
+                if is_flag(left)
+                    && let Expr::Value(text) = right.as_mut()
+                    && let Value::SingleQuotedString(flag) = &text.value
+                {
+                    text.value = Value::Boolean(flag.starts_with('t'));
                 }
                 None
             }
@@ -81,6 +98,23 @@ impl VisitorMut for Vectors {
             *expr = Expr::Nested(Box::new(plus(expr.clone(), BinaryOperator::Minus)));
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// `(pair).n`, of what a function here gives, as a call.
+fn field_of(root: &Expr, access_chain: &[AccessExpr]) -> Option<Expr> {
+    let (Expr::Nested(pair), [AccessExpr::Dot(Expr::Identifier(field))]) = (root, access_chain) else { return None };
+    let field = Expr::Value(Value::SingleQuotedString(field.value.to_lowercase()).with_empty_span());
+    Some(call("get_field", vec![pair.as_ref().clone(), field]))
+}
+
+/// `i`, `.indkey`, `[0]` as `i.indkey`, `[0]`.
+fn qualify(root: &mut Expr, access_chain: &mut Vec<AccessExpr>) {
+    if let (Expr::Identifier(table), [AccessExpr::Dot(Expr::Identifier(column)), AccessExpr::Subscript(_)]) =
+        (&*root, access_chain.as_slice())
+    {
+        *root = Expr::CompoundIdentifier(vec![table.clone(), column.clone()]);
+        access_chain.remove(0);
     }
 }
 
@@ -123,6 +157,16 @@ fn argument(f: &crate::sql::ast::Function) -> Option<Expr> {
         },
         _ => None,
     }
+}
+
+/// A column of `pg_index` that is true or false.
+fn is_flag(expr: &Expr) -> bool {
+    let column = match expr {
+        Expr::Identifier(column) => Some(column),
+        Expr::CompoundIdentifier(parts) => parts.last(),
+        _ => None,
+    };
+    column.is_some_and(|c| c.value.to_lowercase().starts_with("indis"))
 }
 
 /// Puts the function around a column of vectors; whether it was one.

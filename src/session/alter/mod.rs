@@ -57,11 +57,13 @@ pub async fn run(
         "table" => "ALTER_TABLE",
         "materialized view" => "ALTER_MATERIALIZED_VIEW",
         "view" => "ALTER_VIEW",
+        "index" => "ALTER_INDEX",
         _ => "ALTER_SINK",
     };
     if alter.if_exists && altering.snapshot.get(&alter.name).is_none() {
         return Ok((tag, vec![format!("relation \"{}\" does not exist, skipping", alter.name)]));
     }
+    altering.table_is_any(alter);
     let object = altering.target(&alter.name)?;
     match &alter.action {
         AlterAction::RenameTo(name) => altering.rename(&object, name).await?,
@@ -85,6 +87,18 @@ pub async fn run(
 }
 
 impl Altering<'_> {
+    /// PostgreSQL's ALTER TABLE names a view or an index as well, for what these have too.
+    fn table_is_any(&mut self, alter: &Alter) {
+        let of_tables = matches!(alter.action, AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. });
+        let kind = self.snapshot.get(&alter.name).map(|o| o.definition.kind());
+        if let Some(kind @ ("view" | "materialized view" | "index")) = kind
+            && self.kind == "table"
+            && !of_tables
+        {
+            self.kind = kind;
+        }
+    }
+
     /// The object of this name, if it is of the statement's kind and the actor's to change.
     fn target(&self, name: &str) -> Result<Arc<Object>> {
         let object = self.snapshot.find(name)?;
