@@ -111,7 +111,7 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Outcome<()> {
         let (rows, batch_seconds) = batch(bench, whole, number, &query).await?;
         let mut runs = Vec::new();
         for input in &inputs {
-            runs.push(view(bench, input, &query, Options::default()).await.map_err(|e| format!("q{number}: {e}"))?);
+            runs.push(view(bench, input, &query, Options::default()).await.map_err(|e| format!("q{number}: {e:?}"))?);
         }
         let (run, got) = runs.last().ok_or("no run")?;
         if *got != rows {

@@ -27,9 +27,6 @@ use crate::common::{Error, ErrorKind, Result};
 
 /// Entries of a leaf, less one: a leaf is rewritten whole, and entries are pages.
 const LEAF_FANOUT: usize = 3;
-/// The longest value that [`Chunked`](super::chunked::Chunked) may leave whole: as many of them as a leaf holds, which is
-/// split as soon as it is full, take less than 65529 bytes with their names.
-pub(super) const CHUNK_BYTES: usize = 31 << 10;
 /// Pages come compressed: sled is to spend little on trying again.
 const ZSTD_LEVEL: i32 = -50;
 /// Only the commit flushes.
@@ -69,6 +66,10 @@ struct Written {
 }
 
 impl SledBackend {
+    /// The longest value that [`Chunked`](super::chunked::Chunked) may leave whole: as many of them as a leaf holds,
+    /// which is split as soon as it is full, take less than 65529 bytes with their names.
+    pub(super) const CHUNK_BYTES: usize = 31 << 10;
+
     /// `cache_bytes` is what it may hold of entries that were read, `written_bytes` of those that were written; neither
     /// is taken below a least that it needs to be quick.
     pub(super) fn open(dir: &Path, cache_bytes: u64, written_bytes: u64) -> Result<Self> {
@@ -238,6 +239,8 @@ impl Written {
 mod tests {
     use super::super::chunked::Chunked;
     use super::*;
+
+    const CHUNK_BYTES: usize = SledBackend::CHUNK_BYTES;
 
     fn put(name: &str, value: &str) -> Change {
         (name.into(), Some(Bytes::copy_from_slice(value.as_bytes())))

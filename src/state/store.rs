@@ -29,7 +29,7 @@ use super::hot::HotBytes;
 use super::memory::MemoryBackend;
 use super::page::PageCodec;
 use super::pins::{EpochPin, Pins};
-use super::sled::{self, SledBackend};
+use super::sled::SledBackend;
 use super::space::Space;
 use super::table::Table;
 use super::uncommitted::Uncommitted;
@@ -83,7 +83,7 @@ impl StateStore {
             StateBackend::Memory => Arc::new(MemoryBackend::open(&dir)?),
             StateBackend::Sled => {
                 let sled = SledBackend::open(&dir, config.cache_bytes / 8, config.cache_bytes / 4)?;
-                Arc::new(Chunked::new(sled, sled::CHUNK_BYTES))
+                Arc::new(Chunked::new(sled, SledBackend::CHUNK_BYTES))
             }
         };
         let committed = match backend.get(layout::EPOCH)? {
