@@ -5,6 +5,7 @@ mod generate;
 mod moments;
 mod rank;
 mod rows;
+mod sinks;
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -25,7 +26,10 @@ const TABLES: &[&str] = &[
 type View = (String, String);
 
 fn views() -> Vec<View> {
-    let views = [VIEWS, rank::VIEWS, rows::VIEWS, moments::VIEWS].concat();
+    let sunk: Vec<_> = sinks::TABLES.iter().map(|(name, _, query)| (*name, *query)).collect();
+    let before =
+        [("sunk_n", "SELECT n, count(*) AS g FROM (SELECT k, count(*) AS n FROM t GROUP BY k) AS s GROUP BY n")];
+    let views = [VIEWS, rank::VIEWS, rows::VIEWS, moments::VIEWS, &before, &sunk, sinks::VIEWS].concat();
     views.into_iter().map(|(name, query)| (name.to_string(), query.to_string())).collect()
 }
 
@@ -244,6 +248,12 @@ async fn run(seed: u64, backend: &'static str, steps: usize, views: Vec<View>) {
 }
 
 async fn create(client: &Client, name: &str, query: &str, seed: u64) {
+    if let Some((_, statements, _)) = sinks::TABLES.iter().find(|(sunk, _, _)| *sunk == name) {
+        for statement in *statements {
+            client.run(statement).await.unwrap_or_else(|e| panic!("{name}, WEIR_SEED={seed}: {e}\n{statement}"));
+        }
+        return;
+    }
     let created = client.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
     created.unwrap_or_else(|e| panic!("{name}, WEIR_SEED={seed}: {e}\n{query}"));
 }

@@ -46,6 +46,8 @@
 //! A join meets each chunk at once with what the other side holds, and keeps the rows of both, by join key: those of the
 //! keys used last in memory, all in state. Subqueries are joins by the time they are lowered.
 //!
+//! A sink into a table is no job: its plan becomes a further input of the table's job, which starts again with it.
+//!
 //! A `SELECT` pins the last complete epoch, plans with DataFusion over tables whose scans read [`state`] at it, and
 //! releases the pin when the scans are done.
 //!

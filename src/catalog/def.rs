@@ -95,7 +95,10 @@ pub struct Table {
     pub options: BTreeMap<String, String>,
     pub append_only: bool,
     pub table: TableId,
-    /// The fragment graph as JSON: `plan::FragmentGraph`.
+    /// How many sinks were ever made into it.
+    #[serde(default)]
+    pub sinks: u32,
+    /// The fragment graph as JSON: `plan::FragmentGraph`, without that of its sinks.
     pub graph: String,
 }
 
@@ -125,6 +128,9 @@ pub struct View {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sink {
+    /// The table that it fills: its plan is then a part of that table's job.
+    #[serde(default)]
+    pub into: Option<JobId>,
     pub options: BTreeMap<String, String>,
     pub columns: Vec<Column>,
     /// The fragment graph as JSON: `plan::FragmentGraph`.

@@ -121,6 +121,17 @@ impl Catalog {
         self.change(snapshot, vec![(key, Some(value))])
     }
 
+    /// Prepares the snapshot with the new `object`, and `changed` in the place of the object with its id.
+    ///
+    /// # Errors
+    /// As [`Catalog::create`] and [`Catalog::replace`].
+    pub fn create_beside(&self, object: Object, changed: Object) -> Result<Change> {
+        let writes = [&object, &changed].map(|o| Ok((object_key(o.id), Some(write(o)?))));
+        let writes = writes.into_iter().collect::<Result<MetaWrites>>()?;
+        let snapshot = self.snapshot().replacing(vec![changed])?.with(object)?;
+        self.change(snapshot, writes)
+    }
+
     /// Prepares the snapshot where `object` takes the place of the object with the same id (CREATE OR REPLACE VIEW).
     ///
     /// # Errors

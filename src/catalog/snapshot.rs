@@ -1,6 +1,6 @@
 //! One state of the catalog, immutable: what a statement sees from its beginning to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::def::{Definition, PUBLIC};
@@ -83,6 +83,25 @@ impl Snapshot {
     /// The indexes of `id`, in the order of creation.
     pub fn indexes_of(&self, id: JobId) -> impl Iterator<Item = &Arc<Object>> {
         self.objects().filter(move |o| matches!(&o.definition, Definition::Index(index) if index.on == id))
+    }
+
+    /// The sinks into the table `id`, in the order of creation.
+    pub fn sinks_into(&self, id: JobId) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects().filter(move |o| matches!(&o.definition, Definition::Sink(sink) if sink.into == Some(id)))
+    }
+
+    /// All that changes when `id` does, and `id`: what needs it, and the tables that sinks among that fill.
+    pub fn downstream_of(&self, id: JobId) -> BTreeSet<JobId> {
+        let mut all = BTreeSet::from([id]);
+        let mut next = vec![id];
+        while let Some(id) = next.pop() {
+            let filled = self.by_id(id).and_then(|o| match &o.definition {
+                Definition::Sink(sink) => sink.into,
+                _ => None,
+            });
+            next.extend(self.dependants_of(id).into_iter().chain(filled).filter(|id| all.insert(*id)));
+        }
+        all
     }
 
     /// `ids` and everything that needs them, dependants first: what DROP … CASCADE removes.

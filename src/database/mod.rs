@@ -32,13 +32,12 @@ use crate::common::config::Config;
 use crate::common::{Error, ErrorKind, Result, failpoint};
 use crate::connector::{self, Context};
 use crate::job::ingest::Ingests;
-use crate::job::{JobEnv, JobManager, JobSpec, JobState, Jobs};
+use crate::job::{JobEnv, JobManager, JobState, Jobs};
 use crate::log::Log;
 use crate::log::logs::Logs;
-use crate::plan::FragmentGraph;
 use crate::session::services::{Services, log_retention};
 use crate::session::settings::Settings;
-use crate::session::{Session, complete_index, logs_visible, replace};
+use crate::session::{Session, complete_index, inflow, logs_visible, replace};
 use crate::state::{StateConfig, StateStore};
 use crate::stream::pulse::Pulse;
 use crate::types::{Epoch, JobId, SessionId, Verifier};
@@ -203,12 +202,7 @@ impl Database {
                     Err(e) => tracing::error!(object = %object.name, error = %e, "its log cannot be opened"),
                 }
             }
-            if let Some(graph) = object.definition.graph() {
-                let graph: FragmentGraph = serde_json::from_str(graph)
-                    .map_err(|e| Error::corrupted(format!("the stored plan of {}: {e}", object.name)))?;
-                let kind = object.definition.kind();
-                specs.push(JobSpec { id: object.id, name: object.name.clone(), kind, graph });
-            }
+            specs.extend(inflow::job_spec(&snapshot, object)?);
         }
         self.services.jobs.recover(specs).await?;
         // Those that the stop met while they were filled.
@@ -375,7 +369,11 @@ fn passed(services: &Services, id: JobId, log: &Log, committed: Epoch) -> Option
         if !reads || object.definition.graph().is_none() {
             continue;
         }
-        let job = services.jobs.status_of(object.id)?;
+        let runs_in = match &object.definition {
+            Definition::Sink(sink) => sink.into.unwrap_or(object.id),
+            _ => object.id,
+        };
+        let job = services.jobs.status_of(runs_in)?;
         if let JobState::Failed(_) = job.state {
             return None;
         }

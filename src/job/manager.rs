@@ -137,22 +137,31 @@ impl JobManager {
         specs: Vec<JobSpec>,
         dropped: &[JobId],
         widened: Vec<(TableId, SchemaRef)>,
-        meta: MetaWrites,
+        mut meta: MetaWrites,
     ) -> Result<()> {
         let _guard = self.changing.lock().await;
         let new: HashMap<JobId, Arc<JobSpec>> = specs.into_iter().map(|s| (s.id, Arc::new(s))).collect();
+        meta.extend(dropped.iter().map(|id| (left_behind_key(*id), None)));
         let mut stop: HashSet<JobId> = dropped.iter().copied().collect();
-        for id in new.keys() {
-            self.check_running(*id)?;
+        for (id, spec) in &new {
+            for runs in spec.graph.upstreams.iter().chain([id]) {
+                self.check_running(*runs)?;
+            }
             stop.extend(domain(&self.jobs.0.lock(), *id));
         }
         let drop_tables = {
             let jobs = self.jobs.0.lock();
-            dropped.iter().filter_map(|id| jobs.get(id)).flat_map(|j| tables_of(&j.spec.graph)).collect()
+            let dropped = dropped.iter().filter_map(|id| jobs.get(id)).flat_map(|j| tables_of(&j.spec.graph));
+            // What a table no longer keeps for a sink.
+            let fewer = new.values().filter_map(|spec| jobs.get(&spec.id).map(|job| (job, tables_of(&spec.graph))));
+            let fewer = fewer.flat_map(|(job, kept)| {
+                tables_of(&job.spec.graph).into_iter().filter(move |table| !kept.contains(table))
+            });
+            dropped.chain(fewer).collect()
         };
         let mutation = Mutation { stop: stop.clone(), ..Default::default() };
         self.driver.change(Change { mutation, meta, drop_tables, ..Default::default() }).await?;
-        let mut specs: Vec<Arc<JobSpec>> = {
+        let specs: Vec<Arc<JobSpec>> = {
             let mut jobs = self.jobs.0.lock();
             for id in dropped {
                 jobs.remove(id);
@@ -173,7 +182,6 @@ impl JobManager {
         for (table, schema) in widened {
             self.env.store.widen(table, schema)?;
         }
-        specs.sort_by_key(|s| s.id);
         self.start_again(specs).await
     }
 
@@ -209,7 +217,7 @@ impl JobManager {
         if specs.is_empty() {
             return Ok(());
         }
-        let specs: Vec<Arc<JobSpec>> = specs.into_iter().map(Arc::new).collect();
+        let specs = upstream_first(specs.into_iter().map(Arc::new).collect());
         let mut change = Change::default();
         for spec in &specs {
             if let Some(error) = self.left_behind(spec)? {
@@ -355,20 +363,18 @@ impl JobManager {
 
     async fn restart(&self, domain: HashSet<JobId>) -> Result<()> {
         let _guard = self.changing.lock().await;
-        let mut specs: Vec<Arc<JobSpec>> = {
+        let specs: Vec<Arc<JobSpec>> = {
             let jobs = self.jobs.0.lock();
             let back = domain.iter().filter_map(|id| jobs.get(id));
             back.filter(|j| matches!(j.state, JobState::Restarting)).map(|j| j.spec.clone()).collect()
         };
-        // Ids rise with creation: upstream jobs first.
-        specs.sort_by_key(|s| s.id);
         self.start_again(specs).await
     }
 
     /// Starts jobs from the last checkpoint, upstream ones first; one that cannot be built has failed.
     async fn start_again(&self, specs: Vec<Arc<JobSpec>>) -> Result<()> {
         let mut change = Change::default();
-        for spec in specs {
+        for spec in upstream_first(specs) {
             if let Err(e) = self.prepare(std::slice::from_ref(&spec), &mut change) {
                 self.insert(spec, JobState::Failed(e.clone()), Handles::default(), MAX_FAILURES, Some(e));
             }
@@ -454,6 +460,19 @@ fn readers_of(jobs: &HashMap<JobId, Job>, job: JobId) -> HashSet<JobId> {
             return readers;
         }
     }
+}
+
+/// In an order in which each comes after those that it reads, else by age.
+fn upstream_first(mut specs: Vec<Arc<JobSpec>>) -> Vec<Arc<JobSpec>> {
+    specs.sort_by_key(|s| s.id);
+    let mut ordered = Vec::with_capacity(specs.len());
+    while !specs.is_empty() {
+        let waits = |spec: &Arc<JobSpec>| spec.graph.upstreams.iter().any(|id| specs.iter().any(|s| s.id == *id));
+        // No job reads itself, over whichever others: there is always one.
+        let next = specs.iter().position(|s| !waits(s)).unwrap_or_default();
+        ordered.push(specs.remove(next));
+    }
+    ordered
 }
 
 fn left_behind_key(id: JobId) -> Vec<u8> {

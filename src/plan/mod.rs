@@ -7,6 +7,7 @@ pub mod agg;
 pub mod asof_join;
 pub mod expr;
 pub mod fragment;
+pub mod inflow;
 pub mod join;
 pub mod node;
 pub mod over;
@@ -15,6 +16,7 @@ pub mod temporal_join;
 pub use asof_join::AsofJoin;
 pub use expr::Expr;
 pub use fragment::{Edge, Fragment, FragmentGraph, Policy};
+pub use inflow::{NetChanges, RowId};
 pub use join::{Expiry, HashJoin, JoinKind, JoinSide, JoinWatermark};
 pub use node::{
     AggCall, AggMethod, AggPhase, Distribution, GroupingSet, HashAgg, Materialize, Node, Operator, Properties,

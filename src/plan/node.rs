@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{AsofJoin, Expr, HashJoin, OverWindow, SortColumn, TemporalJoin, TopN};
+use super::{AsofJoin, Expr, HashJoin, NetChanges, OverWindow, RowId, SortColumn, TemporalJoin, TopN};
 pub use crate::expr::aggregate::AggMethod;
 use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows, WatermarkLimits};
 
@@ -99,6 +99,8 @@ pub enum Operator {
     Sink(SinkOp),
     AsofJoin(AsofJoin),
     TemporalJoin(TemporalJoin),
+    NetChanges(NetChanges),
+    RowId(RowId),
 }
 
 /// What an output column of Unnest is made of: input columns, by index.
@@ -332,6 +334,7 @@ impl Node {
             Operator::TopN(t) => tables.extend(t.state.map(|s| (node.id, s))),
             Operator::OverWindow(o) => tables.push((node.id, o.state)),
             Operator::TemporalFilter(f) => tables.extend([(node.id, f.state), (node.id, f.clock)]),
+            Operator::RowId(r) => tables.push((node.id, r.state)),
             Operator::Materialize(m) => tables.push((node.id, m.table)),
             _ => {}
         });
@@ -353,6 +356,8 @@ impl Operator {
             Self::HashJoin(_) => "HashJoin",
             Self::AsofJoin(_) => "AsofJoin",
             Self::TemporalJoin(_) => "TemporalJoin",
+            Self::NetChanges(_) => "NetChanges",
+            Self::RowId(_) => "RowId",
             Self::TimeWindows { .. } => "TimeWindows",
             Self::SessionWindow(_) => "SessionWindow",
             Self::GroupingSets { .. } => "GroupingSets",

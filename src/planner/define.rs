@@ -76,7 +76,7 @@ pub fn define_table(
     }
     let options = statement.options.clone();
     let (table, graph) = (TableId(0), String::new());
-    let mut table = Table { columns, primary_key, conflict, watermark, options, append_only, table, graph };
+    let mut table = Table { columns, primary_key, conflict, watermark, options, append_only, table, sinks: 0, graph };
     plan_table(&mut table, id, &statement.name, table_ids)?;
     Ok(table)
 }

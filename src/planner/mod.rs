@@ -18,6 +18,7 @@ mod index;
 mod lower;
 mod now;
 mod options;
+mod sink_into;
 mod time_join;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use define::{define_source, define_table, replan_table};
 pub use explain::explain;
 pub use function::define_function;
 pub use index::{index_columns, index_name, plan_index, ready};
+pub use sink_into::plan_sink_into;
 
 use crate::catalog::def::{Column, Definition};
 use crate::catalog::{Snapshot, View};

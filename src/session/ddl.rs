@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::inflow;
 use super::replace;
 use super::services::{Services, log_retention};
 use crate::catalog::{Acl, Catalog, Column, Definition, MaterializedView, Object, Privilege, Sink, Snapshot, View};
@@ -35,7 +36,7 @@ pub struct Author<'a> {
 pub(super) struct Ddl<'a> {
     pub services: &'a Arc<Services>,
     pub owner: &'a str,
-    background: bool,
+    pub(super) background: bool,
     pub text: &'a str,
     pub notices: Vec<String>,
 }
@@ -62,7 +63,7 @@ pub async fn run(services: &Arc<Services>, author: Author<'_>, text: &str, state
 
 impl Ddl<'_> {
     /// Whether IF NOT EXISTS makes the statement do nothing.
-    fn exists(&mut self, snapshot: &Snapshot, name: &str, if_not_exists: bool) -> bool {
+    pub(super) fn exists(&mut self, snapshot: &Snapshot, name: &str, if_not_exists: bool) -> bool {
         let exists = if_not_exists && snapshot.get(name).is_some();
         if exists {
             self.notices.push(format!("relation \"{name}\" already exists, skipping"));
@@ -90,7 +91,7 @@ impl Ddl<'_> {
         Ok(query.to_string())
     }
 
-    fn object(&self, id: JobId, name: &str, depends_on: Vec<JobId>, definition: Definition) -> Object {
+    pub(super) fn object(&self, id: JobId, name: &str, depends_on: Vec<JobId>, definition: Definition) -> Object {
         Object {
             id,
             name: name.to_string(),
@@ -292,6 +293,9 @@ impl Ddl<'_> {
     }
 
     async fn create_sink(&mut self, create: &CreateSink) -> Result<&'static str> {
+        if let Some(target) = &create.into {
+            return self.create_sink_into(create, target).await;
+        }
         let _guard = self.services.ddl.lock().await;
         let snapshot = self.services.catalog.snapshot();
         if self.exists(&snapshot, &create.name, create.if_not_exists) {
@@ -309,7 +313,7 @@ impl Ddl<'_> {
         };
         self.notices.extend(planned.notices.iter().cloned());
         let graph = encode(&planned.graph)?;
-        let sink = Sink { options: create.options.clone(), columns: planned.columns, graph };
+        let sink = Sink { into: None, options: create.options.clone(), columns: planned.columns, graph };
         let object = self.object(id, &create.name, planned.depends_on, Definition::Sink(sink));
         self.finish(object, Some(planned.graph), None).await?;
         Ok("CREATE_SINK")
@@ -428,8 +432,13 @@ impl Ddl<'_> {
 pub(super) async fn drop_objects(services: &Arc<Services>, ids: Vec<JobId>) -> Result<()> {
     let services = services.clone();
     let task = tokio::spawn(async move {
+        let before = services.catalog.snapshot();
         let change = Catalog::drop(&services.catalog, &ids)?;
-        services.jobs.drop_jobs(&ids, change.writes).await?;
+        let fewer = inflow::without_sinks(&before, &change.snapshot, &ids)?;
+        match fewer.is_empty() {
+            true => services.jobs.drop_jobs(&ids, change.writes).await?,
+            false => services.jobs.rebuild(fewer, &ids, Vec::new(), change.writes).await?,
+        }
         services.catalog.publish(change.snapshot);
         for id in ids {
             services.ingests.stop(id);
@@ -484,7 +493,7 @@ pub fn spec(create: &CreateMaterializedView) -> QuerySpec<'_> {
     QuerySpec { query: &create.query, columns: &create.columns, emit: create.emit, options: &create.options }
 }
 
-fn encode(graph: &FragmentGraph) -> Result<String> {
+pub(super) fn encode(graph: &FragmentGraph) -> Result<String> {
     serde_json::to_string(graph).map_err(|e| Error::internal(format!("a plan cannot be stored: {e}")))
 }
 

@@ -7,12 +7,14 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::client::SessionClient;
 use super::ddl::spec;
+use super::inflow;
 use super::query;
 use super::services::Services;
 use crate::batch::Client;
 use crate::common::{Error, Result};
 use crate::planner;
 use crate::sql::Statement;
+use crate::sql::statement::CreateSink;
 use crate::types::TableId;
 
 pub fn schema() -> SchemaRef {
@@ -48,6 +50,22 @@ pub async fn lines(
                 TableId(next)
             })?;
             Ok(planner::explain(&planned.graph).lines().map(str::to_string).collect())
+        }
+        Statement::CreateSink(CreateSink { into: Some(target), query, .. }) if !analyze => {
+            let Statement::CreateSink(create) = statement else { return Err(Error::internal("not a sink")) };
+            let snapshot = services.catalog.snapshot();
+            let mut query = query.clone();
+            planner::rewrite(&mut query, &snapshot, planner::Purpose::Stream)?;
+            planner::check_reads(&query, &snapshot, &client.user())?;
+            let mut next = 0;
+            let (planned, table) = inflow::plan(&snapshot, &client.user(), create, target, &mut || {
+                next += 1;
+                TableId(next)
+            })?;
+            let spec = inflow::job_spec(&snapshot, table)?;
+            let mut graph = spec.ok_or_else(|| Error::internal("a table runs"))?.graph;
+            graph.take_in(&planned.graph)?;
+            Ok(planner::explain(&graph).lines().map(str::to_string).collect())
         }
         _ => Err(Error::not_supported("EXPLAIN shows SELECT and CREATE MATERIALIZED VIEW")
             .with_hint("write EXPLAIN SELECT … or EXPLAIN CREATE MATERIALIZED VIEW v AS …")),

@@ -14,6 +14,7 @@ mod functions;
 mod parameters;
 mod prepared;
 mod query;
+pub mod inflow;
 pub mod replace;
 mod role;
 pub mod services;

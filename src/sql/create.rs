@@ -9,7 +9,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::cursor::{Cursor, is_word};
 use super::options::options;
 use super::statement::{
-    ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Emit, Statement, WatermarkDef,
+    ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Emit, SinkTarget, Statement,
+    WatermarkDef,
 };
 use super::{ast, function, index, interval, name, role, types};
 use crate::common::{Error, ErrorKind, Result};
@@ -309,11 +310,10 @@ fn view(c: &mut Cursor, or_replace: bool) -> Result<Statement> {
 fn sink(c: &mut Cursor) -> Result<Statement> {
     let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
     let name = c.object_name()?;
-    if c.at("INTO") {
-        return Err(c
-            .not_supported("CREATE SINK INTO a table is not supported yet")
-            .with_hint("a materialized view keeps a query's result: write CREATE MATERIALIZED VIEW"));
-    }
+    let into = match c.take(&["INTO"]) {
+        true => Some(SinkTarget { table: c.object_name()?, columns: column_names(c)? }),
+        false => None,
+    };
     let (query, emit, options) = if c.take(&["FROM"]) {
         let from = c.relation()?;
         let emit = take_emit(c)?;
@@ -330,11 +330,11 @@ fn sink(c: &mut Cursor) -> Result<Statement> {
         tail.expect_end()?;
         (query, emit, options)
     };
-    if options.is_empty() {
+    if options.is_empty() && into.is_none() {
         return Err(Error::new(ErrorKind::Syntax, "a sink needs to know where it writes")
-            .with_hint("add WITH (connector = 'file', path = '…') FORMAT PLAIN ENCODE JSON"));
+            .with_hint("add WITH (connector = 'file', path = '…') FORMAT PLAIN ENCODE JSON, or write INTO a table"));
     }
-    Ok(Statement::CreateSink(CreateSink { name, if_not_exists, query, emit: emit.unwrap_or_default(), options }))
+    Ok(Statement::CreateSink(CreateSink { name, if_not_exists, into, query, emit: emit.unwrap_or_default(), options }))
 }
 
 /// `SELECT * FROM from`, where `from` keeps its place in the text.

@@ -40,14 +40,19 @@ pub fn replace(text: &str, places: &BTreeMap<String, Place>) -> Result<String> {
     let tokens = tokens(text)?;
     let mut finder = Finder { places, scopes: Vec::new(), found: Vec::new() };
     let _ = Visit::visit(query.as_ref(), &mut finder);
-    let sink = sink_from(text);
+    let sink = SinkHead::of(text)?;
     let mut edits = Vec::new();
+    if let Some((table, at)) = sink.into
+        && let Some(Place::Name(name)) = places.get(&table)
+    {
+        edits.push((at, name::quote(name)));
+    }
     for Found { relation, at, call, aliased } in finder.found {
         let Some(place) = places.get(&relation) else { continue };
         let (Some(start), Some(end)) = (error::byte_offset(text, at.start), error::byte_offset(text, at.end)) else {
             return Err(Error::internal(format!("where {relation} stands in {text:?} is not known")));
         };
-        if let (Some(from), Place::Query(query)) = (sink, place) {
+        if let (Some(from), Place::Query(query)) = (sink.from, place) {
             edits.push((from..end, format!("AS {query}")));
             continue;
         }
@@ -102,10 +107,29 @@ fn is_name(token: &Token, name: &str) -> bool {
     }
 }
 
-/// Where FROM of `CREATE SINK s FROM t` begins.
-fn sink_from(text: &str) -> Option<usize> {
-    let (c, _) = own_name(text).ok()?;
-    if c.at("FROM") { error::byte_offset(text, c.peek().span.start) } else { None }
+/// What of a CREATE SINK stands before its query.
+#[derive(Default)]
+struct SinkHead {
+    /// The table of INTO.
+    into: Option<(String, Range<usize>)>,
+    /// Where FROM of `CREATE SINK s FROM t` begins.
+    from: Option<usize>,
+}
+
+impl SinkHead {
+    fn of(text: &str) -> Result<Self> {
+        let mut head = Self::default();
+        let Ok((mut c, _)) = own_name(text) else { return Ok(head) };
+        if c.take(&["INTO"]) {
+            let table = c.relation()?;
+            head.into = Some((name::object_name(&table)?, range(text, &table)?));
+            if c.peek().token == Token::LParen {
+                c.list(|c| c.ident())?;
+            }
+        }
+        head.from = if c.at("FROM") { error::byte_offset(text, c.peek().span.start) } else { None };
+        Ok(head)
+    }
 }
 
 /// The query of a CREATE statement.
@@ -134,9 +158,15 @@ fn own_name(text: &str) -> Result<(Cursor<'_>, Range<usize>)> {
     super::utility::kind(&mut c)?;
     c.take(&["IF", "NOT", "EXISTS"]);
     let name = c.relation()?;
+    let at = range(text, &name)?;
+    Ok((c, at))
+}
+
+/// Where the name stands.
+fn range(text: &str, name: &ObjectName) -> Result<Range<usize>> {
     let Span { start, end } = span(name.0.iter().filter_map(|part| part.as_ident()));
     match (error::byte_offset(text, start), error::byte_offset(text, end)) {
-        (Some(start), Some(end)) => Ok((c, start..end)),
+        (Some(start), Some(end)) => Ok(start..end),
         _ => Err(unreadable(text)),
     }
 }

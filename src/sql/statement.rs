@@ -291,10 +291,19 @@ pub struct CreateView {
     pub query: Box<ast::Query>,
 }
 
+/// The table that a sink fills.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkTarget {
+    pub table: String,
+    /// Those of the query's columns, in their order; empty for the table's first ones.
+    pub columns: Vec<String>,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateSink {
     pub name: String,
     pub if_not_exists: bool,
+    pub into: Option<SinkTarget>,
     /// `FROM name` arrives as `SELECT * FROM name`.
     pub query: Box<ast::Query>,
     pub emit: Emit,

@@ -129,6 +129,8 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
                 key => format!("{name} by {}{conflict}", columns(key, &n.schema)),
             }
         }
+        Operator::NetChanges(net) => format!("{name} of an epoch, by {}", columns(&net.key, &n.schema)),
+        Operator::RowId(_) => name.to_string(),
         Operator::Sink(s) => format!("{name} {} ({})", s.name, columns(&s.columns, &n.schema)),
     }
 }

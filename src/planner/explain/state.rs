@@ -67,6 +67,7 @@ pub(super) fn of(n: &Node) -> Vec<State> {
         Operator::TemporalFilter(_) => {
             vec![State::new("rows whose time is yet to come", Freed::By("now()".into()))]
         }
+        Operator::RowId(_) => vec![State::new("the next number", Freed::Bounded)],
         Operator::Materialize(m) if m.key.is_empty() => vec![State::new("one row", Freed::Bounded)],
         Operator::Materialize(_) => vec![State::new("the result", with_input(n.properties.append_only))],
         _ => Vec::new(),

@@ -37,7 +37,7 @@ use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::scalar::ScalarValue;
 
 pub(super) use index::IndexPlan;
-pub(super) use output::{TablePlan, TableSpec};
+pub(super) use output::{IntoTable, TablePlan, TableSpec};
 
 use self::windows::{Session, Windowed};
 use super::now;

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::physical_expr::expressions::Literal;
+use datafusion::scalar::ScalarValue;
+
 use super::project::Columns;
 use super::{Lowered, Lowerer};
 use crate::catalog::def::{self, Column, Watermark};
 use crate::common::{Error, Result};
-use crate::plan::{Distribution, Materialize, Node, Operator, Properties, SinkOp, SourceRead};
+use crate::plan::{Distribution, Expr, Materialize, NetChanges, Node, Operator, Properties, RowId, SinkOp, SourceRead};
 use crate::types::{Conflict, JobId, ROW_ID, TableId, key};
 
 /// A table's job.
@@ -28,6 +31,14 @@ pub(crate) struct TableSpec<'t> {
     /// Empty for a table that only takes DML: it reads its log.
     pub options: &'t BTreeMap<String, String>,
     pub append_only: bool,
+}
+
+/// A table that a query fills.
+pub(crate) struct IntoTable<'t> {
+    pub columns: &'t [Column],
+    pub primary_key: &'t [usize],
+    /// The sink's number among the table's.
+    pub sink: u32,
 }
 
 impl Lowerer<'_> {
@@ -60,9 +71,43 @@ impl Lowerer<'_> {
         Lowered { node: self.node(operator, vec![input], schema, properties), visible }
     }
 
+    /// The rows of a query, whose visible columns are the table's, placed by the table's key.
+    pub fn sink_into(&mut self, input: Lowered, into: &IntoTable) -> Node {
+        let schema = Arc::clone(input.schema());
+        let mut columns = Columns::new();
+        let (mut next, mut row_id) = (0, None);
+        for (at, column) in into.columns.iter().enumerate() {
+            let field = Arc::new(column.stored_field().with_nullable(true));
+            if is_row_id(column) {
+                row_id = Some(at);
+            } else if column.hidden {
+                let null = ScalarValue::try_new_null(&column.data_type).unwrap_or(ScalarValue::Null);
+                columns.push(Expr::new(Arc::new(Literal::new(null)), Arc::clone(&schema)), field, None);
+            } else {
+                columns.push(Expr::column(next, Arc::clone(&schema)), field, None);
+                next += 1;
+            }
+        }
+        let width = columns.len();
+        let mut node = self.project(input, columns, width).node;
+        if let Some(at) = row_id {
+            let properties = Properties { stream_key: vec![at], ..node.properties.clone() };
+            let operator = Operator::RowId(RowId { at, sink: into.sink, state: self.table_id() });
+            node = self.node(operator, vec![node], def::stored_schema(into.columns), properties);
+        }
+        let key = into.primary_key.to_vec();
+        let mut placed = self.exchange(node, Distribution::Hash(key.clone()));
+        placed.properties.stream_key.clone_from(&key);
+        placed.properties.watermark_columns.clear();
+        if placed.properties.append_only {
+            return placed;
+        }
+        let (schema, properties) = (Arc::clone(&placed.schema), placed.properties.clone());
+        self.node(Operator::NetChanges(NetChanges { key }), vec![placed], schema, properties)
+    }
+
     /// The table's log or connector, placed by key, materialized.
     pub fn table_job(&mut self, spec: &TableSpec) -> TablePlan {
-        let is_row_id = |c: &Column| c.hidden && c.name == ROW_ID;
         // What records have, dropped columns too: those are null.
         let read: Vec<Column> = spec.columns.iter().filter(|c| !is_row_id(c)).cloned().collect();
         let row_id = spec.columns.iter().position(is_row_id);
@@ -123,6 +168,10 @@ impl Lowerer<'_> {
         }
         self.project(input, columns, visible)
     }
+}
+
+fn is_row_id(column: &Column) -> bool {
+    column.hidden && column.name == ROW_ID
 }
 
 fn check_key(input: &Lowered, key_columns: &[usize]) -> Result<()> {

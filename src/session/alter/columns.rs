@@ -22,6 +22,7 @@ use crate::common::{Error, ErrorKind, Result};
 use crate::planner;
 use crate::session::copy::default_value;
 use crate::session::dml::{self, Written, wait_visible};
+use crate::session::inflow;
 use crate::sql::relation::Place;
 use crate::sql::statement::ColumnDef;
 use crate::state::KeyRange;
@@ -41,6 +42,7 @@ impl Altering<'_> {
             return Ok(());
         }
         self.check_new_column(object, &def.name)?;
+        inflow::check_no_sinks(&self.snapshot, object)?;
         let mut added = Column::new(&def.name, def.data_type.clone(), def.nullable);
         added.mark = def.mark;
         added.default.clone_from(&def.default);
@@ -83,6 +85,7 @@ impl Altering<'_> {
             return Ok(());
         }
         let index = column(object, name)?;
+        inflow::check_no_sinks(&self.snapshot, object)?;
         let refused = |what: &str| {
             let message = format!("cannot drop column \"{name}\" of table {}: it is {what}", object.name);
             Err(Error::new(ErrorKind::DependentObjects, message).with_hint("CREATE TABLE anew, and INSERT the rows"))

@@ -19,13 +19,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::client::SessionClient;
+use super::inflow;
 use super::role::Actor;
 use super::services::Services;
 use crate::catalog::def::PUBLIC;
 use crate::catalog::role::denied;
 use crate::catalog::{Definition, Object, Privilege, Snapshot};
 use crate::common::{Error, ErrorKind, Result};
-use crate::job::JobSpec;
 use crate::sql::relation::{self, Place};
 use crate::sql::statement::{Alter, AlterAction};
 use crate::types::{JobId, ROW_ID};
@@ -181,7 +181,7 @@ impl Altering<'_> {
     fn check_own_columns(&self, object: &Object) -> Result<()> {
         let name = &object.name;
         match &object.definition {
-            Definition::Table(table) if table.options.is_empty() => Ok(()),
+            Definition::Table(table) if table.options.is_empty() => inflow::check_no_sinks(&self.snapshot, object),
             Definition::View(_) | Definition::MaterializedView(_) => Ok(()),
             Definition::Source(_) | Definition::Table(_) => {
                 Err(Error::not_supported(format!("the columns of {} \"{name}\" are those of its records", self.kind))
@@ -230,13 +230,13 @@ impl Altering<'_> {
 async fn rebuild(services: &Arc<Services>, object: Object, others: Vec<Object>, dropped: Vec<JobId>) -> Result<()> {
     let services = services.clone();
     let task = tokio::spawn(async move {
-        let graph = object.definition.graph().ok_or_else(|| Error::internal("what does not run is not rebuilt"))?;
-        let graph = serde_json::from_str(graph)
-            .map_err(|e| Error::corrupted(format!("the stored plan of {}: {e}", object.name)))?;
-        let spec = JobSpec { id: object.id, name: object.name.clone(), kind: object.definition.kind(), graph };
+        let id = object.id;
         let schema = object.stored_schema();
         let widened: Vec<_> = object.definition.rows().map(|(table, _)| (table, schema)).into_iter().collect();
         let change = services.catalog.alter(std::iter::once(object).chain(others).collect(), &dropped)?;
+        let object = change.snapshot.by_id(id).ok_or_else(|| Error::internal("what is rebuilt is lost"))?;
+        let spec = inflow::job_spec(&change.snapshot, object)?;
+        let spec = spec.ok_or_else(|| Error::internal("what does not run is not rebuilt"))?;
         services.jobs.rebuild(vec![spec], &dropped, widened, change.writes).await?;
         services.catalog.publish(change.snapshot);
         Ok::<_, Error>(())

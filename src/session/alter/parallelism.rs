@@ -4,12 +4,18 @@
 use std::sync::Arc;
 
 use super::{Altering, rebuild};
-use crate::catalog::Object;
+use crate::catalog::{Definition, Object, Sink};
 use crate::common::{Error, ErrorKind, Result};
 use crate::plan::FragmentGraph;
 
 impl Altering<'_> {
     pub(super) async fn set_parallelism(&mut self, object: &Arc<Object>, actors: Option<usize>) -> Result<()> {
+        if let Definition::Sink(Sink { into: Some(table), .. }) = &object.definition {
+            let table = self.snapshot.by_id(*table).map_or("", |t| t.name.as_str());
+            let message = format!("sink \"{}\" runs as a part of table \"{table}\"", object.name);
+            return Err(Error::new(ErrorKind::WrongObjectType, message)
+                .with_hint(format!("write ALTER TABLE {table} SET PARALLELISM = …")));
+        }
         let mut next = object.as_ref().clone();
         let Some(stored) = next.definition.graph_mut() else {
             return Err(Error::new(ErrorKind::WrongObjectType, format!("a {} does not run", self.kind))

@@ -8,8 +8,10 @@ use super::grouping_sets::GroupingSets;
 use super::hash_agg::HashAgg;
 use super::hash_join::HashJoin;
 use super::materialize::Materialize;
+use super::net_changes::NetChanges;
 use super::over_window::OverWindow;
 use super::project::Project;
+use super::row_id::RowId;
 use super::session_window::SessionWindow;
 use super::temporal_filter::TemporalFilter;
 use super::temporal_join::TemporalJoin;
@@ -40,6 +42,8 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
         Operator::Watermark { column, delay_micros, limits, state } => {
             Box::new(Watermark::new(name, (*column, *delay_micros, *limits), (node.id, *state), context)?)
         }
+        Operator::NetChanges(net) => Box::new(NetChanges::new(net.key.clone(), Arc::clone(&context.input))),
+        Operator::RowId(ids) => Box::new(RowId::new(name, ids, &node.schema, context)?),
         Operator::HashAgg(agg) => Box::new(HashAgg::new(name, agg, node, context)?),
         Operator::HashJoin(join) => Box::new(HashJoin::new(name, join, node, context)?),
         Operator::AsofJoin(join) => Box::new(AsofJoin::new(name, join, node, context)?),

@@ -145,7 +145,7 @@ impl Materialize {
     }
 }
 
-fn not_null(schema: &SchemaRef, column: usize) -> Error {
+pub(super) fn not_null(schema: &SchemaRef, column: usize) -> Error {
     let name = schema.fields().get(column).map_or("?", |f| f.name().as_str());
     Error::new(ErrorKind::NotNullViolation, format!("null value in column {name} violates its not-null constraint"))
 }

@@ -13,8 +13,10 @@ mod hash_agg;
 mod hash_join;
 mod letter;
 mod materialize;
+mod net_changes;
 mod over_window;
 mod project;
+mod row_id;
 mod row_order;
 mod session_window;
 pub mod sink;
@@ -27,6 +29,8 @@ mod unnest;
 mod watermark;
 #[cfg(test)]
 mod check;
+#[cfg(test)]
+mod inflow_tests;
 #[cfg(test)]
 mod tests;
 
