@@ -15,6 +15,7 @@ use crate::common::{Error, ErrorKind, Result};
 use crate::job::JobStatus;
 use crate::planner;
 use crate::sql::Statement;
+use crate::sql::name::quote;
 use crate::sql::statement::Show;
 use crate::types::sql_function::SqlFunction;
 use crate::types::sql_name;
@@ -66,7 +67,7 @@ pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statemen
                 let message = format!("\"{name}\" is a {}, not a {}", object.definition.kind(), kind.name());
                 return Err(Error::new(ErrorKind::WrongObjectType, message));
             }
-            batch(&["Name", "Create Sql"], vec![vec![format!("{PUBLIC}.{name}"), object.sql.clone()]])
+            batch(&["Name", "Create Sql"], vec![vec![format!("{PUBLIC}.{name}"), create_sql(&snapshot, object)]])
         }
         Statement::Describe { name } => batch(header(&Show::Columns(name.clone())), columns(snapshot.find(name)?)),
         Statement::ShowVariable { name } => {
@@ -108,6 +109,21 @@ fn named<'a>(objects: impl Iterator<Item = &'a Arc<Object>>, kind: &str) -> Vec<
 }
 
 /// With the names of their tables and columns.
+/// The statement that would make the object again. An index's is told by what it has: its table and their columns may
+/// have other names by now.
+fn create_sql(snapshot: &Snapshot, object: &Object) -> String {
+    let Definition::Index(index) = &object.definition else { return object.sql.clone() };
+    let Some(base) = snapshot.by_id(index.on) else { return object.sql.clone() };
+    let columns = planner::index_columns(index, base).join(", ");
+    let mut sql = format!("CREATE INDEX {} ON {} ({columns})", quote(&object.name), quote(&base.name));
+    let column = |at: &usize| base.definition.columns().get(*index.stored.get(*at)?).map(|c| quote(&c.name));
+    let included: Vec<_> = index.include.iter().filter_map(column).collect();
+    if !included.is_empty() {
+        sql += &format!(" INCLUDE ({})", included.join(", "));
+    }
+    sql
+}
+
 fn indexes(snapshot: &Snapshot, table: Option<&str>) -> Result<Vec<Vec<String>>> {
     let table = table.map(|name| snapshot.find(name)).transpose()?.map(|o| o.id);
     let mut rows = Vec::new();
