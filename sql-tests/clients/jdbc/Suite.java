@@ -195,7 +195,7 @@ public class Suite {
             try (ResultSet r = c.getMetaData().getPrimaryKeys(null, "public", "keyed")) {
                 while (r.next()) keys.append(r.getString("COLUMN_NAME")).append(r.getInt("KEY_SEQ")).append(' ');
             }
-            equal(keys.toString(), "a2 c1 ");
+            equal(keys.toString(), "c1 a2 ");
             StringBuilder indexes = new StringBuilder();
             try (ResultSet r = c.getMetaData().getIndexInfo(null, "public", "keyed", false, false)) {
                 while (r.next()) indexes.append(r.getString("INDEX_NAME")).append('.').append(r.getString("COLUMN_NAME")).append(' ');
