@@ -16,6 +16,7 @@ mod fragment;
 mod function;
 mod index;
 mod lower;
+mod not_in;
 mod now;
 mod options;
 mod sink_into;

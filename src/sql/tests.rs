@@ -108,6 +108,28 @@ fn create_materialized_view() {
 }
 
 #[test]
+fn create_sink_into() {
+    for (sql, table, columns, query) in [
+        ("CREATE SINK s INTO t FROM v", "t", vec![], "SELECT * FROM v"),
+        (
+            "CREATE SINK s INTO public.t (a, \"B\") FROM v WITH (type = 'upsert')",
+            "t",
+            vec!["a", "B"],
+            "SELECT * FROM v",
+        ),
+        ("CREATE SINK IF NOT EXISTS s INTO t(a) AS SELECT 1 FROM v", "t", vec!["a"], "SELECT 1 FROM v"),
+    ] {
+        let Statement::CreateSink(s) = one(sql) else { panic!("{sql}") };
+        let into = s.into.unwrap();
+        assert_eq!(
+            (into.table.as_str(), into.columns, s.query.to_string().as_str()),
+            (table, columns.iter().map(ToString::to_string).collect(), query),
+            "{sql}"
+        );
+    }
+}
+
+#[test]
 fn create_sink() {
     for (sql, query) in [
         ("CREATE SINK s FROM v WITH (connector = 'file', path = 'x')", "SELECT * FROM v"),
