@@ -13,6 +13,14 @@ select * from pg_catalog.pg_settings where name='standard_conforming_strings'
 -- keywords, as the JDBC driver asks for them
 select string_agg(word, ',') from pg_catalog.pg_get_keywords() where word <> ALL ('{a,abs,absolute,action}'::text[])
 
+-- a type, as the JDBC driver looks for it
+SELECT typinput='pg_catalog.array_in'::regproc as is_array, typtype, typname FROM pg_catalog.pg_type WHERE typname = 'int8'
+--> f | b | int8
+
+-- an array type
+SELECT t.typname FROM pg_catalog.pg_type t WHERE 'array_in'::regproc = t.typinput AND t.typname = '_int8'
+--> _int8
+
 -- schemas
 SELECT n.oid,n.*,d.description FROM pg_catalog.pg_namespace n LEFT OUTER JOIN pg_catalog.pg_description d ON d.objoid=n.oid AND d.objsubid=0 AND d.classoid='pg_namespace'::regclass ORDER BY nspname
 --> public

@@ -72,6 +72,7 @@ pub fn rewrite(query: &mut Query, is_catalog: &dyn Fn(&str) -> bool) {
     let _ = query.visit(&mut Exists);
     show_names(query);
     let _ = query.visit(&mut RelationNames);
+    let _ = query.visit(&mut TypeFunctions);
     let _ = query.visit(&mut SessionUser);
     apply(&SPELLING, query);
 }
@@ -208,6 +209,43 @@ impl VisitorMut for RelationNames {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `typinput = 'pg_catalog.array_in'::regproc`: the functions of a type are names in `pg_type`.
+struct TypeFunctions;
+
+impl VisitorMut for TypeFunctions {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right } = expr {
+            name_function(left, right);
+            name_function(right, left);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn name_function(column: &Expr, function: &mut Expr) {
+    if is_type_function(column)
+        && let Expr::Cast { expr: name, data_type, .. } = &*function
+        && type_name(data_type) == "regproc"
+        && let Expr::Value(name) = name.as_ref()
+        && let Value::SingleQuotedString(name) = &name.value
+    {
+        let name = name.strip_prefix("pg_catalog.").unwrap_or(name).to_string();
+        *function = Expr::value(Value::SingleQuotedString(name));
+    }
+}
+
+fn is_type_function(expr: &Expr) -> bool {
+    let name = match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(names) => names.last(),
+        _ => None,
+    };
+    let functions = ["typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze"];
+    name.is_some_and(|name| functions.iter().any(|f| name.value.eq_ignore_ascii_case(f)))
 }
 
 fn is_text(expr: &Expr) -> bool {
