@@ -15,6 +15,7 @@ use super::bytea::ByteaInput;
 use super::checked::CheckedArithmetic;
 use super::lateral::LateralRows;
 use super::pg::rounding::RoundingCast;
+use super::pg::text_output::TextOutput;
 use super::pg::timestamp_text::TimestampText;
 use super::time_join::RowOfMoment;
 
@@ -26,6 +27,7 @@ pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(ArrayInput),
         Arc::new(RoundingCast),
         Arc::new(TimestampText),
+        Arc::new(TextOutput),
         Arc::new(CheckedArithmetic),
     ];
     if !streaming {

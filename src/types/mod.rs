@@ -12,6 +12,7 @@ pub mod pg_type;
 pub mod pretty;
 pub mod sql_function;
 mod sql_name;
+pub mod text;
 pub mod time;
 pub mod time_windows;
 pub mod uuid;

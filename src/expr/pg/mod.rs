@@ -18,6 +18,7 @@ mod pattern;
 mod regexp;
 pub mod rounding;
 mod text;
+pub mod text_output;
 pub mod timestamp_text;
 mod to_char;
 mod to_timestamp;
@@ -32,7 +33,15 @@ use super::function::{any_null, arg};
 use crate::common::{Error, ErrorKind, Result};
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    [dates::functions(), extract::functions(), math::functions(), text::functions(), regexp::functions()].concat()
+    [
+        dates::functions(),
+        extract::functions(),
+        math::functions(),
+        text::functions(),
+        regexp::functions(),
+        vec![text_output::function()],
+    ]
+    .concat()
 }
 
 /// Argument `index`, a column of texts.

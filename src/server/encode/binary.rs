@@ -7,8 +7,8 @@ use bytes::{BufMut, BytesMut};
 
 use super::Format;
 use super::column::Column;
-use super::text;
 use crate::common::{Error, ErrorKind, Result};
+use crate::types::text;
 
 /// From 1970 to 2000, where PostgreSQL counts from.
 pub const EPOCH_DAYS: i32 = 10_957;
