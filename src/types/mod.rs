@@ -3,6 +3,7 @@
 pub mod copy;
 pub mod chunk;
 pub mod conflict;
+pub mod datetime_text;
 pub mod id;
 pub mod interval_text;
 pub mod json;

@@ -18,8 +18,8 @@ mod pattern;
 mod regexp;
 pub mod rounding;
 mod text;
+pub mod text_input;
 pub mod text_output;
-pub mod timestamp_text;
 mod to_char;
 mod to_timestamp;
 
@@ -39,6 +39,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         math::functions(),
         text::functions(),
         regexp::functions(),
+        text_input::functions(),
         vec![text_output::function()],
     ]
     .concat()

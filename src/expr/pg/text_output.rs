@@ -51,7 +51,7 @@ fn printed(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 }
 
 /// Types whose texts are not Arrow's.
-fn is_own(data_type: &DataType) -> bool {
+pub fn is_own(data_type: &DataType) -> bool {
     data_type.is_floating()
         || data_type.is_binary()
         || data_type.is_temporal()
