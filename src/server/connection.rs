@@ -87,6 +87,8 @@ impl<S: BackendSession> Connection<S> {
                 let work = AssertUnwindSafe(self.handle(tag, body)).catch_unwind();
                 tokio::pin!(work);
                 tokio::select! {
+                    // Most is done at once, and nothing else is asked then.
+                    biased;
                     outcome = &mut work => Some(outcome),
                     () = reader.gone() => {
                         cancel();

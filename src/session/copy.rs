@@ -192,11 +192,11 @@ impl CopyIn {
             Entry::Whole(payload) => log.append(payload, numbered).await?,
             // It is not to be cut off half way.
             Entry::Side(side) => {
-                let appended = tokio::spawn(async move {
+                let append = |_| async move {
                     let _shared = lock;
                     log.append_side(side).await
-                });
-                appended.await.map_err(|e| Error::internal(format!("an append was lost: {e}")))??
+                };
+                services.finish(append).await?
             }
         };
         Ok(Copied { rows, ignored, written: Some(Written { table: self.table, end: appended + 1 }) })
