@@ -185,6 +185,7 @@ impl CopyIn {
         let _ = self.data.send(Message::Done).await;
         let Loaded { rows, ignored, entry } = joined(self.thread.await)?;
         let lock = services.table_lock(self.table).read_owned().await;
+        dml::settle_sinks(services, self.table, false).await?;
         let log = services.logs.get(self.table)?;
         let numbered = u32::try_from(rows + ignored).unwrap_or(u32::MAX);
         let appended = match entry {

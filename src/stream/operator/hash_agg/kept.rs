@@ -109,8 +109,7 @@ impl Kept {
         for (call, accumulator) in calls.calls.iter().zip(&mut accumulators) {
             match accumulator {
                 Some(accumulator) => {
-                    let new = call.values.and_then(|v| settled.get(v.set)?.get(v.place));
-                    if let Some(new) = new {
+                    if let Some(new) = call.values.and_then(|v| settled.get(v.set)?.get(v.place)) {
                         accumulator.update(&new.columns, Some(&new.weights), &new.groups, None, total)?;
                     }
                     if !found.is_empty() {

@@ -177,7 +177,7 @@ impl Values {
     }
 
     /// Brings the set up to date with the open epoch; `group_keys` are those of the touched groups. What appeared is by
-    /// member; nothing when no row came.
+    /// member.
     pub(super) fn settle(&mut self, group_keys: &Keys) -> Result<Vec<Appearances>> {
         let Pending { columns, groups, weights } = std::mem::take(&mut self.pending);
         let columns: Vec<ArrayRef> = columns
@@ -185,7 +185,9 @@ impl Values {
             .map(|parts| Ok(concat(&parts.iter().map(|p| p.as_ref()).collect::<Vec<_>>())?))
             .collect::<Result<_>>()?;
         if groups.is_empty() {
-            return Ok(Vec::new());
+            let none =
+                || Appearances { columns: columns.clone(), groups: Vec::new(), weights: Vec::<i64>::new().into() };
+            return Ok((0..self.members).map(|_| none()).collect());
         }
         let keys = self.keys(group_keys, &groups, &columns)?;
         let Netted { first, changes } = net(&keys, &weights)?;
