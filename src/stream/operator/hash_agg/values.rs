@@ -144,7 +144,9 @@ impl Values {
     /// With what they will take once they are settled.
     pub(super) fn pending_bytes(&self) -> usize {
         let columns = self.pending.columns.iter().flatten().map(|c| c.get_array_memory_size()).sum::<usize>();
-        columns + self.pending.groups.len() * (SETTLED_BYTES + self.members * size_of::<i64>())
+        // As rows they have their arguments in the key too, and what they are ordered by once more.
+        let copies = 3 + usize::from(!self.order.is_empty());
+        copies * columns + self.pending.groups.len() * (SETTLED_BYTES + self.members * size_of::<i64>())
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
