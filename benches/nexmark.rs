@@ -15,7 +15,7 @@ use crate::report::{Figure, Report};
 use crate::server::{self, Options, Server};
 use crate::{Bench, Outcome};
 
-/// Queries whose window functions DataFusion lacks, in its own words.
+/// Queries of which DataFusion lacks something, in its own words.
 const IN_DATAFUSION: &[(u32, &str)] = &[
     (
         5,
@@ -71,6 +71,11 @@ const IN_DATAFUSION: &[(u32, &str)] = &[
         12,
         "SELECT bidder, date_bin(INTERVAL '10' SECOND, date_time) AS window_start, count(*) AS bids
          FROM bid GROUP BY 1, 2",
+    ),
+    (
+        13,
+        "SELECT b.auction, b.bidder, b.price, b.date_time, s.value
+         FROM bid AS b JOIN side_input AS s ON b.auction % 10000 = s.key",
     ),
 ];
 

@@ -143,6 +143,7 @@ impl Database {
             sessions: Mutex::default(),
             settings: Settings::new(config),
             compute: compute.handle().clone(),
+            background: tokio::runtime::Handle::current(),
             ddl: tokio::sync::Mutex::new(()),
             tables: Mutex::default(),
         });

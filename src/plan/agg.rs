@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::physical_expr::PhysicalSortExpr;
 use datafusion::physical_expr::expressions::lit;
 
+use super::expr::Expr;
 use super::node::{AggCall, AggMethod, HashAgg};
 use crate::common::Result;
 use crate::expr::aggregate::{Call, partial_fields, result_field};
@@ -14,6 +15,13 @@ use crate::expr::aggregate::{Call, partial_fields, result_field};
 pub const ROWS: &str = "_rows";
 
 impl AggCall {
+    /// Whether one set of values can be kept for both: they differ in what they do with them, and in their filters.
+    pub fn shares_values(&self, other: &AggCall) -> bool {
+        let runs = |call: &AggCall| call.distinct && call.method != AggMethod::Values && call.order_by.is_empty();
+        let args = self.args.iter().map(Expr::physical).eq(other.args.iter().map(Expr::physical));
+        runs(self) && runs(other) && args
+    }
+
     /// The call over rows of the schema `rows`, as expressions know it.
     pub fn call(&self, rows: &SchemaRef) -> Call {
         Call {

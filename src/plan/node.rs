@@ -1,6 +1,6 @@
 //! The nodes of a stream plan and what is known of their output at plan time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
@@ -192,7 +192,7 @@ pub struct AggCall {
     pub method: AggMethod,
     /// The result column.
     pub name: String,
-    /// The counted set of `Values` and of DISTINCT.
+    /// The counted set of `Values` and of DISTINCT. Calls with DISTINCT of the same arguments share one.
     pub values: Option<TableId>,
 }
 
@@ -319,7 +319,8 @@ impl Node {
             Operator::HashAgg(a) => {
                 tables.extend(a.state.map(|t| (node.id, t)));
                 if a.phase != AggPhase::Partial {
-                    tables.extend(a.aggs.iter().filter_map(|c| c.values).map(|t| (node.id, t)));
+                    let values: BTreeSet<TableId> = a.aggs.iter().filter_map(|c| c.values).collect();
+                    tables.extend(values.into_iter().map(|t| (node.id, t)));
                 }
             }
             Operator::HashJoin(j) => {

@@ -66,12 +66,15 @@ impl<S: BackendSession> Connection<S> {
         let terminated = self.session.terminated();
         loop {
             let idle_limit = if self.resting { self.session.idle_limit() } else { None };
-            let frame = tokio::select! {
-                biased;
-                () = stop.cancelled() => return self.bye(&shutting_down()).await,
-                () = terminated.cancelled() => return self.bye(&shutting_down()).await,
-                frame = reader.message() => frame,
-                e = rested(idle_limit) => return self.bye(&e).await,
+            let frame = match reader.read_ahead().transpose() {
+                Some(frame) => frame.map(Some),
+                None => tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return self.bye(&shutting_down()).await,
+                    () = terminated.cancelled() => return self.bye(&shutting_down()).await,
+                    frame = reader.message() => frame,
+                    e = rested(idle_limit) => return self.bye(&e).await,
+                },
             };
             self.resting = false;
             let (tag, body) = match frame {
@@ -87,6 +90,8 @@ impl<S: BackendSession> Connection<S> {
                 let work = AssertUnwindSafe(self.handle(tag, body)).catch_unwind();
                 tokio::pin!(work);
                 tokio::select! {
+                    // Most is done at once, and nothing else is asked then.
+                    biased;
                     outcome = &mut work => Some(outcome),
                     () = reader.gone() => {
                         cancel();

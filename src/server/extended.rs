@@ -31,12 +31,15 @@ struct ParsedStatement {
     prepared: Option<Prepared>,
     /// The types that ParameterDescription tells.
     parameter_oids: Vec<u32>,
+    /// Of its rows, as text; `None` when it returns none.
+    encoder: Option<RowEncoder>,
 }
 
 struct Portal {
     statement: Arc<ParsedStatement>,
     parameters: Vec<ScalarValue>,
-    result_formats: Vec<i16>,
+    /// Of its rows; `None` when it returns none.
+    encoder: Option<RowEncoder>,
     state: PortalState,
 }
 
@@ -83,13 +86,14 @@ impl<S: BackendSession> Connection<S> {
                 .into());
         }
         let statement = match parsed.pop() {
-            None => ParsedStatement { prepared: None, parameter_oids: Vec::new() },
+            None => ParsedStatement { prepared: None, parameter_oids: Vec::new(), encoder: None },
             Some(statement) => {
                 let declared = types.iter().map(|oid| params::declared(*oid)).collect::<Result<Vec<_>>>()?;
                 self.begin();
                 let prepared = self.session.prepare(statement, &declared).await?;
                 let parameter_oids = parameter_oids(&prepared, types)?;
-                ParsedStatement { prepared: Some(prepared), parameter_oids }
+                let encoder = prepared.columns.as_ref().map(|columns| RowEncoder::new(columns, &[])).transpose()?;
+                ParsedStatement { prepared: Some(prepared), parameter_oids, encoder }
             }
         };
         self.named.statements.insert(name, Arc::new(statement));
@@ -122,9 +126,8 @@ impl<S: BackendSession> Connection<S> {
                 .map_err(|e| e.context(format!("parameter ${}", i + 1)))?;
             parameters.push(parameter);
         }
-        let portal = Portal { statement, parameters, result_formats: bind.result_formats, state: PortalState::Bound };
-        // A wrong count of formats is told now, not at Execute.
-        portal.encoder()?;
+        let encoder = statement.encoder.as_ref().map(|e| e.in_formats(&bind.result_formats)).transpose()?;
+        let portal = Portal { statement, parameters, encoder, state: PortalState::Bound };
         self.named.portals.insert(bind.portal, portal);
         self.writer.send(&BindComplete::new())
     }
@@ -134,10 +137,10 @@ impl<S: BackendSession> Connection<S> {
             Target::Statement => {
                 let statement = self.named.statements.get(name).ok_or_else(|| unknown_statement(name))?;
                 self.writer.send(&ParameterDescription::new(statement.parameter_oids.clone()))?;
-                statement.encoder(&[])?
+                statement.encoder.clone()
             }
             Target::Portal => match (self.named.portals.get(name), self.session.cursor_columns(name)) {
-                (Some(portal), _) => portal.encoder()?,
+                (Some(portal), _) => portal.encoder.clone(),
                 // To PostgreSQL a cursor is a portal.
                 (None, Ok(columns)) => Some(RowEncoder::new(&columns, &[])?),
                 (None, Err(_)) => return Err(unknown_portal(name)),
@@ -160,15 +163,19 @@ impl<S: BackendSession> Connection<S> {
             };
             portal.state = match self.session.execute(&prepared.statement, &portal.parameters).await? {
                 Response::Rows { tag, stream } => {
-                    let encoder = RowEncoder::new(&stream.schema(), &portal.result_formats)?;
-                    if !portal.encoder()?.is_some_and(|promised| promised.same_types(&encoder)) {
-                        return Err(Error::not_supported(
-                            "the result's columns changed since the statement was prepared",
-                        )
-                        .with_hint("prepare it again")
-                        .into());
+                    let schema = stream.schema();
+                    match &portal.encoder {
+                        Some(encoder) if encoder.has_described(&schema)? => {
+                            PortalState::Running(Rows::new(tag, stream, encoder.clone()))
+                        }
+                        _ => {
+                            return Err(Error::not_supported(
+                                "the result's columns changed since the statement was prepared",
+                            )
+                            .with_hint("prepare it again")
+                            .into());
+                        }
                     }
-                    PortalState::Running(Rows::new(tag, stream, encoder))
                 }
                 Response::CopyIn { columns, binary } => {
                     let binary = self.begin_copy(&columns, binary).await?;
@@ -232,20 +239,6 @@ impl<S: BackendSession> Connection<S> {
             }
         }
         self.writer.send(&CloseComplete::new())
-    }
-}
-
-impl ParsedStatement {
-    /// `None` when the statement returns no rows.
-    fn encoder(&self, formats: &[i16]) -> Result<Option<RowEncoder>> {
-        let columns = self.prepared.as_ref().and_then(|p| p.columns.as_ref());
-        columns.map(|columns| RowEncoder::new(columns, formats)).transpose()
-    }
-}
-
-impl Portal {
-    fn encoder(&self) -> Result<Option<RowEncoder>> {
-        self.statement.encoder(&self.result_formats)
     }
 }
 

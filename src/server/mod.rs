@@ -16,6 +16,7 @@ mod rows;
 mod scram;
 mod simple;
 mod startup;
+mod threads;
 mod throttle;
 mod tls;
 mod wire;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::backend::{Backend, BackendSession};
 use self::startup::Door;
+use self::threads::Threads;
 use self::throttle::Throttle;
 use self::tls::Tls;
 use crate::common::access::{Channel, Method, Rule};
@@ -98,7 +100,7 @@ impl Server {
             slots: Arc::new(Semaphore::new(self.max_connections)),
             registry: cancel::Registry::default(),
         });
-        let mut clients = JoinSet::new();
+        let (mut threads, mut clients) = (Threads::default(), JoinSet::new());
         let limit = self.log_in_limit;
         loop {
             let accepted = tokio::select! {
@@ -107,24 +109,24 @@ impl Server {
                 Some(_) = clients.join_next() => continue,
                 accepted = self.listener.accept() => accepted,
             };
-            match accepted {
-                Ok((socket, peer)) => {
-                    let (door, stop) = (door.clone(), stop.clone());
-                    clients.spawn(async move {
-                        let served = tokio::select! {
-                            served = client(&door, socket, limit, &stop) => served,
-                            // A client that does not read its goodbye must not hold up the stop.
-                            () = async { stop.cancelled().await; tokio::time::sleep(self.stop_limit).await } => Ok(()),
-                        };
-                        if let Err(e) = served {
-                            tracing::debug!(%peer, error = %e, "a connection broke");
-                        }
-                    });
-                }
-                Err(e) => {
-                    tracing::warn!(error = %e, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+            // The socket is told its thread's events from here on, not the listener's.
+            let accepted = accepted.and_then(|(socket, peer)| Ok((socket.into_std()?, peer)));
+            let begun = accepted.and_then(|(socket, peer)| {
+                let (door, stop) = (door.clone(), stop.clone());
+                threads.spawn(&mut clients, async move {
+                    let served = tokio::select! {
+                        served = client(&door, socket, limit, &stop) => served,
+                        // A client that does not read its goodbye must not hold up the stop.
+                        () = async { stop.cancelled().await; tokio::time::sleep(self.stop_limit).await } => Ok(()),
+                    };
+                    if let Err(e) = served {
+                        tracing::debug!(%peer, error = %e, "a connection broke");
+                    }
+                })
+            });
+            if let Err(e) = begun {
+                tracing::warn!(error = %e, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
         drop(self.listener);
@@ -134,10 +136,11 @@ impl Server {
 
 async fn client<B: Backend>(
     door: &Door<B>,
-    socket: TcpStream,
+    socket: std::net::TcpStream,
     limit: Duration,
     stop: &CancellationToken,
 ) -> io::Result<()> {
+    let socket = TcpStream::from_std(socket)?;
     socket.set_nodelay(true)?;
     // A client whose machine vanished gives its place back after two minutes.
     let probe = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(20));

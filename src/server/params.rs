@@ -94,6 +94,12 @@ fn from_text(text: &str, ty: &Type, expected: &DataType) -> Result<ScalarValue> 
         )
     };
     let parsed = |to: &DataType| {
+        // What most keys are, without an array in between.
+        match to {
+            DataType::Int32 => return text.trim().parse().map(|v| ScalarValue::Int32(Some(v))).map_err(|_| invalid()),
+            DataType::Int64 => return text.trim().parse().map(|v| ScalarValue::Int64(Some(v))).map_err(|_| invalid()),
+            _ => {}
+        }
         ScalarValue::Utf8(Some(text.trim().to_string()))
             .cast_to(to)
             .map_err(|_| invalid())

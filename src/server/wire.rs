@@ -5,6 +5,7 @@
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures::FutureExt;
 use pgwire::messages::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -48,6 +49,18 @@ impl Reader {
         let mut packet = self.buffer.split_to(length).freeze();
         packet.advance(4);
         Ok(Some(packet))
+    }
+
+    /// The next message if all of it has been read ahead.
+    ///
+    /// # Errors
+    /// As [`Reader::message`].
+    pub fn read_ahead(&mut self) -> Result<Option<(u8, Bytes)>, Fault> {
+        let whole = match self.buffer.get(1..5) {
+            Some(field) => self.buffer.len() > length(field, MAX_LARGE)?,
+            None => false,
+        };
+        if whole { self.message().now_or_never().transpose().map(Option::flatten) } else { Ok(None) }
     }
 
     /// The next message's tag and body. `None` when the client left. Safe to drop and call again.

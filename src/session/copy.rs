@@ -185,6 +185,7 @@ impl CopyIn {
         let _ = self.data.send(Message::Done).await;
         let Loaded { rows, ignored, entry } = joined(self.thread.await)?;
         let lock = services.table_lock(self.table).read_owned().await;
+        dml::settle_sinks(services, self.table, false).await?;
         let log = services.logs.get(self.table)?;
         let numbered = u32::try_from(rows + ignored).unwrap_or(u32::MAX);
         let appended = match entry {
@@ -192,11 +193,11 @@ impl CopyIn {
             Entry::Whole(payload) => log.append(payload, numbered).await?,
             // It is not to be cut off half way.
             Entry::Side(side) => {
-                let appended = tokio::spawn(async move {
+                let append = |_| async move {
                     let _shared = lock;
                     log.append_side(side).await
-                });
-                appended.await.map_err(|e| Error::internal(format!("an append was lost: {e}")))??
+                };
+                services.finish(append).await?
             }
         };
         Ok(Copied { rows, ignored, written: Some(Written { table: self.table, end: appended + 1 }) })

@@ -108,31 +108,31 @@ impl Ddl<'_> {
     /// Makes an object durable, starting its job if it has one, then visible. Runs to its end even if the client goes
     /// away: the catalog never knows less than what runs.
     async fn finish(&self, object: Object, graph: Option<FragmentGraph>, log: Option<Retention>) -> Result<()> {
-        let services = self.services.clone();
-        let task = tokio::spawn(async move {
-            let change = services.catalog.create(object.clone())?;
-            let id = object.id;
-            if let Some(retention) = log {
-                services.open_log(id, retention).await?;
-            }
-            let created = match graph {
-                Some(graph) => {
-                    let kind = object.definition.kind();
-                    let spec = JobSpec { id, name: object.name.clone(), kind, graph };
-                    services.jobs.create(spec, change.writes).await
+        self.services
+            .finish(|services| async move {
+                let change = services.catalog.create(object.clone())?;
+                let id = object.id;
+                if let Some(retention) = log {
+                    services.open_log(id, retention).await?;
                 }
-                None => services.jobs.write_meta(change.writes, Vec::new()).await,
-            };
-            if let (Err(_), Some(_)) = (&created, log)
-                && let Err(e) = services.remove_log(id).await
-            {
-                tracing::warn!(error = %e, "the log of what was not made stays until the next start");
-            }
-            created?;
-            services.catalog.publish(change.snapshot);
-            Ok(())
-        });
-        task.await.map_err(|e| Error::internal(format!("the statement ended: {e}")))?
+                let created = match graph {
+                    Some(graph) => {
+                        let kind = object.definition.kind();
+                        let spec = JobSpec { id, name: object.name.clone(), kind, graph };
+                        services.jobs.create(spec, change.writes).await
+                    }
+                    None => services.jobs.write_meta(change.writes, Vec::new()).await,
+                };
+                if let (Err(_), Some(_)) = (&created, log)
+                    && let Err(e) = services.remove_log(id).await
+                {
+                    tracing::warn!(error = %e, "the log of what was not made stays until the next start");
+                }
+                created?;
+                services.catalog.publish(change.snapshot);
+                Ok(())
+            })
+            .await
     }
 
     async fn create_source(&mut self, create: &CreateSource) -> Result<&'static str> {
@@ -430,24 +430,24 @@ impl Ddl<'_> {
 
 /// Takes objects out of the catalog and stops what they run; their state and logs go with them.
 pub(super) async fn drop_objects(services: &Arc<Services>, ids: Vec<JobId>) -> Result<()> {
-    let services = services.clone();
-    let task = tokio::spawn(async move {
-        let before = services.catalog.snapshot();
-        let change = Catalog::drop(&services.catalog, &ids)?;
-        let fewer = inflow::without_sinks(&before, &change.snapshot, &ids)?;
-        match fewer.is_empty() {
-            true => services.jobs.drop_jobs(&ids, change.writes).await?,
-            false => services.jobs.rebuild(fewer, &ids, Vec::new(), change.writes).await?,
-        }
-        services.catalog.publish(change.snapshot);
-        for id in ids {
-            services.ingests.stop(id);
-            services.tables.lock().remove(&id);
-            services.remove_log(id).await?;
-        }
-        Ok(())
-    });
-    task.await.map_err(|e| Error::internal(format!("the statement ended: {e}")))?
+    services
+        .finish(|services| async move {
+            let before = services.catalog.snapshot();
+            let change = Catalog::drop(&services.catalog, &ids)?;
+            let fewer = inflow::without_sinks(&before, &change.snapshot, &ids)?;
+            match fewer.is_empty() {
+                true => services.jobs.drop_jobs(&ids, change.writes).await?,
+                false => services.jobs.rebuild(fewer, &ids, Vec::new(), change.writes).await?,
+            }
+            services.catalog.publish(change.snapshot);
+            for id in ids {
+                services.ingests.stop(id);
+                services.tables.lock().remove(&id);
+                services.remove_log(id).await?;
+            }
+            Ok(())
+        })
+        .await
 }
 
 /// Lets reads use an index once it holds all of its table, durably.
@@ -479,7 +479,7 @@ impl std::ops::Drop for DropOnCancel<'_> {
     fn drop(&mut self) {
         let Some(id) = self.id else { return };
         let services = self.services.clone();
-        tokio::spawn(async move {
+        self.services.background.spawn(async move {
             let _guard = services.ddl.lock().await;
             if let Err(e) = drop_objects(&services, vec![id]).await {
                 tracing::error!(job = id.0, error = %e, "a cancelled CREATE could not be taken back");

@@ -266,6 +266,18 @@ pub async fn wait_visible(services: &Arc<Services>, written: Written) -> Result<
     }
 }
 
+/// Makes durable what sinks have brought into the table and somebody may have seen, before a write comes behind it: else
+/// a crash would bring it again, behind the write, and under other row ids than a write that `retracts` knows.
+pub async fn settle_sinks(services: &Services, table: JobId, retracts: bool) -> Result<()> {
+    let snapshot = services.catalog.snapshot();
+    let Some(Definition::Table(definition)) = snapshot.by_id(table).map(|o| &o.definition) else { return Ok(()) };
+    let overwrites = !definition.primary_key.is_empty();
+    if (retracts || overwrites) && snapshot.sinks_into(table).next().is_some() {
+        services.driver.commit().await?;
+    }
+    Ok(())
+}
+
 async fn append(
     services: &Arc<Services>,
     table: JobId,
@@ -273,6 +285,7 @@ async fn append(
     weights: Option<&Int64Array>,
 ) -> Result<Outcome> {
     let payload = table_log::encode(rows, weights)?;
+    settle_sinks(services, table, weights.is_some()).await?;
     let offset = services.logs.get(table)?.append(payload, rows.num_rows() as u32).await?;
     Ok(Outcome { rows: rows.num_rows(), written: Some(Written { table, end: offset + 1 }) })
 }

@@ -161,16 +161,16 @@ impl Ddl<'_> {
 
     /// Starts the table's job again with the sink. Runs to its end even if the client goes away.
     async fn take_in(&self, sink: Object, table: Object) -> Result<()> {
-        let services = self.services.clone();
-        let task = tokio::spawn(async move {
-            let id = table.id;
-            let change = services.catalog.create_beside(sink, table)?;
-            let table = change.snapshot.by_id(id).ok_or_else(|| Error::internal("the table is lost"))?;
-            let spec = job_spec(&change.snapshot, table)?;
-            services.jobs.rebuild(spec.into_iter().collect(), &[], Vec::new(), change.writes).await?;
-            services.catalog.publish(change.snapshot);
-            Ok::<_, Error>(())
-        });
-        task.await.map_err(|e| Error::internal(format!("the statement ended: {e}")))?
+        self.services
+            .finish(|services| async move {
+                let id = table.id;
+                let change = services.catalog.create_beside(sink, table)?;
+                let table = change.snapshot.by_id(id).ok_or_else(|| Error::internal("the table is lost"))?;
+                let spec = job_spec(&change.snapshot, table)?;
+                services.jobs.rebuild(spec.into_iter().collect(), &[], Vec::new(), change.writes).await?;
+                services.catalog.publish(change.snapshot);
+                Ok(())
+            })
+            .await
     }
 }

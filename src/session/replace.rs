@@ -90,40 +90,41 @@ pub fn check_fits(snapshot: &Snapshot, old: &Object, columns: &[Column], inputs:
 /// # Errors
 /// `ObjectNotReady` when `old` has changed meanwhile; then it stays.
 pub async fn take_over(services: &Arc<Services>, new: JobId, old: JobId, name: &str) -> Result<()> {
-    let services = services.clone();
     let name = name.to_string();
-    let task = tokio::spawn(async move {
-        let _guard = services.ddl.lock().await;
-        let snapshot = services.catalog.snapshot();
-        let (Some(filled), Some(before)) = (snapshot.by_id(new), snapshot.by_id(old).filter(|o| o.name == name)) else {
-            return Err(changed(&name, "it was dropped or renamed"));
-        };
-        check(&snapshot, &before.owner, before)?;
-        check_fits(&snapshot, before, filled.definition.columns(), &filled.depends_on)?;
-        let mut next = filled.as_ref().clone();
-        next.name.clone_from(&name);
-        next.owner.clone_from(&before.owner);
-        next.acl.clone_from(&before.acl);
-        next.comments.extend(before.comments.get(&0).map(|comment| (0, comment.clone())));
-        if let Definition::MaterializedView(view) = &mut next.definition {
-            view.replaces = None;
-        }
-        let mut objects = vec![next];
-        for reader in snapshot.objects().filter(|o| o.depends_on.contains(&old)) {
-            let mut reader = reader.as_ref().clone();
-            for id in reader.depends_on.iter_mut().filter(|id| **id == old) {
-                *id = new;
+    services
+        .finish(|services| async move {
+            let _guard = services.ddl.lock().await;
+            let snapshot = services.catalog.snapshot();
+            let (Some(filled), Some(before)) = (snapshot.by_id(new), snapshot.by_id(old).filter(|o| o.name == name))
+            else {
+                return Err(changed(&name, "it was dropped or renamed"));
+            };
+            check(&snapshot, &before.owner, before)?;
+            check_fits(&snapshot, before, filled.definition.columns(), &filled.depends_on)?;
+            let mut next = filled.as_ref().clone();
+            next.name.clone_from(&name);
+            next.owner.clone_from(&before.owner);
+            next.acl.clone_from(&before.acl);
+            next.comments.extend(before.comments.get(&0).map(|comment| (0, comment.clone())));
+            if let Definition::MaterializedView(view) = &mut next.definition {
+                view.replaces = None;
             }
-            reader.depends_on.sort_unstable();
-            objects.push(reader);
-        }
-        let change = services.catalog.alter(objects, &[old])?;
-        services.jobs.drop_jobs(&[old], change.writes).await?;
-        services.catalog.publish(change.snapshot);
-        services.jobs.rename(new, &name);
-        Ok(())
-    });
-    task.await.map_err(|e| Error::internal(format!("the statement ended: {e}")))?
+            let mut objects = vec![next];
+            for reader in snapshot.objects().filter(|o| o.depends_on.contains(&old)) {
+                let mut reader = reader.as_ref().clone();
+                for id in reader.depends_on.iter_mut().filter(|id| **id == old) {
+                    *id = new;
+                }
+                reader.depends_on.sort_unstable();
+                objects.push(reader);
+            }
+            let change = services.catalog.alter(objects, &[old])?;
+            services.jobs.drop_jobs(&[old], change.writes).await?;
+            services.catalog.publish(change.snapshot);
+            services.jobs.rename(new, &name);
+            Ok(())
+        })
+        .await
 }
 
 fn changed(name: &str, what: &str) -> Error {

@@ -30,6 +30,8 @@ pub struct Services {
     pub settings: Settings,
     /// Where queries run: the wire never waits for them.
     pub compute: tokio::runtime::Handle,
+    /// Where work runs that outlives the statement, or the client, that began it.
+    pub background: tokio::runtime::Handle,
     /// Of the password in the settings: root's until ALTER ROLE gives it another.
     pub first_password: Option<Verifier>,
     /// What they do.
@@ -59,13 +61,22 @@ impl Services {
 
     /// Makes a change of the catalog durable, then visible; to its end even if the client goes away.
     pub async fn commit(self: &Arc<Self>, change: Change) -> Result<()> {
-        let services = self.clone();
-        let task = tokio::spawn(async move {
+        self.finish(|services| async move {
             services.jobs.write_meta(change.writes, Vec::new()).await?;
             services.catalog.publish(change.snapshot);
-            Ok::<_, Error>(())
-        });
-        task.await.map_err(|e| Error::internal(format!("the statement ended: {e}")))?
+            Ok(())
+        })
+        .await
+    }
+
+    /// Runs what must not stop half way: to its end even if the client goes away.
+    pub async fn finish<T, W>(self: &Arc<Self>, work: impl FnOnce(Arc<Self>) -> W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T>> + Send + 'static,
+    {
+        let done = self.background.spawn(work(self.clone())).await;
+        done.map_err(|e| Error::internal(format!("the statement ended: {e}")))?
     }
 
     pub fn table_lock(&self, id: JobId) -> Arc<tokio::sync::RwLock<()>> {

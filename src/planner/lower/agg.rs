@@ -187,7 +187,16 @@ impl Lowerer<'_> {
         fields: impl Iterator<Item = &'f FieldRef>,
         rows: &Rows,
     ) -> Result<Vec<AggCall>> {
-        calls.iter().zip(fields).map(|(call, field)| self.call(call, field, &rows.schema, &rows.input)).collect()
+        let mut made: Vec<AggCall> = Vec::new();
+        for (call, field) in calls.iter().zip(fields) {
+            let mut call = self.call(call, field, &rows.schema, &rows.input)?;
+            if call.distinct || call.method == AggMethod::Values {
+                let shared = made.iter().find(|other| other.shares_values(&call)).and_then(|other| other.values);
+                call.values = Some(shared.unwrap_or_else(|| self.table_id()));
+            }
+            made.push(call);
+        }
+        Ok(made)
     }
 
     fn call(&mut self, expr: &LogicalExpr, field: &FieldRef, schema: &DFSchema, input: &Lowered) -> Result<AggCall> {
@@ -219,7 +228,6 @@ impl Lowerer<'_> {
         call.method = method(&call, input);
         if call.distinct || call.method == AggMethod::Values {
             check_keys(&call.name, call.args.iter().chain(call.order_by.iter().map(|(e, _, _)| e)))?;
-            call.values = Some(self.table_id());
         }
         Ok(call)
     }

@@ -7,8 +7,10 @@ mod binary;
 mod column;
 mod types;
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use bytes::BytesMut;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 
@@ -49,57 +51,72 @@ impl Format {
     }
 }
 
-/// The columns of a result: their types and formats.
+/// The columns of a result: their types and formats. Cheap to clone.
+#[derive(Clone)]
 pub struct RowEncoder {
-    columns: Vec<(String, PgType, Format)>,
+    schema: SchemaRef,
+    types: Arc<[PgType]>,
+    formats: Arc<[Format]>,
 }
 
 impl RowEncoder {
     /// # Errors
     /// `NotSupported` for a type without a PostgreSQL counterpart; `ProtocolViolation` for wrong format codes.
     pub fn new(schema: &SchemaRef, format_codes: &[i16]) -> Result<Self> {
-        let formats = Format::spread(format_codes, schema.fields().len())?;
-        let columns = schema
-            .fields()
-            .iter()
-            .zip(formats)
-            .map(|(field, format)| Ok((field.name().clone(), pg_type(field)?, format)))
-            .collect::<Result<_>>()?;
-        Ok(Self { columns })
+        let formats = Format::spread(format_codes, schema.fields().len())?.into();
+        let types = schema.fields().iter().map(pg_type).collect::<Result<_>>()?;
+        Ok(Self { schema: schema.clone(), types, formats })
+    }
+
+    /// The same columns in other formats.
+    ///
+    /// # Errors
+    /// `ProtocolViolation` for wrong format codes.
+    pub fn in_formats(&self, format_codes: &[i16]) -> Result<Self> {
+        Ok(Self { formats: Format::spread(format_codes, self.types.len())?.into(), ..self.clone() })
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.columns.iter().map(|(name, ..)| name.as_str())
+        self.schema.fields().iter().map(|field| field.name().as_str())
     }
 
     pub fn description(&self) -> RowDescription {
-        let fields = self.columns.iter().map(|(name, ty, format)| {
+        let columns = self.names().zip(self.types.iter()).zip(self.formats.iter());
+        let fields = columns.map(|((name, ty), format)| {
             let code = i16::from(*format == Format::Binary);
             FieldDescription::new(name.replace('\0', ""), 0, 0, ty.oid, ty.size, -1, code)
         });
         RowDescription::new(fields.collect())
     }
 
-    /// Whether the rows are what `other` promised.
-    pub fn same_types(&self, other: &Self) -> bool {
-        self.columns.len() == other.columns.len()
-            && self.columns.iter().zip(&other.columns).all(|(a, b)| a.1.oid == b.1.oid)
+    /// Whether rows of the schema are what it has described.
+    ///
+    /// # Errors
+    /// As [`RowEncoder::new`].
+    pub fn has_described(&self, schema: &SchemaRef) -> Result<bool> {
+        let (ours, theirs) = (self.schema.fields(), schema.fields());
+        let equal = |(a, b): (&FieldRef, &FieldRef)| a.data_type() == b.data_type() && a.metadata() == b.metadata();
+        if ours.len() != theirs.len() || ours.iter().zip(theirs).all(equal) {
+            return Ok(ours.len() == theirs.len());
+        }
+        let theirs = Self::new(schema, &[])?;
+        Ok(self.types.iter().zip(theirs.types.iter()).all(|(a, b)| a.oid == b.oid))
     }
 
     /// Prepares a batch for being written row by row.
     pub fn batch(&self, batch: &RecordBatch) -> Result<Rows> {
-        if batch.num_columns() != self.columns.len() {
+        if batch.num_columns() != self.types.len() {
             return Err(Error::internal(format!(
                 "a batch of {} columns in a result of {}",
                 batch.num_columns(),
-                self.columns.len()
+                self.types.len()
             )));
         }
         let columns = batch
             .columns()
             .iter()
-            .zip(&self.columns)
-            .map(|(array, (_, ty, format))| Ok((Column::of_type(array, *ty)?, *format)))
+            .zip(self.types.iter().zip(self.formats.iter()))
+            .map(|(array, (ty, format))| Ok((Column::of_type(array, *ty)?, *format)))
             .collect::<Result<_>>()?;
         Ok(Rows { columns, next: 0, len: batch.num_rows(), text: BytesMut::new() })
     }

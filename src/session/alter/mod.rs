@@ -228,20 +228,20 @@ impl Altering<'_> {
 /// Makes `object` what it is to be, and `others` with it; what runs of it stops at a barrier, and starts again when that is
 /// on disk. Runs to its end even if the client goes away.
 async fn rebuild(services: &Arc<Services>, object: Object, others: Vec<Object>, dropped: Vec<JobId>) -> Result<()> {
-    let services = services.clone();
-    let task = tokio::spawn(async move {
-        let id = object.id;
-        let schema = object.stored_schema();
-        let widened: Vec<_> = object.definition.rows().map(|(table, _)| (table, schema)).into_iter().collect();
-        let change = services.catalog.alter(std::iter::once(object).chain(others).collect(), &dropped)?;
-        let object = change.snapshot.by_id(id).ok_or_else(|| Error::internal("what is rebuilt is lost"))?;
-        let spec = inflow::job_spec(&change.snapshot, object)?;
-        let spec = spec.ok_or_else(|| Error::internal("what does not run is not rebuilt"))?;
-        services.jobs.rebuild(vec![spec], &dropped, widened, change.writes).await?;
-        services.catalog.publish(change.snapshot);
-        Ok::<_, Error>(())
-    });
-    task.await.map_err(|e| Error::internal(format!("the statement ended: {e}")))?
+    services
+        .finish(|services| async move {
+            let id = object.id;
+            let schema = object.stored_schema();
+            let widened: Vec<_> = object.definition.rows().map(|(table, _)| (table, schema)).into_iter().collect();
+            let change = services.catalog.alter(std::iter::once(object).chain(others).collect(), &dropped)?;
+            let object = change.snapshot.by_id(id).ok_or_else(|| Error::internal("what is rebuilt is lost"))?;
+            let spec = inflow::job_spec(&change.snapshot, object)?;
+            let spec = spec.ok_or_else(|| Error::internal("what does not run is not rebuilt"))?;
+            services.jobs.rebuild(vec![spec], &dropped, widened, change.writes).await?;
+            services.catalog.publish(change.snapshot);
+            Ok(())
+        })
+        .await
 }
 
 /// The index of a visible column.

@@ -3,15 +3,17 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, Int64Array};
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::values::Values;
 use crate::common::{Error, Result};
 use crate::expr::aggregate::{Accumulator, Aggregate};
+use crate::expr::eval::boolean;
 use crate::plan::{AggPhase, HashAgg};
 use crate::state::StateWriter;
 use crate::stream::operator::BuildContext;
+use crate::types::TableId;
 
 pub(super) struct Call {
     pub aggregate: Aggregate,
@@ -21,26 +23,45 @@ pub(super) struct Call {
     /// Among the columns of a state row (or a partial one), group columns included.
     pub states: Range<usize>,
     /// The counted set of a call with DISTINCT, or that keeps its values.
-    pub values: Option<Values>,
+    pub values: Option<Member>,
+}
+
+/// A call's place in a set of values.
+#[derive(Clone, Copy)]
+pub(super) struct Member {
+    /// Among [`Calls::sets`].
+    pub set: usize,
+    /// Among the calls that share the set.
+    pub place: usize,
 }
 
 /// All calls, and what is evaluated for them on each row.
 pub(super) struct Calls {
     pub calls: Vec<Call>,
+    pub sets: Vec<Values>,
     pub exprs: Vec<Arc<dyn PhysicalExpr>>,
 }
 
 impl Calls {
     pub(super) fn new(agg: &HashAgg, context: &BuildContext<'_>) -> Result<Self> {
         let mut exprs = Vec::new();
-        let mut calls = Vec::new();
+        let mut calls: Vec<Call> = Vec::new();
+        let (mut sets, mut tables): (Vec<Values>, Vec<TableId>) = (Vec::new(), Vec::new());
         let mut state = agg.group.len();
         let hidden = agg.calls().len() - agg.aggs.len();
         for (i, call) in agg.calls().iter().enumerate() {
             let planned = i.checked_sub(hidden).and_then(|i| agg.aggs.get(i));
             let aggregate = Aggregate::new(call)?;
-            let args = exprs.len()..exprs.len() + aggregate.arguments().len();
-            exprs.extend(aggregate.arguments().iter().cloned());
+            let table = planned.and_then(|a| a.values).filter(|_| agg.phase != AggPhase::Partial);
+            let shared = table.and_then(|table| tables.iter().position(|t| *t == table));
+            let args = match calls.iter().find(|c| shared.is_some() && c.values.map(|v| v.set) == shared) {
+                Some(other) => other.args.clone(),
+                None => {
+                    let first = exprs.len();
+                    exprs.extend(aggregate.arguments().iter().cloned());
+                    first..exprs.len()
+                }
+            };
             let filter = planned.and_then(|a| a.filter.as_ref()).map(|f| {
                 exprs.push(Arc::clone(f.physical()));
                 exprs.len() - 1
@@ -48,9 +69,16 @@ impl Calls {
             let columns = if aggregate.keeps_values() { 1 } else { aggregate.state_fields().len() };
             let states = state..state + columns;
             state = states.end;
-            let values = match planned.and_then(|a| a.values) {
-                Some(table) if agg.phase != AggPhase::Partial => {
-                    Some(Values::new(&aggregate, call, agg.append_only, table, context)?)
+            let values = match (table, shared) {
+                (_, Some(set)) => {
+                    let place = calls.iter().filter(|c| c.values.is_some_and(|v| v.set == set)).count();
+                    Some(Member { set, place })
+                }
+                (Some(table), None) => {
+                    let members = agg.aggs.iter().filter(|a| a.values == Some(table)).count();
+                    sets.push(Values::new(&aggregate, call, agg.append_only, members, table, context)?);
+                    tables.push(table);
+                    Some(Member { set: sets.len() - 1, place: 0 })
                 }
                 _ if aggregate.keeps_values() || call.distinct => {
                     return Err(Error::internal(format!("{} needs a table for its values", call.name)));
@@ -59,7 +87,7 @@ impl Calls {
             };
             calls.push(Call { aggregate, args, filter, states, values });
         }
-        Ok(Self { calls, exprs })
+        Ok(Self { calls, sets, exprs })
     }
 
     /// Empty accumulators, one a call that runs.
@@ -73,17 +101,33 @@ impl Calls {
             .collect()
     }
 
+    /// Gives each set of values the rows: row *i* belongs to group `groups[i]`.
+    pub(super) fn add_values(
+        &mut self,
+        evaluated: &[ArrayRef],
+        weights: Option<&Int64Array>,
+        groups: &[usize],
+    ) -> Result<()> {
+        for (set, values) in self.sets.iter_mut().enumerate() {
+            let members = || self.calls.iter().filter(|c| c.values.is_some_and(|v| v.set == set));
+            let Some(args) = members().next().map(|c| columns(evaluated, &c.args)).transpose()? else { continue };
+            let passes = members().map(|c| c.filter.and_then(|i| evaluated.get(i)).map(boolean).transpose());
+            values.add(&args, &passes.collect::<Result<Vec<_>>>()?, weights, groups)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn writers(&mut self) -> impl Iterator<Item = &mut StateWriter> {
-        self.calls.iter_mut().filter_map(|c| c.values.as_mut()).map(|v| &mut v.state)
+        self.sets.iter_mut().map(|v| &mut v.state)
     }
 
     /// Bytes that wait for the barrier.
     pub(super) fn pending_bytes(&self) -> usize {
-        self.calls.iter().filter_map(|c| c.values.as_ref()).map(Values::pending_bytes).sum()
+        self.sets.iter().map(Values::pending_bytes).sum()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.calls.iter().filter_map(|c| c.values.as_ref()).map(Values::memory_bytes).sum()
+        self.sets.iter().map(Values::memory_bytes).sum()
     }
 }
 

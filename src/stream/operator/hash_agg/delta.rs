@@ -86,18 +86,14 @@ impl Delta {
         rows: usize,
     ) -> Result<()> {
         self.intern(group, rows)?;
-        for (call, accumulator) in calls.calls.iter_mut().zip(&mut self.accumulators) {
-            let args = columns(evaluated, &call.args)?;
-            let filter = call.filter.and_then(|i| evaluated.get(i)).map(boolean).transpose()?;
-            match (&mut call.values, accumulator) {
-                (Some(values), _) => values.add(&args, filter, weights, &self.groups)?,
-                (None, Some(accumulator)) => {
-                    accumulator.update(&args, weights, &self.groups, filter, self.total)?;
-                }
-                (None, None) => {}
+        for (call, accumulator) in calls.calls.iter().zip(&mut self.accumulators) {
+            if let (None, Some(accumulator)) = (call.values, accumulator) {
+                let args = columns(evaluated, &call.args)?;
+                let filter = call.filter.and_then(|i| evaluated.get(i)).map(boolean).transpose()?;
+                accumulator.update(&args, weights, &self.groups, filter, self.total)?;
             }
         }
-        Ok(())
+        calls.add_values(evaluated, weights, &self.groups)
     }
 
     /// Adds partial states: group columns, then the states of each call.

@@ -11,6 +11,7 @@ use super::calls::{Call, Calls, columns};
 use super::change::{Before, Target};
 use super::delta::Touched;
 use super::keys::{self, Layout};
+use super::values::Values;
 use crate::common::{Error, Result};
 use crate::expr::aggregate::Results;
 use crate::plan::HashAgg;
@@ -104,11 +105,11 @@ impl Kept {
         let keys = self.layout.encode(&groups, total)?;
         let (found, before_rows) = found(self.state.get(&keys)?)?;
         let mut states = groups.clone();
-        for (call, accumulator) in calls.calls.iter_mut().zip(&mut accumulators) {
+        let settled = calls.sets.iter_mut().map(|values| values.settle(&keys)).collect::<Result<Vec<_>>>()?;
+        for (call, accumulator) in calls.calls.iter().zip(&mut accumulators) {
             match accumulator {
                 Some(accumulator) => {
-                    if let Some(values) = &mut call.values {
-                        let new = values.settle(&keys)?;
+                    if let Some(new) = call.values.and_then(|v| settled.get(v.set)?.get(v.place)) {
                         accumulator.update(&new.columns, Some(&new.weights), &new.groups, None, total)?;
                     }
                     if !found.is_empty() {
@@ -117,7 +118,7 @@ impl Kept {
                     }
                     states.extend(accumulator.state()?);
                 }
-                None => states.push(self.values_state(call, &keys)?),
+                None => states.push(self.values_state(call, &calls.sets, &keys)?),
             }
         }
         let present = self.present(&states, total)?;
@@ -198,12 +199,10 @@ impl Kept {
     }
 
     /// The last result of a call that keeps its values; only at the close when it is shown only then.
-    fn values_state(&self, call: &mut Call, keys: &Keys) -> Result<ArrayRef> {
-        let Some(values) = &mut call.values else { return Err(Error::internal("a call without values")) };
-        values.settle(keys)?;
+    fn values_state(&self, call: &Call, sets: &[Values], keys: &Keys) -> Result<ArrayRef> {
         match self.on_close && self.lateness == 0 {
             true => Ok(new_null_array(&call.aggregate.result_type(), keys.len())),
-            false => values.results(&call.aggregate, keys),
+            false => values_of(call, sets)?.results(&call.aggregate, keys),
         }
     }
 
@@ -303,15 +302,13 @@ impl Kept {
         Ok(Some(batches))
     }
 
-    fn send_rows(&self, keys: &Keys, rows: &RecordBatch, calls: &mut Calls, target: &mut Target<'_>) -> Result<()> {
+    fn send_rows(&self, keys: &Keys, rows: &RecordBatch, calls: &Calls, target: &mut Target<'_>) -> Result<()> {
         if keys.is_empty() {
             return Ok(());
         }
         let mut states = rows.columns().to_vec();
-        for call in &mut calls.calls {
-            if let Some(values) = call.values.as_mut().filter(|_| call.aggregate.keeps_values()) {
-                states[call.states.start] = values.results(&call.aggregate, keys)?;
-            }
+        for call in calls.calls.iter().filter(|call| call.aggregate.keeps_values()) {
+            states[call.states.start] = values_of(call, &calls.sets)?.results(&call.aggregate, keys)?;
         }
         let done = self.rows(&calls.calls, &RecordBatch::try_new(Arc::clone(&self.schema), states)?)?;
         let mut exists = vec![true; keys.len()];
@@ -326,7 +323,7 @@ impl Kept {
         if keys.is_empty() {
             return Ok(());
         }
-        for values in calls.calls.iter_mut().filter_map(|call| call.values.as_mut()) {
+        for values in &mut calls.sets {
             values.remove(&keys)?;
         }
         let puts = BooleanArray::from(vec![false; keys.len()]);
@@ -349,6 +346,10 @@ impl Kept {
         let row = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         self.state.write(Keys::from(vec![key.as_slice()]), row, None)
     }
+}
+
+fn values_of<'a>(call: &Call, sets: &'a [Values]) -> Result<&'a Values> {
+    call.values.and_then(|v| sets.get(v.set)).ok_or_else(|| Error::internal("a call without values"))
 }
 
 struct ResultRows {

@@ -89,7 +89,8 @@ async fn plan(sql: &str, rows: &SchemaRef, append_only: bool) -> HashAgg {
             false => AggMethod::Values,
         };
         if call.distinct || call.method == AggMethod::Values {
-            call.values = Some(TableId(100 + i as u32));
+            let shared = aggs.iter().find(|other: &&AggCall| other.shares_values(&call)).and_then(|other| other.values);
+            call.values = shared.or(Some(TableId(100 + i as u32)));
         }
         aggs.push(call);
     }
@@ -779,6 +780,9 @@ async fn many_calls_and_groupings_are_what_the_batch_answers() {
                 format!("SELECT n, f, {all} FROM t GROUP BY n, f"),
                 "SELECT count(*), sum(v), avg(n) FROM t".to_string(),
                 "SELECT k, g, s FROM t GROUP BY k, g, s".to_string(),
+                "SELECT k, count(DISTINCT v), count(DISTINCT v) FILTER (WHERE s = 'p'), count(DISTINCT s), \
+                 sum(DISTINCT v) FILTER (WHERE v > 0), avg(DISTINCT v) FILTER (WHERE f) FROM t GROUP BY k"
+                    .to_string(),
             ] {
                 against_the_oracle(&sql, append_only, seed).await;
             }

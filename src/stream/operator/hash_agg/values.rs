@@ -2,6 +2,9 @@
 //!
 //! DISTINCT feeds first and last appearances into the running aggregate; what cannot be kept running is computed from
 //! the group's values in their order, of which min and max read only the first.
+//!
+//! Calls with DISTINCT of the same arguments, which differ in their filters, are *members* of one set: a value has a count
+//! for each of them, and is kept as long as any counts it.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -9,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, UInt64Array,
 };
-use arrow::compute::{SortOptions, concat, filter, filter_record_batch, take, take_record_batch};
+use arrow::compute::{SortOptions, concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::physical_plan::aggregates::group_values::new_group_values;
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
@@ -22,6 +25,9 @@ use crate::stream::operator::BuildContext;
 use crate::stream::operator::absent::AbsentKeys;
 use crate::types::{Keys, TableId, key};
 
+/// Slices of pages that are held before they are copied.
+const HELD_SLICES: usize = 128;
+
 /// What a value takes in the open epoch beside its arguments: its key, its count, and what finds it.
 const SETTLED_BYTES: usize = 96;
 
@@ -30,6 +36,8 @@ pub(super) struct Values {
     schema: SchemaRef,
     /// By which arguments the values are ordered, before all arguments as they are.
     order: Vec<(usize, SortOptions)>,
+    /// The calls that share it.
+    members: usize,
     /// Each value counts once.
     distinct: bool,
     /// Rows with a null argument do not count.
@@ -81,7 +89,8 @@ impl Known {
 struct Pending {
     columns: Vec<Vec<ArrayRef>>,
     groups: Vec<usize>,
-    weights: Vec<i64>,
+    /// A member's weights each; 0 where its filter leaves the row out.
+    weights: Vec<Vec<i64>>,
 }
 
 /// Values that came to be there (+1) or ceased to be (-1).
@@ -96,6 +105,7 @@ impl Values {
         aggregate: &Aggregate,
         call: &Call,
         append_only: bool,
+        members: usize,
         table: TableId,
         context: &BuildContext<'_>,
     ) -> Result<Self> {
@@ -104,7 +114,10 @@ impl Values {
             fields.push(Field::new(format!("value{i}"), arg.data_type(&call.rows)?, true));
         }
         let args = fields.len();
-        fields.push(Field::new("_count", DataType::Int64, false));
+        match members {
+            1 => fields.push(Field::new("_count", DataType::Int64, false)),
+            _ => fields.extend((0..members).map(|m| Field::new(format!("_count{m}"), DataType::Int64, false))),
+        }
         let schema = Arc::new(Schema::new(fields));
         let ordering = aggregate.ordering();
         let first = aggregate.keeps_values().then(|| aggregate.decided_by_first()).flatten();
@@ -120,6 +133,7 @@ impl Values {
             known: Known::new(is_empty, context.store.hot_bytes()),
             schema,
             order,
+            members,
             distinct: aggregate.is_distinct(),
             skip_nulls: first.is_some() || !aggregate.keeps_values(),
             first_only: first.is_some(),
@@ -130,114 +144,139 @@ impl Values {
     /// With what they will take once they are settled.
     pub(super) fn pending_bytes(&self) -> usize {
         let columns = self.pending.columns.iter().flatten().map(|c| c.get_array_memory_size()).sum::<usize>();
-        columns + self.pending.groups.len() * SETTLED_BYTES
+        // As rows they have their arguments in the key too, and what they are ordered by once more.
+        let copies = 3 + usize::from(!self.order.is_empty());
+        copies * columns + self.pending.groups.len() * (SETTLED_BYTES + self.members * size_of::<i64>())
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
         self.pending_bytes() + self.state.open_bytes()
     }
 
-    /// Takes rows of the open epoch: row *i* belongs to group `groups[i]`.
+    /// Takes rows of the open epoch: row *i* belongs to group `groups[i]`, and counts for the members that it `passes`.
     pub(super) fn add(
         &mut self,
         args: &[ArrayRef],
-        passes: Option<&BooleanArray>,
+        passes: &[Option<&BooleanArray>],
         weights: Option<&Int64Array>,
         groups: &[usize],
     ) -> Result<()> {
+        let passed =
+            |filter: &Option<&BooleanArray>, row: usize| filter.is_none_or(|f| f.is_valid(row) && f.value(row));
         let counts = |row: usize| {
-            passes.is_none_or(|p| p.is_valid(row) && p.value(row))
-                && !(self.skip_nulls && args.iter().any(|a| a.is_null(row)))
+            passes.iter().any(|filter| passed(filter, row)) && !(self.skip_nulls && args.iter().any(|a| a.is_null(row)))
         };
         let mask: BooleanArray = (0..groups.len()).map(|row| Some(counts(row))).collect();
         self.pending.columns.resize_with(args.len(), Vec::new);
         for (pending, arg) in self.pending.columns.iter_mut().zip(args) {
             pending.push(filter(arg, &mask)?);
         }
-        for (row, group) in groups.iter().enumerate().filter(|(row, _)| mask.value(*row)) {
-            self.pending.groups.push(*group);
-            self.pending.weights.push(weights.map_or(1, |w| w.value(row)));
+        let counting = || (0..groups.len()).filter(|row| mask.value(*row));
+        self.pending.groups.extend(counting().map(|row| groups[row]));
+        self.pending.weights.resize_with(self.members, Vec::new);
+        for (pending, filter) in self.pending.weights.iter_mut().zip(passes) {
+            let weight = |row| weights.map_or(1, |w| w.value(row)) * i64::from(passed(filter, row));
+            pending.extend(counting().map(weight));
         }
         Ok(())
     }
 
-    /// Brings the set up to date with the open epoch; `group_keys` are those of the touched groups.
-    pub(super) fn settle(&mut self, group_keys: &Keys) -> Result<Appearances> {
+    /// Brings the set up to date with the open epoch; `group_keys` are those of the touched groups. What appeared is by
+    /// member.
+    pub(super) fn settle(&mut self, group_keys: &Keys) -> Result<Vec<Appearances>> {
         let Pending { columns, groups, weights } = std::mem::take(&mut self.pending);
         let columns: Vec<ArrayRef> = columns
             .iter()
             .map(|parts| Ok(concat(&parts.iter().map(|p| p.as_ref()).collect::<Vec<_>>())?))
             .collect::<Result<_>>()?;
         if groups.is_empty() {
-            return Ok(Appearances { columns, groups, weights: Int64Array::from(weights) });
+            let none =
+                || Appearances { columns: columns.clone(), groups: Vec::new(), weights: Vec::<i64>::new().into() };
+            return Ok((0..self.members).map(|_| none()).collect());
         }
         let keys = self.keys(group_keys, &groups, &columns)?;
-        let Netted { first, change } = net(&keys, &weights)?;
+        let Netted { first, changes } = net(&keys, &weights)?;
         let first_rows = UInt64Array::from(first.clone());
         let keys = take(&keys, &first_rows, None)?.as_binary::<i32>().clone();
-        let stored_counts = self.counts(&keys)?;
-        let mut counts = Vec::with_capacity(first.len());
-        let mut appeared: Vec<u64> = Vec::new();
-        let mut signs = Vec::new();
-        for (entry, change) in change.iter().enumerate() {
-            let before = stored_counts.get(entry).copied().unwrap_or(0);
-            let after = before.checked_add(*change).filter(|c| *c >= 0);
-            let after = after.ok_or_else(|| Error::internal("a value was retracted that had not been inserted"))?;
-            counts.push(after);
-            if (before == 0) != (after == 0) {
-                appeared.push(first[entry]);
-                signs.push(if after == 0 { -1 } else { 1 });
-            }
-        }
-        let puts: BooleanArray = counts.iter().map(|c| Some(*c != 0)).collect();
         let mut rows: Vec<ArrayRef> = columns.iter().map(|c| Ok(take(c, &first_rows, None)?)).collect::<Result<_>>()?;
-        rows.push(Arc::new(Int64Array::from(counts)));
+        let mut appearances = Vec::with_capacity(self.members);
+        let (mut new, mut there) = (vec![false; first.len()], vec![false; first.len()]);
+        for (before, change) in self.counts(&keys)?.iter().zip(&changes) {
+            let mut counts = Vec::with_capacity(first.len());
+            let mut appeared: Vec<u64> = Vec::new();
+            let mut signs = Vec::new();
+            for (entry, (before, change)) in before.iter().zip(change).enumerate() {
+                let after = before.checked_add(*change).filter(|c| *c >= 0);
+                let after = after.ok_or_else(|| Error::internal("a value was retracted that had not been inserted"))?;
+                counts.push(after);
+                there[entry] |= after != 0;
+                if (*before == 0) != (after == 0) {
+                    new[entry] = true;
+                    appeared.push(first[entry]);
+                    signs.push(if after == 0 { -1 } else { 1 });
+                }
+            }
+            rows.push(Arc::new(Int64Array::from(counts)));
+            let groups = appeared.iter().filter_map(|row| groups.get(*row as usize).copied()).collect();
+            let appeared = UInt64Array::from(appeared);
+            let columns = columns.iter().map(|c| Ok(take(c, &appeared, None)?)).collect::<Result<_>>()?;
+            appearances.push(Appearances { columns, groups, weights: Int64Array::from(signs) });
+        }
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), rows)?;
         match self.lasting {
             true => {
-                let new: BooleanArray = stored_counts.iter().map(|count| Some(*count == 0)).collect();
+                let new = BooleanArray::from(new);
                 let keys = filter(&keys, &new)?.as_binary::<i32>().clone();
                 self.state.write(keys, filter_record_batch(&rows, &new)?, None)?;
             }
-            false => self.state.write(keys, rows, Some(puts))?,
+            false => self.state.write(keys, rows, Some(BooleanArray::from(there)))?,
         }
-        let groups = appeared.iter().filter_map(|row| groups.get(*row as usize).copied()).collect();
-        let appeared = UInt64Array::from(appeared);
-        let columns = columns.iter().map(|c| Ok(take(c, &appeared, None)?)).collect::<Result<_>>()?;
-        Ok(Appearances { columns, groups, weights: Int64Array::from(signs) })
+        Ok(appearances)
     }
 
-    /// How often each value is there.
-    fn counts(&mut self, keys: &Keys) -> Result<Vec<i64>> {
+    /// How often each value is there, by member.
+    fn counts(&mut self, keys: &Keys) -> Result<Vec<Vec<i64>>> {
         let may = self.known.meet(keys);
         let asked = match &may {
             Some(may) => &filter(keys, may)?.as_binary::<i32>().clone(),
             None => keys,
         };
         let stored = self.state.get(asked)?;
-        let Some(counts) = stored.rows.columns().last().and_then(|c| c.as_primitive_opt::<Int64Type>()) else {
-            return Err(Error::corrupted("a set of values without counts"));
+        let columns = stored.rows.columns();
+        let first = columns.len().saturating_sub(self.members);
+        let of_member = |counts: &ArrayRef| {
+            let counts = counts.as_primitive_opt::<Int64Type>().ok_or_else(no_counts)?;
+            let mut found = stored.index.iter().map(|at| at.map_or(0, |at| counts.value(at as usize)));
+            Ok(match &may {
+                Some(may) => may.values().iter().map(|may| if may { found.next().unwrap_or(0) } else { 0 }).collect(),
+                None => found.collect(),
+            })
         };
-        let mut found = stored.index.iter().map(|at| at.map_or(0, |at| counts.value(at as usize)));
-        Ok(match may {
-            Some(may) => may.values().iter().map(|may| if may { found.next().unwrap_or(0) } else { 0 }).collect(),
-            None => found.collect(),
-        })
+        columns[first..].iter().map(of_member).collect()
     }
 
     /// The results of the groups of these keys, from all their values.
     pub(super) fn results(&self, aggregate: &Aggregate, group_keys: &Keys) -> Result<ArrayRef> {
-        let mut parts: Vec<RecordBatch> = Vec::new();
+        let (mut parts, mut slices): (Vec<RecordBatch>, Vec<RecordBatch>) = (Vec::new(), Vec::new());
         let mut groups = Vec::new();
-        for group in 0..group_keys.len() {
+        // Neighbours share pages, which need not be in memory.
+        let mut order: Vec<usize> = (0..group_keys.len()).collect();
+        order.sort_unstable_by_key(|group| group_keys.value(*group));
+        for group in order {
             let limit = self.first_only.then_some(1);
             for (_, rows) in self.state.scan(&KeyRange::prefix(group_keys.value(group)), limit)? {
                 let rows = self.expand(rows, limit)?;
                 groups.resize(groups.len() + rows.num_rows(), group);
-                parts.push(rows);
+                slices.push(rows);
+            }
+            // A slice holds its whole page.
+            if slices.len() > HELD_SLICES {
+                parts.push(concat_batches(&self.schema, &slices)?);
+                slices.clear();
             }
         }
-        let args = (0..self.schema.fields().len() - 1).map(|column| match parts.is_empty() {
+        parts.append(&mut slices);
+        let args = (0..self.schema.fields().len() - self.members).map(|column| match parts.is_empty() {
             true => Ok(arrow::array::new_empty_array(self.schema.field(column).data_type())),
             false => Ok(concat(&parts.iter().map(|p| p.column(column).as_ref()).collect::<Vec<_>>())?),
         });
@@ -260,9 +299,7 @@ impl Values {
         if let Some(limit) = limit {
             return Ok(rows.slice(0, limit.min(rows.num_rows())));
         }
-        let Some(counts) = rows.columns().last().and_then(|c| c.as_primitive_opt::<Int64Type>()) else {
-            return Err(Error::corrupted("a set of values without counts"));
-        };
+        let counts = rows.columns().last().and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(no_counts)?;
         if self.distinct || counts.values().iter().all(|c| *c == 1) {
             return Ok(rows);
         }
@@ -304,26 +341,37 @@ fn append_ordered(value: &[u8], options: SortOptions, key: &mut Vec<u8>) {
     }
 }
 
+fn no_counts() -> Error {
+    Error::corrupted("a set of values without counts")
+}
+
 struct Netted {
     /// The first row of each different key.
     first: Vec<u64>,
-    /// The sum of its weights.
-    change: Vec<i64>,
+    /// The sums of its weights, by member.
+    changes: Vec<Vec<i64>>,
 }
 
-fn net(keys: &BinaryArray, weights: &[i64]) -> Result<Netted> {
+fn net(keys: &BinaryArray, weights: &[Vec<i64>]) -> Result<Netted> {
     let schema = Arc::new(Schema::new(vec![Field::new("key", DataType::Binary, false)]));
     let mut interned = new_group_values(schema, &GroupOrdering::None)?;
-    let mut entries = Vec::with_capacity(weights.len());
+    let mut entries = Vec::with_capacity(keys.len());
     let keys: ArrayRef = Arc::new(keys.clone());
     interned.intern(&[keys], &mut entries)?;
-    let mut netted = Netted { first: Vec::new(), change: vec![0; interned.len()] };
-    for (row, (entry, weight)) in entries.iter().zip(weights).enumerate() {
+    let mut first = Vec::with_capacity(interned.len());
+    for (row, entry) in entries.iter().enumerate() {
         // Numbers are given in the order of first appearance.
-        if *entry == netted.first.len() {
-            netted.first.push(row as u64);
+        if *entry == first.len() {
+            first.push(row as u64);
         }
-        netted.change[*entry] += weight;
     }
-    Ok(netted)
+    let sums = |weights: &Vec<i64>| {
+        let mut sums = vec![0; first.len()];
+        for (entry, weight) in entries.iter().zip(weights) {
+            sums[*entry] += weight;
+        }
+        sums
+    };
+    let changes = weights.iter().map(sums).collect();
+    Ok(Netted { first, changes })
 }
