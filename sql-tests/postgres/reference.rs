@@ -37,7 +37,7 @@ impl Reference {
             return Some(Self { address, _own: None });
         }
         let Some(binaries) = binaries() else {
-            println!("PostgreSQL 15 or later is not installed: only what was recorded is compared");
+            println!("PostgreSQL 15 or later is not installed: nothing is compared");
             return None;
         };
         let reference = start(&binaries);

@@ -35,7 +35,10 @@ pub fn parse(text: &str) -> Result<IntervalMonthDayNano> {
 /// An interval by units that Arrow knows; `None` for a text that is none.
 pub fn plain(text: &str) -> Option<String> {
     let IntervalMonthDayNano { months, days, nanoseconds } = parse(text).ok()?;
-    Some(format!("{months} months {days} days {} microseconds", nanoseconds / 1000))
+    // The planner negates the first part alone: the fewer the better.
+    let parts = [(i64::from(months), "months"), (days.into(), "days"), (nanoseconds / 1000, "microseconds")];
+    let parts: Vec<String> = parts.iter().filter(|p| p.0 != 0).map(|(n, unit)| format!("{n} {unit}")).collect();
+    Some(if parts.is_empty() { "0 days".into() } else { parts.join(" ") })
 }
 
 enum Bad {

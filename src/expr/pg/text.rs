@@ -44,22 +44,6 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             Ok(cast(arg(args, 0)?, &BYTES)?)
         })
         .udf(),
-        // Of text in characters, of bytes in bytes.
-        Function::one_of("length", &[&[TEXT], &[BYTES]], Returns::Type(Int32), |args| {
-            let size = |count: usize| i32::try_from(count).map_err(|_| Error::internal("a value above 2 GB"));
-            let sizes = match arg(args, 0)?.data_type() {
-                DataType::Binary => {
-                    let bytes = bytes(args, 0)?;
-                    each::<Int32Type>(args, |row| size(bytes.value(row).len()))?
-                }
-                _ => {
-                    let texts = texts(args, 0)?;
-                    each::<Int32Type>(args, |row| size(texts.value(row).chars().count()))?
-                }
-            };
-            Ok(Arc::new(sizes))
-        })
-        .udf(),
         Function::one_of("encode_escape", &[&[BYTES]], Returns::Type(TEXT), |args| {
             let bytes = bytes(args, 0)?;
             each_text(args, |row| Ok(Some(escaped(bytes.value(row)))))

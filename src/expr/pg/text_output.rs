@@ -1,4 +1,4 @@
-//! Values as text, as PostgreSQL prints them: `1e+16`, `1 mon 3 days`, `2024-01-01 10:00:00+00`, `{a,"b c"}`, `\x00ff`.
+//! Values as text, as PostgreSQL prints them: `1e+16`, `1 mon 3 days`, `2024-01-01 10:00:00+00`, `{a,"b c"}`.
 //!
 //! Arrow has texts of its own. A rule puts the function in the place of such casts, those that DataFusion makes itself
 //! too (`'at ' || ts`), for views and for SELECT alike. A view has no session: the styles are the default ones.
@@ -50,10 +50,9 @@ fn printed(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-/// Types whose texts are not Arrow's.
+/// Types whose texts are not Arrow's. Bytes are left out: DataFusion casts those it counts (`length(bytes)`) to text.
 pub fn is_own(data_type: &DataType) -> bool {
     data_type.is_floating()
-        || data_type.is_binary()
         || data_type.is_temporal()
         || matches!(data_type, DataType::List(_) | DataType::LargeList(_) | DataType::Struct(_))
 }

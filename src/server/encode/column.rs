@@ -155,7 +155,7 @@ impl Column {
         Ok(())
     }
 
-    fn is_null(&self, row: usize) -> bool {
+    pub fn is_null(&self, row: usize) -> bool {
         match self {
             Self::Null => true,
             Self::Bool(a) => a.is_null(row),
