@@ -36,7 +36,7 @@ fuzz: ## bytes, messages and SQL at random against the server: make fuzz RUNS=20
 	WEIR_RUNS=$${RUNS:-2000} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql fuzz -- --nocapture
 
 spill: ## state beyond the memory limit: make spill ROWS=150000 SEED=7
-	WEIR_ROWS=$${ROWS:-30000} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql spill -- --nocapture
+	WEIR_ROWS=$${ROWS:-15000} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql spill -- --nocapture
 
 oracle: ## compare views with their queries, random ones: make oracle RUNS=100 SEED=7
 	WEIR_RUNS=$${RUNS:-2} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql oracle -- --nocapture
