@@ -104,6 +104,7 @@ async fn plan(sql: &str, rows: &SchemaRef, append_only: bool) -> HashAgg {
         .collect();
     HashAgg {
         lateness_micros: 0,
+        frees: false,
         close_timeout: None,
         phase: AggPhase::Single,
         rows: Arc::clone(rows),
