@@ -17,6 +17,7 @@ pub mod operators;
 mod pattern;
 mod regexp;
 pub mod rounding;
+mod sketch;
 mod text;
 pub mod timestamp_text;
 mod to_char;
@@ -32,7 +33,15 @@ use super::function::{any_null, arg};
 use crate::common::{Error, ErrorKind, Result};
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    [dates::functions(), extract::functions(), math::functions(), text::functions(), regexp::functions()].concat()
+    [
+        dates::functions(),
+        extract::functions(),
+        math::functions(),
+        text::functions(),
+        regexp::functions(),
+        sketch::functions().to_vec(),
+    ]
+    .concat()
 }
 
 /// Argument `index`, a column of texts.

@@ -265,7 +265,9 @@ impl Lowerer<'_> {
         let frees = window.and_then(|w| group.get(w)).is_some_and(|w| lateness::of_late_sessions(&input.node, *w));
         let emit_on_close = self.emit_on_window_close && !frees;
         let lateness_micros = match (self.lateness, window.and_then(|w| group.get(w))) {
-            (Some(lateness), Some(column)) if emit_on_close => lateness::rounded(lateness, &input.node, *column, windows),
+            (Some(lateness), Some(column)) if emit_on_close => {
+                lateness::rounded(lateness, &input.node, *column, windows)
+            }
             _ => 0,
         };
         let agg = HashAgg {

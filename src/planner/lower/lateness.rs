@@ -28,10 +28,9 @@ pub(super) fn of_late_sessions(node: &Node, column: usize) -> bool {
     let below = |column| node.inputs.first().is_some_and(|input| of_late_sessions(input, column));
     match &node.operator {
         Operator::SessionWindow(session) => session.lateness_micros > 0 && column + 1 == node.schema.fields().len(),
-        Operator::Project { exprs, .. } => exprs
-            .get(column)
-            .and_then(|e| Some(e.physical().downcast_ref::<Column>()?.index()))
-            .is_some_and(below),
+        Operator::Project { exprs, .. } => {
+            exprs.get(column).and_then(|e| Some(e.physical().downcast_ref::<Column>()?.index())).is_some_and(below)
+        }
         Operator::Filter { .. } | Operator::Exchange { .. } => below(column),
         _ => false,
     }
