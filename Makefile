@@ -3,9 +3,9 @@
 # One feature set for clippy and tests alike, so that nothing is built twice.
 FEATURES := --features failpoints
 CARGO ?= cargo
-export SEED RUNS
+export SEED RUNS ROWS
 
-.PHONY: postgres help run test test-clients check crash fuzz oracle bless bench demo
+.PHONY: postgres help run test test-clients check crash fuzz spill oracle bless bench demo
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ crash: ## kill a server again and again: make crash RUNS=500 SEED=7
 
 fuzz: ## bytes, messages and SQL at random against the server: make fuzz RUNS=20000 SEED=7
 	WEIR_RUNS=$${RUNS:-2000} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql fuzz -- --nocapture
+
+spill: ## state beyond the memory limit: make spill ROWS=150000 SEED=7
+	WEIR_ROWS=$${ROWS:-30000} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql spill -- --nocapture
 
 oracle: ## compare views with their queries, random ones: make oracle RUNS=100 SEED=7
 	WEIR_RUNS=$${RUNS:-2} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql oracle -- --nocapture

@@ -10,7 +10,7 @@ use weir::common::clock::instant;
 
 use crate::client::Client;
 use crate::seed::rng;
-use crate::server::{Folder, Options, Server};
+use crate::server::{Folder, MOST, NOW, Options, Server};
 
 /// Clock ticks a second, as /proc counts them on Linux.
 const TICKS: f64 = 100.0;
@@ -51,22 +51,6 @@ async fn ten_views_use_less_than_a_hundredth_of_a_core() {
     assert!(share < 0.01, "an idle server used {:.2} % of a core", share * 100.0);
 }
 
-/// Resident memory of a process in bytes.
-fn resident(pid: u32) -> i64 {
-    memory(pid, "VmRSS:")
-}
-
-/// The most that it ever was.
-fn peak(pid: u32) -> i64 {
-    memory(pid, "VmHWM:")
-}
-
-fn memory(pid: u32, field: &str) -> i64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|l| l.starts_with(field)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() * 1024
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statements_and_connections_leave_nothing_behind() {
     const STATEMENTS: i64 = 2000;
@@ -91,9 +75,9 @@ async fn statements_and_connections_leave_nothing_behind() {
     };
     // Caches and the allocator's arenas fill first.
     work(STATEMENTS / 2, CONNECTIONS).await;
-    let before = resident(server.pid());
+    let before = server.memory(NOW).unwrap();
     work(STATEMENTS, CONNECTIONS).await;
-    let (grown, each) = (resident(server.pid()) - before, STATEMENTS + CONNECTIONS);
+    let (grown, each) = (server.memory(NOW).unwrap() - before, STATEMENTS + CONNECTIONS);
     println!("{grown} bytes more after {each} statements");
     assert!(grown < each * 10_000, "{} bytes are kept of each statement", grown / each);
 }
@@ -124,11 +108,11 @@ async fn what_is_not_committed_is_bounded() {
     client
         .execute("CREATE SOURCE wide (id BIGINT, text VARCHAR) WITH (connector = 'file', path = 'wide.csv') FORMAT PLAIN ENCODE CSV")
         .await;
-    let before = resident(server.pid());
+    let before = server.memory(NOW).unwrap();
     client.execute("CREATE MATERIALIZED VIEW every AS SELECT id, text FROM wide").await;
     client.wait_for("SELECT bool_and(finished) FROM weir.sources", "t").await;
     client.execute("FLUSH").await;
-    let grown = peak(server.pid()) - before;
+    let grown = server.memory(MOST).unwrap() - before;
     println!("{grown} bytes at the most for {ROWS} rows of 1 kB");
     assert_eq!(client.value("SELECT count(*) FROM every").await, ROWS.to_string());
     assert_ne!(client.value("SELECT count(*) FROM weir.checkpoints WHERE trigger = 'memory'").await, "0");

@@ -23,6 +23,7 @@ mod psql;
 mod seed;
 mod server;
 mod slt;
+mod spill;
 mod subscribe;
 mod tcp;
 mod tls;

@@ -15,6 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Lines of the log that are shown with a failure.
 const LOG_LINES: usize = 60;
 
+pub const NOW: &str = "VmRSS:";
+pub const MOST: &str = "VmHWM:";
+
 /// How servers of one folder are started.
 #[derive(Clone)]
 pub struct Options {
@@ -106,6 +109,13 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Bytes of memory that it has resident: [`NOW`], or [`MOST`] that it ever had. `None` where the system has no /proc.
+    pub fn memory(&self, field: &str) -> Option<i64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find(|line| line.starts_with(field))?;
+        line.split_whitespace().nth(1)?.parse::<i64>().ok().map(|kilobytes| kilobytes * 1024)
     }
 
     /// SIGKILL, and waits for the end.

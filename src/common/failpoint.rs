@@ -13,6 +13,7 @@ pub const ALL: &[&str] = &[
     "log.side.sync",
     "log.roll",
     "state.commit.fold",
+    "state.commit.stage",
     "state.commit.apply",
     "state.commit.flush",
     "state.snapshot.rename",

@@ -1,5 +1,5 @@
-//! Folding: laying a table's sealed runs over its pages and making new pages of what comes out. Reads tables, changes
-//! nothing: the store applies and swaps the result.
+//! Folding: laying a table's sealed runs over its pages and making new pages of what comes out. Reads tables; the
+//! store applies and swaps the result, and its stage takes the pages for which there is no room.
 //!
 //! ```text
 //! runs up to the epoch --one order--> changes      pages:  [ p0 ][ p1 ][ p2 ][ p3 ] ...
@@ -21,6 +21,7 @@ use super::directory::{Directory, PageRef};
 use super::merge::{Overlay, Part, Sources, pick};
 use super::page::{EncodedPage, Page, PageEncoder, TARGET_BYTES};
 use super::run::Run;
+use super::stage::{NewPage, Stage, StagedPage};
 use super::table::{Table, View};
 use super::{KeyRange, TableStats};
 use crate::common::{Error, Result};
@@ -56,11 +57,11 @@ enum Work {
 }
 
 enum Built {
-    Pages(Range<usize>, Vec<EncodedPage>),
+    Pages(Range<usize>, Vec<NewPage>),
     Delta(NewDelta),
 }
 
-/// New pages of one table, not yet numbered.
+/// New pages of one table; those that are held have no numbers yet.
 pub(super) struct Folded {
     pub(super) table: Arc<Table>,
     pub(super) old: Arc<Directory>,
@@ -79,6 +80,8 @@ pub(super) struct Numbered {
     pub(super) stored: Vec<(u32, Bytes)>,
     /// Those of them that readers will ask for.
     pub(super) pages: Vec<(u32, Arc<Page>)>,
+    /// Entries that were written ahead.
+    pub(super) staged: Vec<StagedPage>,
     /// Numbers of the pages that are replaced.
     pub(super) retired: Vec<u32>,
     pub(super) stats: TableStats,
@@ -92,8 +95,8 @@ pub(super) struct Options {
     pub(super) delta_bytes: usize,
 }
 
-/// Folds the runs up to the epoch of all `tables`; those without any are left out.
-pub(super) fn fold(tables: &[Arc<Table>], options: &Options) -> Result<Vec<Folded>> {
+/// Folds the runs up to the epoch of all `tables`; those without any are left out. Pages go to `stage` as they are made.
+pub(super) fn fold(tables: &[Arc<Table>], options: &Options, stage: &Stage<'_>) -> Result<Vec<Folded>> {
     let mut jobs = Vec::new();
     for table in tables.iter().filter(|t| t.has_runs(options.epoch)) {
         jobs.push(Job { table: table.clone(), view: table.view()?, epoch: options.epoch });
@@ -109,7 +112,10 @@ pub(super) fn fold(tables: &[Arc<Table>], options: &Options) -> Result<Vec<Folde
     let built = parallel(threads, &works, tool, |encoder, (at, work)| {
         let (job, plan) = jobs.get(*at).zip(plans.get(*at)).ok_or_else(|| Error::internal("a lost plan"))?;
         match work {
-            Work::Pages(group) => Ok(Built::Pages(group.pages.clone(), build(job, &plan.overlay, group, encoder)?)),
+            Work::Pages(group) => {
+                let pages = build(job, &plan.overlay, group, encoder)?;
+                Ok(Built::Pages(group.pages.clone(), stage.place(&job.table, &job.view.directory, pages)?))
+            }
             Work::Delta => Ok(Built::Delta(delta::build(job.table.codec(), options.epoch, &plan.overlay)?)),
         }
     })?;
@@ -250,6 +256,7 @@ impl Folded {
             deltas: self.kept,
             stored: Vec::new(),
             pages: Vec::new(),
+            staged: Vec::new(),
             retired: gone.iter().map(|d| d.page.number).collect(),
             stats: TableStats::default(),
         };
@@ -264,12 +271,21 @@ impl Folded {
                     firsts.push(old.firsts(kept.clone()));
                     refs.extend(old.pages().get(kept).unwrap_or_default());
                     new.retired.extend(old.pages().get(range).unwrap_or_default().iter().map(|p| p.number));
-                    for EncodedPage { page, stored } in built {
-                        let number = take()?;
-                        firsts.push(page.keys().slice(0, 1));
-                        refs.push(PageRef { number, rows: page.len() as u32, bytes: page.bytes() as u32 });
-                        new.stored.push((number, stored));
-                        new.pages.push((number, page));
+                    for built in built {
+                        match built {
+                            NewPage::Held(EncodedPage { page, stored }) => {
+                                let number = take()?;
+                                firsts.push(page.keys().slice(0, 1));
+                                refs.push(PageRef { number, rows: page.len() as u32, bytes: page.bytes() as u32 });
+                                new.stored.push((number, stored));
+                                new.pages.push((number, page));
+                            }
+                            NewPage::Staged(staged) => {
+                                firsts.push(staged.first.clone());
+                                refs.push(staged.page);
+                                new.staged.push(staged);
+                            }
+                        }
                     }
                 }
                 Built::Delta(delta) => {

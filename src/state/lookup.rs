@@ -1,18 +1,21 @@
-//! Point reads: many keys at once, from the newest change down to the pages, each page read once.
+//! Point reads: many keys at once, from the newest change down to the pages, each page read once and few held at a time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
 
 use super::Lookup;
-use super::changes::{ChangeBatch, Index, Position};
+use super::changes::{self, ChangeBatch, Index, Position};
 use super::merge::{Sources, partition};
-use super::page::Page;
 use super::run::Run;
 use super::table::{Table, View};
 use crate::common::Result;
 use crate::types::Keys;
+
+/// Bytes of pages that are held before the rows found in them are copied out.
+const HELD_BYTES: usize = 8 << 20;
 
 /// A writer's open epoch, indexed.
 pub(super) type OpenIndex<'a> = Option<(&'a [ChangeBatch], &'a Index)>;
@@ -50,7 +53,7 @@ pub(super) fn lookup(
         }
     }
     below.sort_unstable();
-    let mut pages: Vec<Arc<Page>> = Vec::new();
+    let mut blocks = Blocks::new(table.schema(), used.batches.len(), found.picks.len());
     for group in below.chunk_by(|a, b| a.0 == b.0) {
         let Some(page) = group.first().and_then(|(page, _)| view.directory.pages().get(*page)) else { continue };
         let page = table.page(*page)?;
@@ -59,15 +62,15 @@ pub(super) fn lookup(
             let key = keys.value(*at);
             let row = partition(page.keys(), |k| k < key);
             if row < page.len() && page.keys().value(row) == key {
-                found.set(*at, used.batches.len() + pages.len(), row);
+                found.set(*at, blocks.next(), row);
                 hit = true;
             }
         }
         if hit {
-            pages.push(page);
+            blocks.push(page.keys().clone(), page.rows().clone(), page.bytes(), &mut found.picks)?;
         }
     }
-    let sources = used.batches.iter().copied().chain(pages.iter().map(|p| (p.keys(), p.rows())));
+    let sources = used.batches.iter().copied().chain(blocks.blocks.iter().map(|(keys, rows)| (keys, rows)));
     let rows = Sources::of(table.schema(), sources).gather_rows(&found.picks)?;
     Ok(Lookup { rows, index: found.index })
 }
@@ -104,6 +107,54 @@ impl Found {
             *index = Some(self.picks.len() as u32);
             self.picks.push((source, row));
         }
+    }
+}
+
+/// Pages that rows were found in, and rows that were copied out of such: sources after the `first` ones.
+struct Blocks {
+    schema: SchemaRef,
+    first: usize,
+    blocks: Vec<(Keys, RecordBatch)>,
+    held: Held,
+}
+
+/// The pages among the blocks.
+struct Held {
+    /// The first of them.
+    block: usize,
+    /// The first pick of a row of theirs.
+    pick: usize,
+    bytes: usize,
+}
+
+impl Blocks {
+    /// `picks` are there already.
+    fn new(schema: SchemaRef, first: usize, picks: usize) -> Self {
+        Self { schema, first, blocks: Vec::new(), held: Held { block: 0, pick: picks, bytes: 0 } }
+    }
+
+    /// The source that the next page will be.
+    fn next(&self) -> usize {
+        self.first + self.blocks.len()
+    }
+
+    /// Adds a page that the last of `picks` are of.
+    fn push(&mut self, keys: Keys, rows: RecordBatch, bytes: usize, picks: &mut [(usize, usize)]) -> Result<()> {
+        self.blocks.push((keys, rows));
+        self.held.bytes += bytes;
+        let Held { block, pick, bytes } = self.held;
+        let Some(picks) = picks.get_mut(pick..).filter(|_| bytes > HELD_BYTES) else { return Ok(()) };
+        let first = self.first + block;
+        let local: Vec<(usize, usize)> = picks.iter().map(|(source, row)| (source - first, *row)).collect();
+        let pages = self.blocks.drain(block..).collect::<Vec<_>>();
+        let rows =
+            Sources::of(self.schema.clone(), pages.iter().map(|(keys, rows)| (keys, rows))).gather_rows(&local)?;
+        self.blocks.push((changes::no_keys(), rows));
+        for (row, pick) in picks.iter_mut().enumerate() {
+            *pick = (first, row);
+        }
+        self.held = Held { block: self.blocks.len(), pick: pick + picks.len(), bytes: 0 };
+        Ok(())
     }
 }
 

@@ -31,6 +31,7 @@ mod run;
 mod scan;
 mod sled;
 mod space;
+mod stage;
 mod store;
 mod subscriptions;
 mod table;

@@ -58,9 +58,11 @@ impl Space {
         self.retired.push_back((Arc::downgrade(old), retired));
     }
 
-    /// The commit came to nothing.
+    /// The commit came to nothing. Pages may have been written ahead of it.
     pub(super) fn abandoned(&mut self) {
-        self.numbers.give_back(std::mem::take(&mut self.taken));
+        let taken = std::mem::take(&mut self.taken);
+        self.garbage.extend(taken.iter().copied());
+        self.numbers.give_back(taken);
     }
 }
 

@@ -1,7 +1,7 @@
 //! All state of one data folder: its tables, and the commit that makes an epoch of all of them durable at once.
 //!
 //! ```text
-//! commit(n):  fold all tables       no lock that readers or writers need
+//! commit(n):  fold all tables       no lock that readers or writers need; what memory has no room for is written ahead
 //!             wait for pins < n
 //!             apply one batch       new pages, directories, meta, epoch record
 //!             swap each table       a moment under its lock
@@ -31,6 +31,7 @@ use super::page::PageCodec;
 use super::pins::{EpochPin, Pins};
 use super::sled::SledBackend;
 use super::space::Space;
+use super::stage::Stage;
 use super::table::Table;
 use super::uncommitted::Uncommitted;
 use super::{CommitStats, StateConfig, StatsByTable, TableStats, format, layout};
@@ -47,6 +48,8 @@ pub struct StateStore {
     pub(super) change_logs: Logs,
     /// Bytes that deltas may hold in memory.
     delta_bytes: usize,
+    /// Bytes of new pages that a commit may hold.
+    staging_bytes: usize,
     hot: Arc<HotBytes>,
     uncommitted: Arc<Uncommitted>,
     tables: Mutex<HashMap<TableId, Arc<Table>>>,
@@ -79,11 +82,12 @@ impl StateStore {
     pub fn open(config: StateConfig) -> Result<Arc<Self>> {
         format::check_or_create(&config.dir, config.backend)?;
         let dir = config.dir.join(config.backend.name());
-        let backend: Arc<dyn Backend> = match config.backend {
-            StateBackend::Memory => Arc::new(MemoryBackend::open(&dir)?),
+        let (backend, staging_bytes): (Arc<dyn Backend>, u64) = match config.backend {
+            // It holds everything anyway.
+            StateBackend::Memory => (Arc::new(MemoryBackend::open(&dir)?), u64::MAX),
             StateBackend::Sled => {
                 let sled = SledBackend::open(&dir, config.cache_bytes / 8, config.cache_bytes / 4)?;
-                Arc::new(Chunked::new(sled, SledBackend::CHUNK_BYTES))
+                (Arc::new(Chunked::new(sled, SledBackend::CHUNK_BYTES)), config.cache_bytes / 4)
             }
         };
         let committed = match backend.get(layout::EPOCH)? {
@@ -101,6 +105,7 @@ impl StateStore {
             // more rarely pages are rewritten.
             cache: Arc::new(PageCache::new(config.cache_bytes / 8 * 3)),
             delta_bytes: usize::try_from(config.cache_bytes / 2).unwrap_or(usize::MAX),
+            staging_bytes: usize::try_from(staging_bytes).unwrap_or(usize::MAX),
             hot: HotBytes::new(config.cache_bytes / 2),
             // A commit takes several times as much for a moment.
             uncommitted: Uncommitted::new(config.cache_bytes / 4),
@@ -198,14 +203,8 @@ impl StateStore {
         }
         failpoint::hit("state.commit.fold")?;
         let tables: Vec<Arc<Table>> = self.tables.lock().values().cloned().collect();
-        let options = fold::Options { epoch, compress: self.backend.wants_compressed(), delta_bytes: self.delta_bytes };
-        let folded = fold::fold(&tables, &options)?;
-        let stats_rows = folded.iter().map(|f| f.rows).sum();
-        let logged = self.log_changes(&tables, epoch)?;
-        let result = self.apply(&mut committing, epoch, folded, logged, meta);
-        match result {
-            Ok(mut stats) => {
-                stats.rows = stats_rows;
+        match self.fold_and_apply(&mut committing, &tables, epoch, meta) {
+            Ok(stats) => {
                 failpoint::hit("state.commit.flush")?;
                 self.backend.flush()?;
                 self.committed.store(epoch.0, Ordering::Release);
@@ -216,6 +215,23 @@ impl StateStore {
                 Err(e)
             }
         }
+    }
+
+    fn fold_and_apply(
+        &self,
+        committing: &mut Committing,
+        tables: &[Arc<Table>],
+        epoch: Epoch,
+        meta: &[(Vec<u8>, Option<Vec<u8>>)],
+    ) -> Result<CommitStats> {
+        let options = fold::Options { epoch, compress: self.backend.wants_compressed(), delta_bytes: self.delta_bytes };
+        let stage = Stage::new(self, &mut committing.spaces, self.staging_bytes);
+        let folded = fold::fold(tables, &options, &stage)?;
+        drop(stage);
+        let rows = folded.iter().map(|f| f.rows).sum();
+        let logged = self.log_changes(tables, epoch)?;
+        let stats = self.apply(committing, epoch, folded, logged, meta)?;
+        Ok(CommitStats { rows, ..stats })
     }
 
     /// Applies the batch and swaps the tables. After an error nothing has changed but the spaces.
@@ -236,6 +252,10 @@ impl StateStore {
         for (_, stored) in ready.iter().flat_map(|r| &r.numbered.stored) {
             stats.pages += 1;
             stats.bytes += stored.len() as u64;
+        }
+        for staged in ready.iter().flat_map(|r| &r.numbered.staged) {
+            stats.pages += 1;
+            stats.bytes += staged.bytes;
         }
         // Only with rows: a table of a job that a crash undoes must leave nothing behind, as its id is given again.
         let unstored: Vec<TableId> =
@@ -281,23 +301,35 @@ impl StateStore {
         Ok(stats)
     }
 
-    /// Numbers the new pages of one table and lists the changes of its entries.
-    fn number(&self, committing: &mut Committing, folded: Folded, changes: &mut Vec<Change>) -> Result<Ready> {
-        let (table, old) = (folded.table.clone(), folded.old.clone());
-        let id = table.id();
-        let space = match committing.spaces.entry(id) {
+    /// The page numbers of a table whose directory is `old`, those free again that no reader can know any more.
+    pub(super) fn space<'s>(
+        &self,
+        spaces: &'s mut HashMap<TableId, Space>,
+        id: TableId,
+        old: &Arc<Directory>,
+    ) -> Result<&'s mut Space> {
+        let space = match spaces.entry(id) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(unknown) => {
                 let (_, end) = self.stored_stats(id)?;
-                unknown.insert(Space::new(&old, end))
+                unknown.insert(Space::new(old, end))
             }
         };
         for number in space.reclaim() {
             self.cache.remove((id, number));
         }
+        Ok(space)
+    }
+
+    /// Numbers the new pages of one table and lists the changes of its entries.
+    fn number(&self, committing: &mut Committing, folded: Folded, changes: &mut Vec<Change>) -> Result<Ready> {
+        let (table, old) = (folded.table.clone(), folded.old.clone());
+        let id = table.id();
+        let space = self.space(&mut committing.spaces, id, &old)?;
         let numbered = folded.number(|| space.take())?;
         changes.extend(space.garbage().map(|number| (layout::page(id, number), None)));
-        let added = numbered.stored.iter().map(|(number, _)| *number);
+        let staged = numbered.staged.iter().map(|staged| staged.page.number);
+        let added = numbered.stored.iter().map(|(number, _)| *number).chain(staged);
         let touched = numbered.retired.iter().copied().chain(added);
         let chunks = numbered.directory.encode(touched);
         changes.extend(chunks.into_iter().map(|(chunk, content)| (layout::chunk(id, chunk), content)));
@@ -361,7 +393,7 @@ impl StateStore {
 }
 
 /// Rows, bytes, and the end of the page numbers.
-fn encode_stats(stats: TableStats, end: u32) -> Bytes {
+pub(super) fn encode_stats(stats: TableStats, end: u32) -> Bytes {
     let mut bytes = Vec::with_capacity(20);
     bytes.extend_from_slice(&stats.rows.to_be_bytes());
     bytes.extend_from_slice(&stats.bytes.to_be_bytes());

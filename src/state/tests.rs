@@ -547,6 +547,56 @@ mod faults {
                 }
             }
         }
+        a_commit_fails_after_it_has_written_ahead();
+    }
+
+    /// Pages of a commit that there is no room to hold are on disk before it: they mean nothing until it succeeds.
+    fn a_commit_fails_after_it_has_written_ahead() {
+        const ROWS: i64 = 60_000;
+        let dir = tempfile::tempdir().unwrap();
+        let open = || {
+            let store = open(dir.path(), StateBackend::Sled);
+            let table = store.table(TABLE, schema()).unwrap();
+            (store, table)
+        };
+        let write = |table: &Arc<Table>, epoch: u64| {
+            let mut writer = table.writer();
+            let rows: Vec<String> = (0..ROWS).map(|row| format!("{row:08}")).collect();
+            let changes: Vec<_> = rows.iter().map(|row| (row.as_str(), Some(epoch as i64))).collect();
+            put(&mut writer, &changes);
+            writer.seal(Epoch(epoch));
+        };
+        let check = |table: &Table, epoch: u64, value: i64| {
+            let rows = flat(table.scan(Epoch(epoch), &KeyRange::all(), None).unwrap());
+            assert_eq!(rows.len() as i64, ROWS);
+            assert!(rows.iter().all(|(_, v)| *v == Some(value)));
+        };
+        let (store, table) = open();
+        for epoch in 1..4 {
+            write(&table, epoch);
+            fail::cfg("state.commit.stage", &format!("{epoch}*off->1*return(eio)")).unwrap();
+            assert_eq!(store.commit(Epoch(epoch), &[]).unwrap_err().kind(), ErrorKind::Io);
+            check(&table, epoch, epoch as i64);
+            store.commit(Epoch(epoch), &[]).unwrap();
+            check(&table, epoch, epoch as i64);
+        }
+        write(&table, 4);
+        fail::cfg("state.commit.stage", "2*off->1*return(eio)").unwrap();
+        store.commit(Epoch(4), &[]).unwrap_err();
+        fail::remove("state.commit.stage");
+        drop((table, store));
+        let (store, table) = open();
+        check(&table, 3, 3);
+        write(&table, 4);
+        store.commit(Epoch(4), &[]).unwrap();
+        drop((table, store));
+        let (store, table) = open();
+        check(&table, 4, 4);
+        drop(table);
+        store.drop_table(TABLE);
+        store.commit(Epoch(5), &[]).unwrap();
+        let pages = layout::page(TABLE, 0);
+        assert_eq!(store.backend.scan(&pages[..5]).unwrap().len(), 0, "what failed commits wrote is gone too");
     }
 
     /// Commit 2 fails; it is tried again as `retry`, or the process ends.

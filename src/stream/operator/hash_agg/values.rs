@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, UInt64Array,
 };
-use arrow::compute::{SortOptions, concat, filter, filter_record_batch, take, take_record_batch};
+use arrow::compute::{SortOptions, concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::physical_plan::aggregates::group_values::new_group_values;
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
@@ -24,6 +24,9 @@ use crate::state::{HotBytes, HotShare, KeyRange, StateWriter};
 use crate::stream::operator::BuildContext;
 use crate::stream::operator::absent::AbsentKeys;
 use crate::types::{Keys, TableId, key};
+
+/// Slices of pages that are held before they are copied.
+const HELD_SLICES: usize = 128;
 
 /// What a value takes in the open epoch beside its arguments: its key, its count, and what finds it.
 const SETTLED_BYTES: usize = 96;
@@ -141,7 +144,9 @@ impl Values {
     /// With what they will take once they are settled.
     pub(super) fn pending_bytes(&self) -> usize {
         let columns = self.pending.columns.iter().flatten().map(|c| c.get_array_memory_size()).sum::<usize>();
-        columns + self.pending.groups.len() * (SETTLED_BYTES + self.members * size_of::<i64>())
+        // As rows they have their arguments in the key too, and what they are ordered by once more.
+        let copies = 3 + usize::from(!self.order.is_empty());
+        copies * columns + self.pending.groups.len() * (SETTLED_BYTES + self.members * size_of::<i64>())
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -252,16 +257,25 @@ impl Values {
 
     /// The results of the groups of these keys, from all their values.
     pub(super) fn results(&self, aggregate: &Aggregate, group_keys: &Keys) -> Result<ArrayRef> {
-        let mut parts: Vec<RecordBatch> = Vec::new();
+        let (mut parts, mut slices): (Vec<RecordBatch>, Vec<RecordBatch>) = (Vec::new(), Vec::new());
         let mut groups = Vec::new();
-        for group in 0..group_keys.len() {
+        // Neighbours share pages, which need not be in memory.
+        let mut order: Vec<usize> = (0..group_keys.len()).collect();
+        order.sort_unstable_by_key(|group| group_keys.value(*group));
+        for group in order {
             let limit = self.first_only.then_some(1);
             for (_, rows) in self.state.scan(&KeyRange::prefix(group_keys.value(group)), limit)? {
                 let rows = self.expand(rows, limit)?;
                 groups.resize(groups.len() + rows.num_rows(), group);
-                parts.push(rows);
+                slices.push(rows);
+            }
+            // A slice holds its whole page.
+            if slices.len() > HELD_SLICES {
+                parts.push(concat_batches(&self.schema, &slices)?);
+                slices.clear();
             }
         }
+        parts.append(&mut slices);
         let args = (0..self.schema.fields().len() - self.members).map(|column| match parts.is_empty() {
             true => Ok(arrow::array::new_empty_array(self.schema.field(column).data_type())),
             false => Ok(concat(&parts.iter().map(|p| p.column(column).as_ref()).collect::<Vec<_>>())?),
