@@ -41,6 +41,11 @@ const VIEWS: &[(&str, &str)] = &[
         "SELECT k, count(*) AS n, count(v) AS nv, sum(v) AS s, avg(v) AS a, sum(d) AS sd, avg(d) AS ad FROM t GROUP BY k",
     ),
     ("extremes", "SELECT k, min(v) AS lo, max(v) AS hi, min(ts) AS first, max(d) AS top, max(k) AS mk FROM t GROUP BY k"),
+    (
+        "ordered_sets",
+        "SELECT k, approx_percentile(0.5) WITHIN GROUP (ORDER BY f) AS a, approx_percentile(0.9, 0.1) WITHIN GROUP (ORDER BY v DESC) AS b,
+                percentile_disc(0.5) WITHIN GROUP (ORDER BY v) AS d, mode() WITHIN GROUP (ORDER BY v) AS m FROM t GROUP BY k",
+    ),
     ("floats", "SELECT k, sum(f) AS s, avg(f) AS a, stddev(f) AS sd, var_pop(f) AS vp FROM t GROUP BY k"),
     (
         "logic",

@@ -79,6 +79,9 @@ impl BatchEnv {
         for function in functions::registry().scalars() {
             state.register_udf(function.clone())?;
         }
+        for function in functions::registry().aggregates() {
+            state.register_udaf(function.clone())?;
+        }
         for function in functions::registry().windows() {
             state.register_udwf(function.clone())?;
         }

@@ -137,6 +137,9 @@ pub(crate) mod tests {
         for function in registry().scalars() {
             context.register_udf(function.as_ref().clone());
         }
+        for function in registry().aggregates() {
+            context.register_udaf(function.as_ref().clone());
+        }
         context
     }
 

@@ -76,9 +76,9 @@ impl Registry {
         let higher_order = by_name(SessionStateDefaults::default_higher_order_functions(), |f| {
             (f.name().to_string(), f.aliases().to_vec())
         });
-        let aggregates = by_name(SessionStateDefaults::default_aggregate_functions(), |f| {
-            (f.name().to_string(), f.aliases().to_vec())
-        });
+        let mut aggregates = SessionStateDefaults::default_aggregate_functions();
+        aggregates.extend(super::ordered_set::functions());
+        let aggregates = by_name(aggregates, |f| (f.name().to_string(), f.aliases().to_vec()));
         let mut windows = SessionStateDefaults::default_window_functions();
         windows.extend(SessionBound::all().map(|f| Arc::new(WindowUDF::from(f))));
         let windows = by_name(windows, |f| (f.name().to_string(), f.aliases().to_vec()));

@@ -10,6 +10,7 @@ pub mod function;
 pub mod functions;
 pub mod json;
 mod lateral;
+mod ordered_set;
 mod pg;
 pub mod proto;
 pub mod push_down_filter;

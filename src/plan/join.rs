@@ -65,7 +65,7 @@ pub struct JoinSide {
 }
 
 /// A row has no further pair when its time is below its own side's watermark, and below the other's moved by
-/// `offset_micros`.
+/// `offset_micros`; each less `lateness_micros`, for as long as late rows still come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expiry {
     /// The row's time.
@@ -73,6 +73,7 @@ pub struct Expiry {
     /// The other side's column with the watermark.
     pub watermark: usize,
     pub offset_micros: i64,
+    pub lateness_micros: i64,
 }
 
 /// No row comes out with a time below either watermark, each moved by as many microseconds as stand beside its column.

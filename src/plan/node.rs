@@ -210,6 +210,8 @@ pub struct HashAgg {
     pub emit_on_close: bool,
     /// How long a window takes rows after its close, with `emit_on_close`: its row is then replaced. In microseconds.
     pub lateness_micros: i64,
+    /// Without `emit_on_close`: nothing of the input changes any more below the window's watermark, which frees state.
+    pub frees: bool,
     /// Close all windows when nothing has come for so long, with `emit_on_close`. In microseconds of now().
     pub close_timeout: Option<i64>,
     /// The input of the aggregation never retracts.
@@ -236,11 +238,14 @@ pub struct SessionWindow {
     pub key: Vec<usize>,
     /// Send a session's rows once, when the watermark has passed its end, and free their state.
     pub emit_on_close: bool,
+    /// How long after its close a session takes rows, with `emit_on_close`: what was sent is then replaced. In
+    /// microseconds.
+    pub lateness_micros: i64,
     /// The rows, by partition and time.
     pub rows: TableId,
     /// One row a session, by partition and end.
     pub sessions: TableId,
-    /// With `emit_on_close`: one row an open session, by end; and how far each actor has closed.
+    /// With `emit_on_close`: one row a session, by end; and how far each actor has closed and sent.
     pub open: Option<TableId>,
 }
 

@@ -7,7 +7,10 @@
 //! s LIKE p ESCAPE '/'             -->  s LIKE like_escape(p, '/')
 //! substring(s FROM '…$')          -->  substring_regexp(s, '…$')
 //! encode(b, 'escape')             -->  encode_escape(b)
+//! approx_percentile(p) WITHIN GROUP (ORDER BY x)
+//!                                 -->  approx_value(percentile_disc(p) WITHIN GROUP (ORDER BY approx_bucket(x, 0.01)), 0.01)
 //! make_interval(days => 10)       -->  make_interval(0, 0, 0, 10)
+//! SELECT EXISTS (SELECT 1 FROM t) -->  SELECT ((SELECT count(*) FROM t) > 0)
 //! GROUP BY ROLLUP(1)              -->  GROUP BY ROLLUP(what stands first in the list)
 //! ```
 
@@ -15,7 +18,8 @@ use std::ops::ControlFlow;
 
 use super::ast::{
     AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Subscript, UnaryOperator, Value, VisitMut,
+    VisitorMut,
 };
 use super::name::call;
 use super::name::fold;
@@ -32,6 +36,9 @@ impl VisitorMut for Rewriter {
     type Break = ();
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            let _ = item.visit(&mut ExistsAsValue { depth: 0 });
+        }
         if let GroupByExpr::Expressions(groups, _) = &mut select.group_by {
             for group in groups {
                 if let Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) = group {
@@ -48,6 +55,66 @@ impl VisitorMut for Rewriter {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// EXISTS among the columns, not in the subqueries there: in a condition it becomes a join, here it has to be a value.
+struct ExistsAsValue {
+    depth: usize,
+}
+
+impl VisitorMut for ExistsAsValue {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth == 0
+            && let Expr::Exists { subquery, negated } = expr
+            && let Some(counted) = counted(subquery)
+        {
+            let zero = Box::new(Expr::Value(Value::Number("0".into(), false).with_empty_span()));
+            let op = if *negated { BinaryOperator::Eq } else { BinaryOperator::Gt };
+            let compared = Expr::BinaryOp { left: Box::new(Expr::Subquery(Box::new(counted))), op, right: zero };
+            *expr = Expr::Nested(Box::new(compared));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// How many rows the query gives, where it gives one for each row of its FROM and WHERE.
+fn counted(query: &Query) -> Option<Query> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let plain_groups = matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());
+    let plain_list = select.projection.iter().all(|item| match item {
+        SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. } => {
+            matches!(e, Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+        }
+        SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => true,
+        SelectItem::ExprWithAliases { .. } => false,
+    });
+    let plain_rows = query.limit_clause.is_none() && query.fetch.is_none() && select.having.is_none();
+    if !(plain_groups && plain_list && plain_rows && select.qualify.is_none()) {
+        return None;
+    }
+    let mut query = query.clone();
+    query.order_by = None;
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        let mut count = call("count", Vec::new());
+        if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut count {
+            list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Wildcard));
+        }
+        select.distinct = None;
+        select.projection = vec![SelectItem::UnnamedExpr(count)];
+    }
+    Some(query)
 }
 
 /// Puts the output column in the stead of its number.
@@ -163,6 +230,7 @@ fn of_function(function: &mut Function) -> Option<Expr> {
             let escape = matches!(form, Expr::Value(v) if v.value.to_string().eq_ignore_ascii_case("'escape'"));
             escape.then(|| call("encode_escape", vec![bytes.clone()]))
         }
+        "approx_percentile" => approx_percentile(function),
         "make_interval" => make_interval(&list.args),
         // Under DataFusion's names.
         "array_length" | "array_upper" | "array_lower" if list.args.len() == 2 => {
@@ -180,6 +248,24 @@ fn of_function(function: &mut Function) -> Option<Expr> {
 
 fn renamed(function: &Function, name: &str) -> Option<Expr> {
     Some(Expr::Function(Function { name: ObjectName::from(vec![Ident::new(name)]), ..function.clone() }))
+}
+
+/// The percentile of buckets instead of values.
+fn approx_percentile(function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let error = match list.args.as_slice() {
+        [_] => Expr::Value(Value::Number("0.01".into(), false).with_empty_span()),
+        [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(error))] => error.clone(),
+        _ => return None,
+    };
+    let mut disc = function.clone();
+    disc.name = ObjectName::from(vec![Ident::new("percentile_disc")]);
+    let [by] = disc.within_group.as_mut_slice() else { return None };
+    by.expr = call("approx_bucket", vec![by.expr.clone(), error.clone()]);
+    if let FunctionArguments::List(list) = &mut disc.args {
+        list.args.truncate(1);
+    }
+    Some(call("approx_value", vec![Expr::Function(disc), error]))
 }
 
 /// With every argument in its place, those that are not given 0.
@@ -222,6 +308,15 @@ mod tests {
             ),
             ("SELECT s NOT SIMILAR TO 'a%'", "SELECT NOT similar_to(s, 'a%')"),
             ("SELECT encode(b, 'escape'), encode(b, 'hex')", "SELECT encode_escape(b), encode(b, 'hex')"),
+            (
+                "SELECT approx_percentile(0.9, 0.05) WITHIN GROUP (ORDER BY x DESC) FILTER (WHERE y)",
+                "SELECT approx_value(percentile_disc(0.9) WITHIN GROUP (ORDER BY approx_bucket(x, 0.05) DESC) FILTER (WHERE y), 0.05)",
+            ),
+            (
+                "SELECT CASE WHEN NOT EXISTS (SELECT DISTINCT a FROM u WHERE EXISTS (SELECT 1)) THEN 1 END",
+                "SELECT CASE WHEN ((SELECT count(*) FROM u WHERE EXISTS (SELECT 1)) = 0) THEN 1 END",
+            ),
+            ("SELECT EXISTS (SELECT a FROM u LIMIT 0)", "SELECT EXISTS (SELECT a FROM u LIMIT 0)"),
             ("SELECT make_interval(days => 10)", "SELECT make_interval(0, 0, 0, 10)"),
             ("SELECT a, b + 1 AS c GROUP BY CUBE(2, 1, 3)", "SELECT a, b + 1 AS c GROUP BY CUBE (b + 1, a, 3)"),
             ("SELECT *, b GROUP BY ROLLUP(2)", "SELECT *, b GROUP BY ROLLUP (2)"),

@@ -17,6 +17,7 @@ pub mod operators;
 mod pattern;
 mod regexp;
 pub mod rounding;
+mod sketch;
 mod text;
 pub mod text_input;
 pub mod text_output;
@@ -41,6 +42,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         regexp::functions(),
         text_input::functions(),
         vec![text_output::function()],
+        sketch::functions().to_vec(),
     ]
     .concat()
 }

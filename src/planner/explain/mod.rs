@@ -80,7 +80,10 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
                 [] => String::new(),
                 by => format!(" by {}", columns(by, &n.schema)),
             };
-            let close = if s.emit_on_close { ", emit on window close" } else { "" };
+            let mut close = String::from(if s.emit_on_close { ", emit on window close" } else { "" });
+            if s.lateness_micros > 0 {
+                let _ = write!(close, ", late rows update for {}", sql::interval::sql(s.lateness_micros));
+            }
             let gap = sql::interval::sql(s.gap_micros);
             format!("{name} on {}{by}, gap {gap}{close}", columns(&[s.time], &n.schema))
         }

@@ -84,7 +84,10 @@ fn hash_agg(agg: &HashAgg) -> Vec<State> {
             };
             Freed::By(format!("the watermark of {}{late}", columns(&[*window], &agg.rows)))
         }
-        None => with_input(agg.append_only),
+        None => match agg.window.filter(|_| agg.frees).and_then(|w| agg.group.get(w)) {
+            Some(window) => Freed::By(format!("the watermark of {}", columns(&[*window], &agg.rows))),
+            None => with_input(agg.append_only),
+        },
     };
     let groups = match agg.group.is_empty() {
         true => State::new("one row", Freed::Bounded),
@@ -107,7 +110,13 @@ fn hash_join(join: &HashJoin, n: &Node) -> Vec<State> {
 fn session_window(session: &SessionWindow, n: &Node) -> Vec<State> {
     let input = n.inputs.first();
     let freed = match session.emit_on_close {
-        true => Freed::By(format!("the watermark of {}", columns(&[session.time], &n.schema))),
+        true => {
+            let late = match session.lateness_micros {
+                0 => String::new(),
+                late => format!(" less {}", sql::interval::sql(late)),
+            };
+            Freed::By(format!("the watermark of {}{late}", columns(&[session.time], &n.schema)))
+        }
         false => with_input(input.is_some_and(|i| i.properties.append_only)),
     };
     vec![State::new("the rows of sessions", freed)]

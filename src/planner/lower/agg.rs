@@ -261,19 +261,25 @@ impl Lowerer<'_> {
         }
         let watermark_columns = (0..group.len()).filter(|i| group.get(*i).is_some_and(carries)).collect();
         let groups = group.len();
+        // What comes out of sessions that have closed is final but for late rows, which come as changes.
+        let frees = window.and_then(|w| group.get(w)).is_some_and(|w| lateness::of_late_sessions(&input.node, *w));
+        let emit_on_close = self.emit_on_window_close && !frees;
         let lateness_micros = match (self.lateness, window.and_then(|w| group.get(w))) {
-            (Some(lateness), Some(column)) => lateness::rounded(lateness, &input.node, *column, windows),
+            (Some(lateness), Some(column)) if emit_on_close => {
+                lateness::rounded(lateness, &input.node, *column, windows)
+            }
             _ => 0,
         };
         let agg = HashAgg {
             lateness_micros,
+            frees,
             close_timeout: self.close_timeout,
             phase: AggPhase::Single,
             rows: Arc::clone(input.schema()),
             group,
             aggs,
             window,
-            emit_on_close: self.emit_on_window_close,
+            emit_on_close,
             append_only: input.properties().append_only,
             state: None,
             totals,

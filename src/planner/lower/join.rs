@@ -15,7 +15,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::join_time::TimeRange;
 use super::project::Columns;
-use super::{Lowered, Lowerer, is_event_time, physical, physical_at, plain, schema_of, watermark};
+use super::{Lowered, Lowerer, is_event_time, lateness, physical, physical_at, plain, schema_of, watermark};
 use crate::common::{Error, Result};
 use crate::plan::{Distribution, Expr, HashJoin, JoinKind, JoinSide, Operator, Properties};
 use crate::types::key;
@@ -69,6 +69,12 @@ impl Lowerer<'_> {
             return Err(Error::not_supported("NOT IN with a subquery that refers to the outer query is not supported")
                 .with_hint("write NOT EXISTS (SELECT … WHERE inner = outer), which no null makes fail"));
         }
+        // Late rows find what they would have met, for the windows behind to take them.
+        let late = self.lateness.zip(range).map_or(0, |(lateness, range)| {
+            let (left, right) = range.columns();
+            let of = |input: &Input, column| lateness::rounded(lateness, &input.lowered.node, column, None);
+            of(&left_input, left).max(of(&right_input, right))
+        });
         let mut side = |input: &Input, expiry| JoinSide {
             on: input.on.clone(),
             key: input.lowered.properties().stream_key.clone(),
@@ -76,8 +82,8 @@ impl Lowerer<'_> {
             state: self.table_id(),
             expiry,
         };
-        let left_side = side(&left_input, range.and_then(|r| r.left_expiry()));
-        let right_side = side(&right_input, range.and_then(|r| r.right_expiry()));
+        let left_side = side(&left_input, range.and_then(|r| r.left_expiry(late)));
+        let right_side = side(&right_input, range.and_then(|r| r.right_expiry(late)));
         let counts = (kind == JoinKind::NotIn).then(|| self.table_id());
         let bounds = range.is_some().then(|| self.table_id());
         let operator = HashJoin {

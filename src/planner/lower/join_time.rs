@@ -58,13 +58,14 @@ impl TimeRange {
     }
 
     /// When a row of the left side has no further pair: its right partners lie below `left - lower`.
-    pub fn left_expiry(&self) -> Option<Expiry> {
-        self.lower.map(|lower| Expiry { column: self.left, watermark: self.right, offset_micros: lower })
+    pub fn left_expiry(&self, lateness_micros: i64) -> Option<Expiry> {
+        let offset_micros = self.lower?;
+        Some(Expiry { column: self.left, watermark: self.right, offset_micros, lateness_micros })
     }
 
-    pub fn right_expiry(&self) -> Option<Expiry> {
-        let upper = self.upper?.checked_neg()?;
-        Some(Expiry { column: self.right, watermark: self.left, offset_micros: upper })
+    pub fn right_expiry(&self, lateness_micros: i64) -> Option<Expiry> {
+        let offset_micros = self.upper?.checked_neg()?;
+        Some(Expiry { column: self.right, watermark: self.left, offset_micros, lateness_micros })
     }
 
     /// The watermark of the left time in the result: a row comes out when one comes in on either side.

@@ -4,7 +4,7 @@
 //! for some time only in whole windows: the time that is allowed is rounded up to them.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::scalar::ScalarValue;
 
@@ -20,6 +20,19 @@ pub(super) fn rounded(lateness: i64, node: &Node, column: usize, windows: Option
     match step {
         0 => lateness,
         step => lateness.saturating_add(step - 1) / step * step,
+    }
+}
+
+/// Whether `column` is the end of sessions that were sent when they closed, and that late rows still change.
+pub(super) fn of_late_sessions(node: &Node, column: usize) -> bool {
+    let below = |column| node.inputs.first().is_some_and(|input| of_late_sessions(input, column));
+    match &node.operator {
+        Operator::SessionWindow(session) => session.lateness_micros > 0 && column + 1 == node.schema.fields().len(),
+        Operator::Project { exprs, .. } => {
+            exprs.get(column).and_then(|e| Some(e.physical().downcast_ref::<Column>()?.index())).is_some_and(below)
+        }
+        Operator::Filter { .. } | Operator::Exchange { .. } => below(column),
+        _ => false,
     }
 }
 

@@ -127,11 +127,9 @@ impl Lowerer<'_> {
             }
         }
         let has_watermark = input.properties().watermark_columns.contains(&time);
-        if self.lateness.is_some() || self.close_timeout.is_some() {
-            let what =
-                if self.lateness.is_some() { "late_rows = 'update'" } else { "EMIT ON WINDOW CLOSE WITH TIMEOUT" };
-            return Err(Error::not_supported(format!("{what} is not supported for SESSION yet"))
-                .with_hint("leave it out, or give the WATERMARK a longer delay"));
+        if self.close_timeout.is_some() {
+            return Err(Error::not_supported("EMIT ON WINDOW CLOSE WITH TIMEOUT is not supported for SESSION yet")
+                .with_hint("leave it out, or give the source an idle_timeout"));
         }
         if self.emit_on_window_close {
             if !has_watermark {
@@ -156,7 +154,7 @@ impl Lowerer<'_> {
         stream_key.extend(input.properties.stream_key.iter().filter(|c| !partition.contains(c)));
         let properties = Properties {
             stream_key,
-            append_only: self.emit_on_window_close && input.properties.append_only,
+            append_only: self.emit_on_window_close && self.lateness.is_none() && input.properties.append_only,
             watermark_columns: if has_watermark { vec![made + 1] } else { Vec::new() },
             ..input.properties.clone()
         };
@@ -166,6 +164,7 @@ impl Lowerer<'_> {
             gap_micros: session.gap,
             key: input.properties.stream_key.clone(),
             emit_on_close: self.emit_on_window_close,
+            lateness_micros: self.lateness.unwrap_or(0),
             rows: self.table_id(),
             sessions: self.table_id(),
             open: self.emit_on_window_close.then(|| self.table_id()),

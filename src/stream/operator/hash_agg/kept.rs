@@ -270,13 +270,21 @@ impl Kept {
         }
         self.write_mark(keys::sent_key(self.actor), watermark)?;
         let past = if watermark == END_OF_TIME { watermark } else { watermark.saturating_sub(self.lateness) };
-        let mut range = self.layout.up_to(self.freed, past)?;
-        while let Some(found) = self.next(&mut range, past)? {
+        self.free_below(past, calls)
+    }
+
+    /// Frees the state of windows below `watermark`, which change no more.
+    pub(super) fn free_below(&mut self, watermark: i64, calls: &mut Calls) -> Result<()> {
+        if self.freed >= Some(watermark) {
+            return Ok(());
+        }
+        let mut range = self.layout.up_to(self.freed, watermark)?;
+        while let Some(found) = self.next(&mut range, watermark)? {
             for (keys, rows) in found {
                 self.free(keys, rows, calls)?;
             }
         }
-        self.freed = Some(past);
+        self.freed = Some(watermark);
         Ok(())
     }
 

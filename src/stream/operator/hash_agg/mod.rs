@@ -74,6 +74,8 @@ pub struct HashAgg {
     lag: i64,
     /// How long a window takes rows after its close.
     lateness: i64,
+    /// Windows below the watermark change no more, and are freed, without waiting for their close.
+    frees: bool,
     quiet: Option<Quiet>,
     calls: Calls,
     delta: Delta,
@@ -167,6 +169,7 @@ impl HashAgg {
             on_close: agg.emit_on_close,
             lag: agg.lag_micros,
             lateness: agg.lateness_micros,
+            frees: agg.frees,
             quiet: agg.close_timeout.filter(|_| agg.phase != AggPhase::Partial).map(|timeout| Quiet {
                 timeout,
                 since: None,
@@ -333,6 +336,10 @@ impl StreamOperator for HashAgg {
         self.flush(out)?;
         if self.on_close {
             self.close(barrier, out)?;
+        }
+        let past = self.window.filter(|_| self.frees).and_then(|window| self.watermarks.get(&window));
+        if let (Some(kept), Some(watermark)) = (&mut self.kept, past) {
+            kept.free_below(*watermark, &mut self.calls)?;
         }
         for (column, micros) in std::mem::take(&mut self.held) {
             let late = if micros == END_OF_TIME || self.phase == AggPhase::Partial { 0 } else { self.lateness };

@@ -104,6 +104,7 @@ async fn plan(sql: &str, rows: &SchemaRef, append_only: bool) -> HashAgg {
         .collect();
     HashAgg {
         lateness_micros: 0,
+        frees: false,
         close_timeout: None,
         phase: AggPhase::Single,
         rows: Arc::clone(rows),
@@ -702,6 +703,12 @@ const CALLS: &[&str] = &[
     "median(v)",
     "median(x)",
     "percentile_cont(0.5) WITHIN GROUP (ORDER BY x)",
+    "percentile_disc(0.5) WITHIN GROUP (ORDER BY x)",
+    "percentile_disc(0.3) WITHIN GROUP (ORDER BY s DESC)",
+    "percentile_disc(1) WITHIN GROUP (ORDER BY v)",
+    "mode() WITHIN GROUP (ORDER BY v)",
+    "mode() WITHIN GROUP (ORDER BY s DESC)",
+    "percentile_disc(0.7) WITHIN GROUP (ORDER BY approx_bucket(x, 0.01))",
     "percentile_cont(0.25) WITHIN GROUP (ORDER BY x DESC)",
     "array_agg(v ORDER BY v)",
     "array_agg(v ORDER BY v DESC NULLS LAST)",

@@ -104,7 +104,10 @@ impl Times {
         let expiry = self.expiries[side]?;
         let own = self.heard[side].get(&expiry.column)?;
         let other = self.heard[1 - side].get(&expiry.watermark)?;
-        Some(shifted(*other, expiry.offset_micros).min(*own))
+        match shifted(*other, expiry.offset_micros).min(*own) {
+            END_OF_TIME => Some(END_OF_TIME),
+            bound => Some(bound.saturating_sub(expiry.lateness_micros)),
+        }
     }
 
     /// The rows of a chunk that are not too late; the others are recorded. A row is too late when it is below its side's

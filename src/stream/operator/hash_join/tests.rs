@@ -338,8 +338,8 @@ fn interval_join(kind: JoinKind, lower: i64, upper: i64) -> Node {
     let mut join = join(kind, true, None);
     let micros = 1_000_000;
     join.condition = Some(expr(&condition, &pair));
-    join.left.expiry = Some(Expiry { column: 2, watermark: 2, offset_micros: -lower * micros });
-    join.right.expiry = Some(Expiry { column: 2, watermark: 2, offset_micros: -upper * micros });
+    join.left.expiry = Some(Expiry { column: 2, watermark: 2, offset_micros: -lower * micros, lateness_micros: 0 });
+    join.right.expiry = Some(Expiry { column: 2, watermark: 2, offset_micros: -upper * micros, lateness_micros: 0 });
     join.bounds = Some(TableId(4));
     join.watermarks = vec![
         JoinWatermark { output: 2, left: (2, 0), right: (2, -lower * micros) },

@@ -14,6 +14,10 @@
 //! watermark is late, whatever session it would be in: so no session that has closed can ever grow. As everywhere a
 //! closing is on disk before its rows are sent, see `hash_agg`.
 //!
+//! **Allowed lateness** keeps the rows of sessions that were sent for so long. A late row that extends a sent session, or
+//! joins two, takes back the rows of the old ones; those of the new one are sent with it where it has closed too, else
+//! when it closes.
+//!
 //! **Watermarks.** Only the end of a session says when no more rows come: its start, and the times of its rows, may be far
 //! behind.
 
@@ -45,6 +49,8 @@ pub struct SessionWindow {
     time: usize,
     gap: i64,
     on_close: bool,
+    /// How long a session takes rows after its close.
+    lateness: i64,
     /// The column of the session's end.
     end: usize,
     output: SchemaRef,
@@ -55,6 +61,8 @@ pub struct SessionWindow {
     watermark: Option<i64>,
     /// Sessions up to here are closed: they take no more rows.
     closed: Option<i64>,
+    /// The rows of sessions up to here were sent.
+    sent: Option<i64>,
     /// Closings that wait to be on disk, oldest first.
     closing: VecDeque<(Epoch, i64)>,
     emitted: Option<i64>,
@@ -64,10 +72,12 @@ impl SessionWindow {
     pub(super) fn new(op: &plan::SessionWindow, output: &SchemaRef, context: &BuildContext<'_>) -> Result<Self> {
         let tables = Tables::new(op, context)?;
         let closed = tables.closed()?;
+        let sent = if op.emit_on_close { tables.sent()? } else { Some(END_OF_TIME) };
         Ok(Self {
             time: op.time,
             gap: op.gap_micros,
             on_close: op.emit_on_close,
+            lateness: op.lateness_micros,
             end: output.fields().len().saturating_sub(1),
             output: Arc::clone(output),
             tables,
@@ -75,23 +85,28 @@ impl SessionWindow {
             pending_rows: 0,
             watermark: None,
             closed,
+            sent,
             // Closed before a restart: that is on disk, and may not have been sent.
             closing: closed.map(|closed| (Epoch(0), closed)).into_iter().collect(),
             emitted: None,
         })
     }
 
-    /// The rows that are not late; the others are recorded.
+    /// The rows that their sessions take. Late ones are recorded, those too that still count.
     fn in_time(&self, chunk: StreamChunk, out: &mut Output) -> Result<StreamChunk> {
         let Some(watermark) = self.watermark.max(self.closed).filter(|_| self.on_close) else { return Ok(chunk) };
         let times = event_time::micros(chunk.column(self.time))?;
-        let is_late = |time: Option<i64>| watermark == END_OF_TIME || time.is_some_and(|t| t < watermark);
-        let late: BooleanArray = times.iter().map(|time| Some(is_late(time))).collect();
+        let below = |by: i64| -> BooleanArray {
+            let is_below = |time: i64| time.saturating_add(by) < watermark;
+            times.iter().map(|time| Some(watermark == END_OF_TIME || time.is_some_and(is_below))).collect()
+        };
+        let late = below(0);
         if !late.has_true() {
             return Ok(chunk);
         }
         out.late_rows.push(LateRows { rows: chunk.filter(&late)?, watermark });
-        chunk.filter(&not(&late)?)
+        let lost = if self.lateness == 0 { late } else { below(self.lateness) };
+        chunk.filter(&not(&lost)?)
     }
 
     /// Brings the sessions up to date with the changes so far.
@@ -108,10 +123,7 @@ impl SessionWindow {
         untimed.iter().filter_map(|c| c.gone).for_each(|row| emitter.untimed(row, -1));
         for changes in changes.chunk_by(|a, b| a.partition() == b.partition()) {
             let partition = Partition { tables: &mut self.tables, changes, gap: self.gap, time: self.time };
-            match self.on_close {
-                true => partition.settle_silently(&mut emitter)?,
-                false => partition.settle(&mut emitter)?,
-            }
+            partition.settle(&mut emitter, self.sent)?;
             if emitter.is_full() {
                 self.emit(&mut emitter, out)?;
             }
@@ -142,20 +154,32 @@ impl SessionWindow {
             send = Some(watermark);
         }
         if let Some(watermark) = send {
-            self.tables.take_closed(watermark, |rows, start, end| {
+            let keeps = self.lateness > 0;
+            let from = self.sent.filter(|_| keeps);
+            self.tables.each_closed(from, watermark, !keeps, |rows, start, end| {
                 let bounds = |at: i64| vec![Some(at); rows.num_rows()];
                 let batch = with_bounds(&self.output, &rows, bounds(start), bounds(end))?;
                 out.chunk(StreamChunk::inserts(batch));
                 Ok(())
             })?;
-            self.pass(watermark, out);
+            if keeps {
+                self.tables.each_closed(None, self.past(watermark), true, |_, _, _| Ok(()))?;
+                self.tables.write_sent(watermark)?;
+                self.sent = Some(watermark);
+            }
+            self.pass(self.past(watermark), out);
         }
         // Else they would wait for the next rows.
         out.unsettled = !self.closing.is_empty();
         Ok(())
     }
 
-    /// Every session that is still open ends above the watermark.
+    /// Sessions up to here take no rows any more when `watermark` has been sent.
+    fn past(&self, watermark: i64) -> i64 {
+        if watermark == END_OF_TIME { watermark } else { watermark.saturating_sub(self.lateness) }
+    }
+
+    /// Every session that may still change ends above the watermark.
     fn pass(&mut self, watermark: i64, out: &mut Output) {
         let micros = watermark.saturating_add(1);
         if self.emitted < Some(micros) {

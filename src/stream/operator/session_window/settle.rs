@@ -44,9 +44,20 @@ pub(super) struct Partition<'a> {
 }
 
 impl Partition<'_> {
-    /// Finds the sessions anew and sends the rows whose session is another.
-    pub fn settle(self, emitter: &mut Emitter) -> Result<()> {
+    /// Finds the sessions anew and sends the rows whose session is another, of the sessions that end at or before `sent`.
+    /// Rows are read only for those, and where some go.
+    pub fn settle(self, emitter: &mut Emitter, sent: Option<i64>) -> Result<()> {
         let old = self.touched()?;
+        let is_shown = |session: &Session| sent.is_some_and(|sent| session.end <= sent);
+        if self.changes.iter().all(|c| c.row.is_some()) {
+            let mut sessions: Vec<Session> = self.changes.iter().map(|c| self.alone(c.time)).collect();
+            sessions.extend(&old);
+            sessions.sort_unstable_by_key(|s| s.start);
+            let new = merged(sessions);
+            if !old.iter().chain(&new).any(is_shown) {
+                return self.replace(&old, &new);
+            }
+        }
         let entries = self.entries(&old, emitter)?;
         let times = entries.iter().filter(|e| e.after.is_some()).map(|e| e.time);
         let new = merged(times.map(|time| self.alone(time)));
@@ -54,32 +65,15 @@ impl Partition<'_> {
         let mut come: Vec<(Place, Session)> = Vec::new();
         for entry in &entries {
             while sessions.next_if(|s| s.end <= entry.time).is_some() {}
-            let after = entry.after.zip(sessions.peek().copied());
-            if entry.before != after {
-                entry.before.into_iter().for_each(|(place, session)| emitter.push(place, Some(session), -1));
+            let after = entry.after.zip(sessions.peek().copied()).filter(|(_, session)| is_shown(session));
+            let before = entry.before.filter(|(_, session)| is_shown(session));
+            if before != after {
+                before.into_iter().for_each(|(place, session)| emitter.push(place, Some(session), -1));
                 come.extend(after);
             }
         }
         // A row that has moved to an earlier time is one row all the same: the old comes first.
         come.into_iter().for_each(|(place, session)| emitter.push(place, Some(session), 1));
-        self.replace(&old, &new)
-    }
-
-    /// Finds the sessions anew and sends nothing. Rows are read only where some go.
-    pub fn settle_silently(self, emitter: &mut Emitter) -> Result<()> {
-        let old = self.touched()?;
-        let new = match self.changes.iter().all(|c| c.row.is_some()) {
-            true => {
-                let mut sessions: Vec<Session> = self.changes.iter().map(|c| self.alone(c.time)).collect();
-                sessions.extend(&old);
-                sessions.sort_unstable_by_key(|s| s.start);
-                merged(sessions)
-            }
-            false => {
-                let entries = self.entries(&old, emitter)?;
-                merged(entries.iter().filter(|e| e.after.is_some()).map(|e| self.alone(e.time)))
-            }
-        };
         self.replace(&old, &new)
     }
 

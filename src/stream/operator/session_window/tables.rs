@@ -5,6 +5,7 @@
 //! sessions  partition | end                      -> start, end
 //! open      end | partition                      -> partition, start, end      only with EMIT ON WINDOW CLOSE
 //!           0xff | actor                         -> -, closed, closed
+//!           0xfe | actor                         -> -, sent, sent              only with a lateness
 //! ```
 //! `partition` is a virtual node and the partition's columns.
 
@@ -21,12 +22,14 @@ use crate::common::{Error, Result};
 use crate::plan;
 use crate::state::{KeyRange, StateWriter};
 use crate::stream::operator::BuildContext;
+use crate::types::time::END_OF_TIME;
 use crate::types::{Epoch, Keys, key, vnode};
 
 /// Sessions that are closed at once.
 const CLOSE_SESSIONS: usize = 4096;
-/// Above every end.
+/// Marks, above every end.
 const CLOSED: u8 = 0xff;
+const SENT: u8 = 0xfe;
 
 pub(super) struct Tables {
     rows: StateWriter,
@@ -200,15 +203,22 @@ impl Tables {
         self.rows.write(Keys::from_iter_values(keys), RecordBatch::try_new(self.rows.table().schema(), columns)?, None)
     }
 
-    /// Removes this actor's sessions that end at or before `watermark`, in the order of their ends, and hands out their
-    /// rows with start and end.
-    pub fn take_closed(
+    /// Hands out the rows, with start and end, of this actor's sessions that end after `from`, if there is one, and at or
+    /// before `watermark`, in the order of their ends; and takes them out of the state where that is said.
+    pub fn each_closed(
         &mut self,
+        from: Option<i64>,
         watermark: i64,
+        takes: bool,
         mut each: impl FnMut(RecordBatch, i64, i64) -> Result<()>,
     ) -> Result<()> {
-        let end = key::prefix_end(&instant(watermark)?).map_or(Bound::Unbounded, Bound::Excluded);
-        let mut range = KeyRange { start: Bound::Unbounded, end };
+        let behind = |micros: i64| Ok::<_, Error>(key::prefix_end(&instant(micros)?));
+        let start = from.map(behind).transpose()?.flatten().map_or(Bound::Unbounded, Bound::Included);
+        let end = match watermark {
+            END_OF_TIME => Bound::Excluded(vec![SENT]),
+            micros => behind(micros)?.map_or(Bound::Unbounded, Bound::Excluded),
+        };
+        let mut range = KeyRange { start, end };
         loop {
             let Some(open) = &self.open else { return Ok(()) };
             let batches = open.scan(&range, Some(CLOSE_SESSIONS))?;
@@ -221,10 +231,14 @@ impl Tables {
                 for (partition, session) in opened(&rows)? {
                     if partition.first().is_some_and(|vnode| self.vnodes.contains(&usize::from(*vnode))) {
                         for (keys, rows) in self.rows_of(partition, session)? {
-                            self.rows.remove(keys);
+                            if takes {
+                                self.rows.remove(keys);
+                            }
                             each(rows, session.start, session.end)?;
                         }
-                        self.replace(partition, &[session], &[])?;
+                        if takes {
+                            self.replace(partition, &[session], &[])?;
+                        }
                     }
                 }
             }
@@ -236,20 +250,38 @@ impl Tables {
 
     /// Notes that sessions up to `watermark` are closed.
     pub fn write_closed(&mut self, watermark: i64) -> Result<()> {
-        let Some(open) = &mut self.open else { return Ok(()) };
-        let key = [&[CLOSED][..], &(self.actor as u32).to_be_bytes()].concat();
-        let closed = Session { start: watermark, end: watermark };
-        open.write(Keys::from_iter_values([key]), open_rows(&[], &[closed])?, None)
+        self.write_mark(CLOSED, watermark)
+    }
+
+    /// Notes that the rows of sessions up to `watermark` are sent.
+    pub fn write_sent(&mut self, watermark: i64) -> Result<()> {
+        self.write_mark(SENT, watermark)
     }
 
     /// Up to where sessions were closed, here or by an actor that ran before.
     pub fn closed(&self) -> Result<Option<i64>> {
+        self.mark(CLOSED)
+    }
+
+    /// Up to where sessions that are still there were sent, here or by an actor that ran before.
+    pub fn sent(&self) -> Result<Option<i64>> {
+        self.mark(SENT)
+    }
+
+    fn write_mark(&mut self, mark: u8, watermark: i64) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let key = [&[mark][..], &(self.actor as u32).to_be_bytes()].concat();
+        let at = Session { start: watermark, end: watermark };
+        open.write(Keys::from_iter_values([key]), open_rows(&[], &[at])?, None)
+    }
+
+    fn mark(&self, mark: u8) -> Result<Option<i64>> {
         let Some(open) = &self.open else { return Ok(None) };
-        let mut closed = None;
-        for (_, rows) in open.scan(&KeyRange::prefix(&[CLOSED]), None)? {
-            closed = closed.max(opened(&rows)?.map(|(_, s)| s.end).max());
+        let mut highest = None;
+        for (_, rows) in open.scan(&KeyRange::prefix(&[mark]), None)? {
+            highest = highest.max(opened(&rows)?.map(|(_, s)| s.end).max());
         }
-        Ok(closed)
+        Ok(highest)
     }
 
     pub fn seal(&mut self, epoch: Epoch) {

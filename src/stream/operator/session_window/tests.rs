@@ -9,6 +9,11 @@ use crate::stream::operator::check::{Bench, check, node};
 use crate::types::{TableId, pretty};
 
 fn session(emit_on_close: bool) -> Node {
+    late_session(emit_on_close, 0)
+}
+
+/// Closed sessions take rows for so many seconds.
+fn late_session(emit_on_close: bool, lateness: i64) -> Node {
     let input = pretty::schema("id:bigint k:varchar t:timestamp").unwrap();
     let bounds = ["window_start", "window_end"].map(|n| Field::new(n, input.field(2).data_type().clone(), true));
     let fields: Vec<Field> = input.fields().iter().map(|f| f.as_ref().clone()).chain(bounds).collect();
@@ -18,6 +23,7 @@ fn session(emit_on_close: bool) -> Node {
         gap_micros: 10_000_000,
         key: vec![0],
         emit_on_close,
+        lateness_micros: lateness * 1_000_000,
         rows: TableId(1),
         sessions: TableId(2),
         open: emit_on_close.then_some(TableId(3)),
@@ -163,6 +169,81 @@ fn a_session_is_sent_once_when_it_closes() {
              + 7 c @40 @40 @50
              watermark 4 end
              barrier"),
+    );
+}
+
+#[test]
+fn a_late_row_replaces_what_was_sent() {
+    check(
+        late_session(true, 20),
+        &at("+ 1 a @0
+             + 2 a @20
+             + 3 b @5
+             watermark 2 30
+             barrier
+             commit
+             barrier
+             restart
+             + 4 a @12
+             + 5 a @9
+             barrier
+             + 6 a @25
+             - 6 a @25
+             + 7 c @11
+             barrier
+             + 8 a @29
+             barrier
+             - 7 c @11
+             barrier
+             restart
+             watermark 2 40
+             barrier
+             commit
+             barrier
+             + 9 a @21
+             barrier
+             watermark 2 end
+             barrier
+             commit
+             barrier
+             + 10 a @50"),
+        &at("barrier
+             + 1 a @0 @0 @10
+             + 3 b @5 @5 @15
+             + 2 a @20 @20 @30
+             watermark 4 10.000001
+             barrier
+             late + 4 a @12
+             late + 5 a @9
+             - 2 a @20 @20 @30
+             + 4 a @12 @12 @30
+             + 2 a @20 @12 @30
+             barrier
+             late + 6 a @25
+             late - 6 a @25
+             late + 7 c @11
+             + 7 c @11 @11 @21
+             barrier
+             late + 8 a @29
+             - 4 a @12 @12 @30
+             - 2 a @20 @12 @30
+             barrier
+             late - 7 c @11
+             - 7 c @11 @11 @21
+             barrier
+             barrier
+             + 4 a @12 @12 @39
+             + 2 a @20 @12 @39
+             + 8 a @29 @12 @39
+             watermark 4 20.000001
+             barrier
+             late + 9 a @21
+             + 9 a @21 @12 @39
+             barrier
+             barrier
+             watermark 4 end
+             barrier
+             late + 10 a @50"),
     );
 }
 
