@@ -31,6 +31,7 @@ const POINTS: &[(&str, usize)] = &[
     ("log.append.write", 40),
     ("log.append.sync", 40),
     ("state.commit.fold", 3),
+    ("state.commit.stage", 3),
     ("state.commit.apply", 3),
     ("state.commit.flush", 3),
     ("state.snapshot.rename", 3),
@@ -98,7 +99,9 @@ const HASTY: &str = "SELECT k, window_start, n, s FROM hasty_windows";
 async fn run(random: &mut StdRng, backend: &'static str, kills: usize, file: &Folder, windows: &[String]) {
     let folder = Folder::new();
     std::os::unix::fs::symlink(file.file(FILE), folder.file(FILE)).unwrap();
-    let mut options = Options { backend, parallelism: random.random_range(1..=3), ..Options::default() };
+    // With little memory a commit writes pages ahead.
+    let memory = if random.random() { "16MiB" } else { "256MiB" };
+    let mut options = Options { backend, memory, parallelism: random.random_range(1..=3), ..Options::default() };
     let mut server = Server::start(folder.path(), &options).unwrap();
     Client::connect(server.port()).await.unwrap().execute(SETUP).await;
     let mut written = Written::default();

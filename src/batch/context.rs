@@ -66,6 +66,9 @@ impl BatchEnv {
         let options = config.options_mut();
         options.sql_parser.map_string_types_to_utf8view = false;
         options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+        // What each part of a sort sets aside to merge: the default alone is more than a small limit.
+        let reserved = &mut config.options_mut().execution.sort_spill_reservation_bytes;
+        *reserved = (*reserved).min(memory_limit as usize / (4 * parallelism.max(1)));
         let pool = Arc::new(FairSpillPool::new(memory_limit as usize));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
         let mut builder =
