@@ -25,8 +25,9 @@ check: ## formatting, clippy with warnings denied, the rules of the layers
 	$(CARGO) clippy $(FEATURES) --all-targets -- -D warnings
 	$(CARGO) test $(FEATURES) --test sql layers
 
-postgres: ## ask a PostgreSQL for the answers of sql-tests/functions: make postgres SERVER='host=localhost user=me'
-	WEIR_POSTGRES="$(SERVER)" cargo test --features failpoints --test sql -- postgres
+postgres: ## compare with PostgreSQL 15 or later, an installed one or make postgres SERVER='host=localhost user=me' [RUNS=100 SEED=7]
+	WEIR_POSTGRES="$${SERVER:-installed}" WEIR_RUNS=$${RUNS:-} WEIR_SEED=$${SEED:-} \
+		$(CARGO) test $(FEATURES) --test sql -- postgres
 
 crash: ## kill a server again and again: make crash RUNS=500 SEED=7
 	WEIR_RUNS=$${RUNS:-25} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql crash -- --nocapture
@@ -35,7 +36,7 @@ fuzz: ## bytes, messages and SQL at random against the server: make fuzz RUNS=20
 	WEIR_RUNS=$${RUNS:-2000} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql fuzz -- --nocapture
 
 spill: ## state beyond the memory limit: make spill ROWS=150000 SEED=7
-	WEIR_ROWS=$${ROWS:-30000} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql spill -- --nocapture
+	WEIR_ROWS=$${ROWS:-15000} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql spill -- --nocapture
 
 oracle: ## compare views with their queries, random ones: make oracle RUNS=100 SEED=7
 	WEIR_RUNS=$${RUNS:-2} WEIR_SEED=$${SEED:-} $(CARGO) test $(FEATURES) --test sql oracle -- --nocapture

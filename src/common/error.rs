@@ -52,6 +52,8 @@ kinds! {
     DivisionByZero = "22012",
     NumericValueOutOfRange = "22003",
     DatetimeOverflow = "22008",
+    InvalidTimeZoneOffset = "22009",
+    IntervalFieldOverflow = "22015",
     DataException = "22000",
     InvalidRegularExpression = "2201B",
     CardinalityViolation = "21000",

@@ -100,7 +100,7 @@ impl ScalarUDFImpl for ByteaIn {
 /// The bytes that each text stands for.
 ///
 /// # Errors
-/// `InvalidTextRepresentation` for a text that is neither form.
+/// As [`parse`].
 pub fn read(texts: &ArrayRef) -> Result<ArrayRef> {
     let texts = cast(texts, &DataType::Utf8)?;
     let texts = texts.as_string::<i32>();
@@ -108,28 +108,36 @@ pub fn read(texts: &ArrayRef) -> Result<ArrayRef> {
     for text in texts {
         match text {
             None => bytes.append_null(),
-            Some(text) => bytes.append_value(parse(text).ok_or_else(|| {
-                let message = format!("invalid input syntax for type bytea: \"{text}\"");
-                Error::new(ErrorKind::InvalidTextRepresentation, message)
-                    .with_hint("write '\\x' and an even number of hexadecimal digits")
-            })?),
+            Some(text) => bytes.append_value(parse(text)?),
         }
     }
     Ok(Arc::new(bytes.finish()))
 }
 
-fn parse(text: &str) -> Option<Vec<u8>> {
-    match text.strip_prefix("\\x") {
-        Some(digits) => hex(digits),
-        None => escaped(text.as_bytes()),
-    }
+/// The bytes that a text stands for.
+///
+/// # Errors
+/// `InvalidParameterValue` for digits that are none, `InvalidTextRepresentation` for a wrong escape.
+pub fn parse(text: &str) -> Result<Vec<u8>> {
+    let (kind, bytes) = match text.strip_prefix("\\x") {
+        Some(digits) => (ErrorKind::InvalidParameterValue, hex(digits)),
+        None => (ErrorKind::InvalidTextRepresentation, escaped(text.as_bytes())),
+    };
+    bytes.ok_or_else(|| {
+        Error::new(kind, format!("invalid input syntax for type bytea: \"{text}\""))
+            .with_hint("write '\\x' and an even number of hexadecimal digits")
+    })
 }
 
 /// Pairs of digits; white space may stand between them.
 fn hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| c.to_digit(16).map(|d| d as u8));
-    let digits = digits.collect::<Option<Vec<u8>>>()?;
-    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    let digit = |c: char| c.to_digit(16).map(|d| d as u8);
+    let mut bytes = Vec::with_capacity(text.len() / 2);
+    let mut chars = text.chars();
+    while let Some(high) = chars.find(|c| !matches!(c, ' ' | '\n' | '\t' | '\r')) {
+        bytes.push(digit(high)? << 4 | digit(chars.next()?)?);
+    }
+    Some(bytes)
 }
 
 /// `\\` is a backslash, `\` and three octal digits are a byte.
@@ -171,12 +179,13 @@ mod tests {
             ("a\\\\b", Some(b"a\\b")),
             ("\\000\\377", Some(&[0, 255])),
             ("\\x0", None),
+            ("\\xd e", None),
             ("\\xzz", None),
             ("\\8", None),
             ("\\", None),
             ("\\400", None),
         ] {
-            assert_eq!(parse(text).as_deref(), expected, "{text}");
+            assert_eq!(parse(text).ok().as_deref(), expected, "{text}");
         }
     }
 }

@@ -21,3 +21,5 @@ pub mod time_join;
 pub mod time_windows;
 mod tumble;
 pub mod uuid;
+
+pub use pg::{text_input, text_output};

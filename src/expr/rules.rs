@@ -15,7 +15,8 @@ use super::bytea::ByteaInput;
 use super::checked::CheckedArithmetic;
 use super::lateral::LateralRows;
 use super::pg::rounding::RoundingCast;
-use super::pg::timestamp_text::TimestampText;
+use super::pg::text_input::TextInput;
+use super::pg::text_output::TextOutput;
 use super::time_join::RowOfMoment;
 
 /// `streaming` plans have no relation of one row, and joins of a moment as a node of their own.
@@ -25,7 +26,8 @@ pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(ByteaInput),
         Arc::new(ArrayInput),
         Arc::new(RoundingCast),
-        Arc::new(TimestampText),
+        Arc::new(TextInput),
+        Arc::new(TextOutput),
         Arc::new(CheckedArithmetic),
     ];
     if !streaming {

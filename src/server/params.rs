@@ -10,8 +10,8 @@ use pgwire::api::Type;
 use super::encode::Format;
 use super::error::violation;
 use crate::common::{Error, ErrorKind, Result};
-use crate::expr::array_input;
-use crate::types::{interval_text, time, uuid};
+use crate::expr::{array_input, bytea};
+use crate::types::{datetime_text, interval_text, time, uuid};
 
 /// From 1970 to 2000, where the binary format counts from.
 const EPOCH_DAYS: i32 = 10_957;
@@ -111,24 +111,28 @@ fn from_text(text: &str, ty: &Type, expected: &DataType) -> Result<ScalarValue> 
             "f" | "false" | "n" | "no" | "off" | "0" => ScalarValue::Boolean(Some(false)),
             _ => return Err(invalid()),
         },
-        Type::BYTEA => ScalarValue::Binary(Some(bytea(text).ok_or_else(invalid)?)),
-        Type::TIMESTAMP | Type::TIMESTAMPTZ => match text.trim().to_ascii_lowercase().as_str() {
-            "infinity" => ScalarValue::TimestampMicrosecond(Some(i64::MAX), None),
-            "-infinity" => ScalarValue::TimestampMicrosecond(Some(i64::MIN), None),
-            _ if *ty == Type::TIMESTAMP => parsed(&time::timestamp())?,
-            _ if matches!(expected, DataType::Timestamp(_, Some(_))) => parsed(expected)?,
-            _ => parsed(&time::timestamptz())?,
-        },
-        Type::INT2
-        | Type::INT4
-        | Type::INT8
-        | Type::OID
-        | Type::FLOAT4
-        | Type::FLOAT8
-        | Type::NUMERIC
-        | Type::DATE
-        | Type::TIME => parsed(expected)?,
-        Type::INTERVAL => ScalarValue::IntervalMonthDayNano(Some(interval_text::parse(text).ok_or_else(invalid)?)),
+        Type::BYTEA => ScalarValue::Binary(Some(bytea::parse(text)?)),
+        Type::TIMESTAMP => {
+            let micros = datetime_text::timestamp(text).map_err(|bad| bad.error("timestamp", text))?;
+            ScalarValue::TimestampMicrosecond(Some(micros), None)
+        }
+        Type::TIMESTAMPTZ => {
+            let zone = match expected {
+                DataType::Timestamp(_, Some(zone)) => zone.as_ref(),
+                _ => "UTC",
+            };
+            let micros = datetime_text::timestamptz(text, &zone.parse()?);
+            let micros = micros.map_err(|bad| bad.error("timestamp with time zone", text))?;
+            ScalarValue::TimestampMicrosecond(Some(micros), Some(zone.into()))
+        }
+        Type::DATE => ScalarValue::Date32(Some(datetime_text::date(text).map_err(|bad| bad.error("date", text))?)),
+        Type::TIME => {
+            ScalarValue::Time64Microsecond(Some(datetime_text::time(text).map_err(|bad| bad.error("time", text))?))
+        }
+        Type::INT2 | Type::INT4 | Type::INT8 | Type::OID | Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC => {
+            parsed(expected)?
+        }
+        Type::INTERVAL => ScalarValue::IntervalMonthDayNano(Some(interval_text::parse(text)?)),
         Type::UUID => ScalarValue::Utf8(Some(uuid::canonical(text).ok_or_else(invalid)?)),
         _ => match item_of(ty) {
             Some(item) => {
@@ -306,30 +310,6 @@ fn item_of(ty: &Type) -> Option<Type> {
         Type::INTERVAL_ARRAY => Type::INTERVAL,
         _ => return None,
     })
-}
-
-/// `\x6162`, or the old escape form: `a\\b\001`.
-fn bytea(text: &str) -> Option<Vec<u8>> {
-    if let Some(hex) = text.strip_prefix("\\x") {
-        let digits = hex.bytes().map(|b| (b as char).to_digit(16).map(|d| d as u8)).collect::<Option<Vec<_>>>()?;
-        return digits.chunks(2).map(|pair| Some(pair.first()? << 4 | pair.get(1)?)).collect();
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        if *first != b'\\' {
-            out.push(*first);
-            rest = after;
-        } else if let Some(after) = after.strip_prefix(b"\\") {
-            out.push(b'\\');
-            rest = after;
-        } else {
-            let octal = std::str::from_utf8(after.get(..3)?).ok()?;
-            out.push(u8::from_str_radix(octal, 8).ok()?);
-            rest = after.get(3..)?;
-        }
-    }
-    Some(out)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::catalog::def::schema;
 use crate::catalog::{Column, Definition, Object, Privilege, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::table_log;
-use crate::expr::{bytea, json, uuid};
+use crate::expr::{bytea, json, text_input, text_output, uuid};
 use crate::sql::{self, ast};
 use crate::types::JobId;
 use crate::types::pg_type::PgType;
@@ -308,7 +308,14 @@ fn convert(columns: &[ArrayRef], wanted: &Schema) -> Result<Vec<ArrayRef>> {
 
 pub fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let options = CastOptions { safe: false, ..Default::default() };
+    let in_place = |e: Error| e.context(format!("column \"{}\"", field.name()));
+    if column.data_type().is_string()
+        && let Some(read) = text_input::column(column, field.data_type())
+    {
+        return read.map_err(in_place);
+    }
     let cast = match (column.data_type(), field.data_type()) {
+        (from, to) if to.is_string() && text_output::is_own(from) => text_output::print(column),
         (DataType::Utf8 | DataType::Utf8View, DataType::Binary) => bytea::read(column),
         (_, data_type) => match (PgType::of(field), cast_with_options(column, data_type, &options)) {
             (_, Err(e)) => Err(e.into()),
@@ -317,7 +324,7 @@ pub fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
             (Some(PgType::Json | PgType::Jsonb), Ok(column)) => json::read(&column, field),
         },
     };
-    cast.map_err(|e| e.context(format!("column \"{}\"", field.name())))
+    cast.map_err(in_place)
 }
 
 fn nullable(schema: &Schema) -> Arc<Schema> {

@@ -27,7 +27,7 @@ use super::directory::Directory;
 use super::fold::{self, Folded, Numbered};
 use super::hot::HotBytes;
 use super::memory::MemoryBackend;
-use super::page::PageCodec;
+use super::page::{PageCodec, TARGET_BYTES};
 use super::pins::{EpochPin, Pins};
 use super::sled::SledBackend;
 use super::space::Space;
@@ -38,6 +38,9 @@ use super::{CommitStats, StateConfig, StatsByTable, TableStats, format, layout};
 use crate::common::config::StateBackend;
 use crate::common::{Error, ErrorKind, Result, failpoint};
 use crate::types::{Epoch, TableId};
+
+/// A commit removes so many of a table's pages that nobody uses, or more.
+const LEAST_SWEPT: usize = 64;
 
 /// All state of one data folder. Cheap to share behind `Arc`.
 pub struct StateStore {
@@ -327,7 +330,9 @@ impl StateStore {
         let id = table.id();
         let space = self.space(&mut committing.spaces, id, &old)?;
         let numbered = folded.number(|| space.take())?;
-        changes.extend(space.garbage().map(|number| (layout::page(id, number), None)));
+        // To remove an entry, the backend reads what is stored beside it.
+        let swept = space.sweep((self.staging_bytes / TARGET_BYTES).max(LEAST_SWEPT));
+        changes.extend(swept.iter().map(|number| (layout::page(id, *number), None)));
         let staged = numbered.staged.iter().map(|staged| staged.page.number);
         let added = numbered.stored.iter().map(|(number, _)| *number).chain(staged);
         let touched = numbered.retired.iter().copied().chain(added);

@@ -3,6 +3,7 @@
 pub mod copy;
 pub mod chunk;
 pub mod conflict;
+pub mod datetime_text;
 pub mod id;
 pub mod interval_text;
 pub mod json;
@@ -12,6 +13,7 @@ pub mod pg_type;
 pub mod pretty;
 pub mod sql_function;
 mod sql_name;
+pub mod text;
 pub mod time;
 pub mod time_windows;
 pub mod uuid;

@@ -257,7 +257,7 @@ pub(in crate::connector) fn interval(text: &[u8]) -> Parsed<IntervalMonthDayNano
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Bad::Syntax);
     }
-    interval_text::parse(text).ok_or(Bad::Syntax)
+    interval_text::parse(text).map_err(|_| Bad::Syntax)
 }
 
 #[cfg(test)]

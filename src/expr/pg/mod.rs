@@ -19,7 +19,8 @@ mod regexp;
 pub mod rounding;
 mod sketch;
 mod text;
-pub mod timestamp_text;
+pub mod text_input;
+pub mod text_output;
 mod to_char;
 mod to_timestamp;
 
@@ -39,6 +40,8 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         math::functions(),
         text::functions(),
         regexp::functions(),
+        text_input::functions(),
+        vec![text_output::function()],
         sketch::functions().to_vec(),
     ]
     .concat()

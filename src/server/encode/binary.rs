@@ -7,8 +7,8 @@ use bytes::{BufMut, BytesMut};
 
 use super::Format;
 use super::column::Column;
-use super::text;
 use crate::common::{Error, ErrorKind, Result};
+use crate::types::text;
 
 /// From 1970 to 2000, where PostgreSQL counts from.
 pub const EPOCH_DAYS: i32 = 10_957;
@@ -77,7 +77,7 @@ pub fn array(rows: Range<usize>, child: &Column, item_oid: u32, out: &mut BytesM
     let length = i32::try_from(rows.len())
         .map_err(|_| Error::new(ErrorKind::NumericValueOutOfRange, "an array of more than 2147483647 items"))?;
     out.put_i32(i32::from(length > 0));
-    out.put_i32(1);
+    out.put_i32(i32::from(rows.clone().any(|row| child.is_null(row))));
     out.put_u32(item_oid);
     if length > 0 {
         out.put_i32(length);

@@ -19,9 +19,9 @@ use bytes::{BufMut, BytesMut};
 use pgwire::api::Type;
 
 use super::types::{PgType, pg_type, unsupported};
-use super::{Format, binary, text};
+use super::{Format, binary};
 use crate::common::{Error, Result};
-use crate::types::uuid;
+use crate::types::{text, uuid};
 
 /// A column in one of the forms that are written; kin types are cast to these, a batch at a time.
 pub enum Column {
@@ -155,7 +155,7 @@ impl Column {
         Ok(())
     }
 
-    fn is_null(&self, row: usize) -> bool {
+    pub fn is_null(&self, row: usize) -> bool {
         match self {
             Self::Null => true,
             Self::Bool(a) => a.is_null(row),
@@ -207,8 +207,10 @@ impl Column {
                 let (days, micros) = text::whole_days(a.value(row));
                 text::interval(0, days, micros, out);
             }
-            Self::List(list, child, _) => text::array(span(list, row), child, out)?,
-            Self::Struct(_, children) => text::record(children.iter().map(|c| &c.0), row, out)?,
+            Self::List(list, child, _) => {
+                text::array(span(list, row), child.is_list(), |item, out| child.write_item(item, out), out)?
+            }
+            Self::Struct(_, children) => text::record(children.iter(), |child, out| child.0.write_item(row, out), out)?,
         }
         Ok(())
     }

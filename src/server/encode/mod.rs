@@ -5,7 +5,6 @@
 
 mod binary;
 mod column;
-mod text;
 mod types;
 
 use std::sync::Arc;

@@ -8,7 +8,8 @@ use arrow::datatypes::*;
 use bytes::BytesMut;
 
 use super::column::Column;
-use super::{Format, binary, pg_type, text};
+use super::{Format, binary, pg_type};
+use crate::types::text;
 
 fn printed(array: ArrayRef) -> Vec<String> {
     let column = Column::new(&array).unwrap();

@@ -9,6 +9,7 @@ use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
 
 use super::fake::{Fake, eventually};
+use super::raw::Raw;
 use super::start;
 use crate::common::ErrorKind;
 use crate::common::access::{Channel, Method, Rule};
@@ -58,9 +59,27 @@ async fn a_request_cancels_the_running_statement_only() {
         let result = tokio::select! { result = running => result, _ = cancel => unreachable!() };
         assert_eq!(result.unwrap_err().code().unwrap().code(), "57014", "{sql}");
     }
-    let stale = client.cancel_token();
-    stale.cancel_query(NoTls).await.unwrap();
-    client.simple_query("SELECT 1").await.unwrap();
+}
+
+/// As libpq does it: a request is done when the server has closed its connection.
+#[tokio::test]
+async fn a_request_that_comes_too_late_cancels_nothing() {
+    let server = start(|_| {}).await;
+    let mut client = Raw::open(server.address).await;
+    client.startup(&[("user", "root"), ("database", "dev")]).await;
+    let mut key = Vec::new();
+    while let Some((tag, body)) = client.message().await {
+        match tag {
+            b'K' => key = body,
+            b'Z' => break,
+            _ => {}
+        }
+    }
+    let mut request = Raw::open(server.address).await;
+    request.cancel(&key).await;
+    assert!(request.message().await.is_none(), "nothing but the end is answered");
+    client.send(b'Q', b"SELECT 1\0").await;
+    assert_eq!(client.until(b'Z').await, ["T", "D", "C", "Z"]);
 }
 
 #[tokio::test]

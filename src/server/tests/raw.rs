@@ -29,6 +29,13 @@ impl Raw {
         self.socket.write_all(&packet).await.unwrap();
     }
 
+    /// A CancelRequest with what BackendKeyData told.
+    pub async fn cancel(&mut self, key: &[u8]) {
+        self.socket.write_i32(key.len() as i32 + 8).await.unwrap();
+        self.socket.write_i32(80_877_102).await.unwrap();
+        self.socket.write_all(key).await.unwrap();
+    }
+
     pub async fn send(&mut self, tag: u8, body: &[u8]) {
         let mut frame = BytesMut::new();
         frame.put_u8(tag);

@@ -1,16 +1,15 @@
-//! Asks a real PostgreSQL for the answers that `functions/*.slt` expects of Weir, so that they cannot be Weir's own.
-//!
-//! Runs where `WEIR_POSTGRES` names a server, as `host=… port=… user=…`; a server of version 15 or later will do.
+//! Asks PostgreSQL for the answers that `functions/*.slt` expects of Weir, so that they cannot be Weir's own.
 
 use std::path::Path;
 
-use tokio_postgres::{NoTls, SimpleQueryMessage};
+use tokio_postgres::SimpleQueryMessage;
+
+use super::reference::Reference;
 
 #[tokio::test]
 async fn answers_are_those_of_postgresql() {
-    let Ok(server) = std::env::var("WEIR_POSTGRES") else { return };
-    let (client, connection) = tokio_postgres::connect(&server, NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let Some(reference) = Reference::find().await else { return };
+    let client = reference.connect().await;
     client.batch_execute("SET TimeZone = 'UTC'").await.unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql-tests/functions");
     let mut wrong = Vec::new();

@@ -1,4 +1,5 @@
-//! Values as PostgreSQL prints them (DateStyle ISO, IntervalStyle postgres, bytea_output hex, extra_float_digits 1).
+//! Values as PostgreSQL prints them (DateStyle ISO, IntervalStyle postgres, bytea_output hex, extra_float_digits 1): what
+//! the wire sends and what a cast to text gives. Types and columns are not known here.
 
 use std::fmt::{Display, LowerExp, Write};
 use std::ops::Range;
@@ -7,7 +8,6 @@ use arrow::array::timezone::Tz;
 use bytes::{BufMut, BytesMut};
 use chrono::{DateTime, Offset, TimeZone};
 
-use super::column::Column;
 use crate::common::Result;
 
 /// From this exponent on a float is printed with an exponent.
@@ -250,8 +250,13 @@ pub fn interval(months: i32, days: i32, micros: i64, out: &mut BytesMut) {
     fraction((micros % 1_000_000) as i64, out);
 }
 
-/// `{1,NULL,"a b"}`.
-pub fn array(rows: Range<usize>, child: &Column, out: &mut BytesMut) -> Result<()> {
+/// `{1,NULL,"a b"}`; `write` appends an item, `false` for null, and `nested` ones stand as they are.
+pub fn array(
+    rows: Range<usize>,
+    nested: bool,
+    write: impl Fn(usize, &mut BytesMut) -> Result<bool>,
+    out: &mut BytesMut,
+) -> Result<()> {
     out.put_u8(b'{');
     let mut item = BytesMut::new();
     for (i, row) in rows.enumerate() {
@@ -259,9 +264,9 @@ pub fn array(rows: Range<usize>, child: &Column, out: &mut BytesMut) -> Result<(
             out.put_u8(b',');
         }
         item.clear();
-        if !child.write_item(row, &mut item)? {
+        if !write(row, &mut item)? {
             out.put_slice(b"NULL");
-        } else if child.is_list() || !quoted_in_array(&item) {
+        } else if nested || !quoted_in_array(&item) {
             out.put_slice(&item);
         } else {
             out.put_u8(b'"');
@@ -284,8 +289,12 @@ fn quoted_in_array(item: &[u8]) -> bool {
         || item.iter().any(|b| matches!(b, b'{' | b'}' | b',' | b'"' | b'\\') || is_space(*b))
 }
 
-/// `(1,,"a b")`: a null is nothing at all.
-pub fn record<'a>(columns: impl Iterator<Item = &'a Column>, row: usize, out: &mut BytesMut) -> Result<()> {
+/// `(1,,"a b")`: a null is nothing at all; `write` appends a column's item, `false` for null.
+pub fn record<C>(
+    columns: impl Iterator<Item = C>,
+    write: impl Fn(C, &mut BytesMut) -> Result<bool>,
+    out: &mut BytesMut,
+) -> Result<()> {
     out.put_u8(b'(');
     let mut item = BytesMut::new();
     for (i, column) in columns.enumerate() {
@@ -293,7 +302,7 @@ pub fn record<'a>(columns: impl Iterator<Item = &'a Column>, row: usize, out: &m
             out.put_u8(b',');
         }
         item.clear();
-        if !column.write_item(row, &mut item)? {
+        if !write(column, &mut item)? {
             continue;
         }
         let quoted =

@@ -1,0 +1,210 @@
+//! Values as text, as PostgreSQL prints them: `1e+16`, `1 mon 3 days`, `2024-01-01 10:00:00+00`, `{a,"b c"}`.
+//!
+//! Arrow has texts of its own. A rule puts the function in the place of such casts, those that DataFusion makes itself
+//! too (`'at ' || ts`), for views and for SELECT alike. A view has no session: the styles are the default ones.
+
+use std::sync::Arc;
+
+use arrow::array::timezone::Tz;
+use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type, IntervalMonthDayNanoType,
+    IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+};
+use bytes::{BufMut, BytesMut};
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::Transformed;
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, ScalarUDF, Signature, Volatility};
+use datafusion::optimizer::AnalyzerRule;
+
+use crate::common::{Error, Result};
+use crate::expr::function::{Function, Returns, arg};
+use crate::expr::{functions, rules};
+use crate::types::text;
+
+const NAME: &str = "text_out";
+
+/// Runs when types are resolved.
+#[derive(Debug)]
+pub struct TextOutput;
+
+impl AnalyzerRule for TextOutput {
+    fn name(&self) -> &str {
+        "text_output"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+        rules::rewrite(plan, |e| matches!(e, Expr::Cast(c) if c.field.data_type().is_string()), printed)
+    }
+}
+
+fn printed(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::Cast(Cast { expr, field }) = expr else { return Transformed::no(expr) };
+    let own = expr.get_type(schema).is_ok_and(|t| is_own(&t));
+    match functions::scalar(NAME).filter(|_| own) {
+        Some(print) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(print.call(vec![*expr])), field })),
+        None => Transformed::no(Expr::Cast(Cast { expr, field })),
+    }
+}
+
+/// Types whose texts are not Arrow's. Bytes are left out: DataFusion casts those it counts (`length(bytes)`) to text.
+pub fn is_own(data_type: &DataType) -> bool {
+    data_type.is_floating()
+        || data_type.is_temporal()
+        || matches!(data_type, DataType::List(_) | DataType::LargeList(_) | DataType::Struct(_))
+}
+
+/// The function, for the registry.
+pub(super) fn function() -> Arc<ScalarUDF> {
+    let signature = Signature::any(1, Volatility::Immutable);
+    Function::new(NAME, signature, Returns::Type(DataType::Utf8), |args| print(arg(args, 0)?)).udf()
+}
+
+/// The texts of the values; nulls stay.
+///
+/// # Errors
+/// `NotSupported` for maps, unions and the like.
+pub fn print(values: &ArrayRef) -> Result<ArrayRef> {
+    let printer = Printer::new(values)?;
+    let mut texts = StringBuilder::new();
+    let mut text = BytesMut::new();
+    for row in 0..values.len() {
+        text.clear();
+        match printer.write(row, &mut text)? {
+            true => texts.append_value(String::from_utf8_lossy(&text)),
+            false => texts.append_null(),
+        }
+    }
+    Ok(Arc::new(texts.finish()))
+}
+
+/// A column with its type resolved once.
+struct Printer {
+    values: ArrayRef,
+    form: Form,
+}
+
+enum Form {
+    Bool,
+    Float32,
+    Float64,
+    Decimal(i8),
+    Text,
+    Bytes,
+    Date,
+    Time,
+    Timestamp(Option<Tz>),
+    Interval,
+    Duration,
+    List(Box<Printer>),
+    Struct(Vec<Printer>),
+}
+
+impl Printer {
+    fn new(values: &ArrayRef) -> Result<Self> {
+        let form = match values.data_type() {
+            DataType::Boolean => Form::Bool,
+            DataType::Float32 => Form::Float32,
+            DataType::Float64 => Form::Float64,
+            DataType::Decimal128(_, scale) => Form::Decimal(*scale),
+            DataType::Utf8 => Form::Text,
+            DataType::Binary => Form::Bytes,
+            DataType::Date32 => Form::Date,
+            DataType::Time64(TimeUnit::Microsecond) => Form::Time,
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+                Form::Timestamp(zone.as_ref().map(|zone| zone.parse()).transpose()?)
+            }
+            DataType::Interval(IntervalUnit::MonthDayNano) => Form::Interval,
+            DataType::Duration(TimeUnit::Microsecond) => Form::Duration,
+            DataType::List(_) => Form::List(Box::new(Self::new(values.as_list::<i32>().values())?)),
+            DataType::Struct(_) => {
+                Form::Struct(values.as_struct().columns().iter().map(Self::new).collect::<Result<_>>()?)
+            }
+            other => return Self::new(&kin(values, other)?),
+        };
+        Ok(Self { values: Arc::clone(values), form })
+    }
+
+    /// Appends the text of a row; `false` for null.
+    fn write(&self, row: usize, out: &mut BytesMut) -> Result<bool> {
+        let values = &self.values;
+        if values.is_null(row) {
+            return Ok(false);
+        }
+        match &self.form {
+            Form::Bool => out.put_u8(if values.as_boolean().value(row) { b't' } else { b'f' }),
+            Form::Float32 => text::float(values.as_primitive::<Float32Type>().value(row), text::FLOAT4_DIGITS, out),
+            Form::Float64 => text::float(values.as_primitive::<Float64Type>().value(row), text::FLOAT8_DIGITS, out),
+            Form::Decimal(scale) => text::decimal(values.as_primitive::<Decimal128Type>().value(row), *scale, out),
+            Form::Text => out.put_slice(values.as_string::<i32>().value(row).as_bytes()),
+            Form::Bytes => text::bytea(values.as_binary::<i32>().value(row), out),
+            Form::Date => text::date(values.as_primitive::<Date32Type>().value(row), out),
+            Form::Time => text::time(values.as_primitive::<Time64MicrosecondType>().value(row), out),
+            Form::Timestamp(zone) => {
+                text::timestamp(values.as_primitive::<TimestampMicrosecondType>().value(row), zone.as_ref(), out);
+            }
+            Form::Interval => {
+                let v = values.as_primitive::<IntervalMonthDayNanoType>().value(row);
+                text::interval(v.months, v.days, v.nanoseconds / 1000, out);
+            }
+            Form::Duration => {
+                let (days, micros) = text::whole_days(values.as_primitive::<DurationMicrosecondType>().value(row));
+                text::interval(0, days, micros, out);
+            }
+            Form::List(items) => {
+                let offsets = values.as_list::<i32>().value_offsets();
+                let at = |i: usize| offsets.get(i).map_or(0, |o| *o as usize);
+                let nested = matches!(items.form, Form::List(_));
+                text::array(at(row)..at(row + 1), nested, |item, out| items.write(item, out), out)?;
+            }
+            Form::Struct(columns) => text::record(columns.iter(), |column, out| column.write(row, out), out)?,
+        }
+        Ok(true)
+    }
+}
+
+/// The values as a type that has a form of its own.
+fn kin(values: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
+    let to = match data_type {
+        DataType::Float16 => DataType::Float32,
+        DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => DataType::Binary,
+        DataType::Date64 => DataType::Date32,
+        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        DataType::Interval(_) => DataType::Interval(IntervalUnit::MonthDayNano),
+        DataType::Duration(_) => DataType::Duration(TimeUnit::Microsecond),
+        DataType::LargeList(item) | DataType::ListView(item) | DataType::FixedSizeList(item, _) => {
+            DataType::List(Arc::clone(item))
+        }
+        DataType::Null | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => DataType::Utf8,
+        other if other.is_integer() || other.is_decimal() => DataType::Utf8,
+        other => return Err(Error::not_supported(format!("a value of type {other} has no text"))),
+    };
+    Ok(cast_with_options(values, &to, &CastOptions { safe: false, ..CastOptions::default() })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::expr::eval::tests::eval_one;
+
+    #[test]
+    fn texts() {
+        for (sql, expected) in [
+            ("text_out(CAST(1 AS DOUBLE))", "1"),
+            ("text_out(CAST(1e16 AS DOUBLE))", "1e+16"),
+            ("text_out(CAST(1234567 AS REAL))", "1.234567e+06"),
+            ("text_out(INTERVAL '14 months -3 days 4 seconds')", "1 year 2 mons -3 days +00:00:04"),
+            ("text_out(CAST('2024-02-29' AS DATE))", "2024-02-29"),
+            ("text_out(make_array(CAST(1 AS DOUBLE), NULL))", "{1,NULL}"),
+            ("text_out(make_array('a b', '', 'c'))", "{\"a b\",\"\",c}"),
+            ("text_out(make_array(make_array(1), make_array(2)))", "{{1},{2}}"),
+            ("text_out(make_array(1 = 1))", "{t}"),
+            ("text_out(CAST(NULL AS DOUBLE))", "."),
+        ] {
+            assert_eq!(eval_one(sql).unwrap(), expected, "{sql}");
+        }
+    }
+}
