@@ -157,7 +157,7 @@ impl Accumulator for Values {
         let row = match self.percentile {
             Some(p) => ((p * count as f64).ceil() as usize).clamp(1, count) - 1,
             None => {
-                let runs = partition(&[sorted.clone()])?.ranges();
+                let runs = partition(std::slice::from_ref(&sorted))?.ranges();
                 // The last of the longest from behind is the first.
                 runs.into_iter().rev().max_by_key(|run| run.len()).map_or(0, |run| run.start)
             }

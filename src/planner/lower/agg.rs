@@ -133,7 +133,7 @@ impl Lowerer<'_> {
             exprs.push(match expr {
                 // What a set makes null, a call may still read.
                 LogicalExpr::Column(_) if sets.is_none() => expr.clone(),
-                expr => expr.clone().alias(group_name(expr, i, schema)),
+                expr => expr.clone().alias(group_name(expr, i, schema, &exprs)),
             });
         }
         let group: Vec<usize> = (0..exprs.len()).collect();
@@ -401,14 +401,15 @@ fn with_end(schema: &SchemaRef, column: Option<&usize>) -> SchemaRef {
     }))
 }
 
-/// A short name for the column of grouping expression number `i`, which no column of `schema` has.
-fn group_name(expr: &LogicalExpr, i: usize, schema: &DFSchema) -> String {
+/// A short name for the column of grouping expression number `i`, which no column of `schema` has and none of `before`.
+fn group_name(expr: &LogicalExpr, i: usize, schema: &DFSchema, before: &[LogicalExpr]) -> String {
     let mut name = match expr {
         LogicalExpr::ScalarFunction(f) => format!("_{}_{i}", f.func.name()),
         LogicalExpr::Column(c) => format!("_{}", c.name),
         _ => format!("_group_{i}"),
     };
-    while schema.fields().iter().any(|f| *f.name() == name) {
+    let is_before = |name: &str| before.iter().any(|e| matches!(e, LogicalExpr::Alias(a) if a.name == name));
+    while schema.fields().iter().any(|f| *f.name() == name) || is_before(&name) {
         name.insert(0, '_');
     }
     name
