@@ -228,9 +228,10 @@ impl StateStore {
         meta: &[(Vec<u8>, Option<Vec<u8>>)],
     ) -> Result<CommitStats> {
         let options = fold::Options { epoch, compress: self.backend.wants_compressed(), delta_bytes: self.delta_bytes };
-        let stage = Stage::new(self, &mut committing.spaces, self.staging_bytes);
-        let folded = fold::fold(tables, &options, &stage)?;
-        drop(stage);
+        let folded = {
+            let stage = Stage::new(self, &mut committing.spaces, self.staging_bytes);
+            fold::fold(tables, &options, &stage)?
+        };
         let rows = folded.iter().map(|f| f.rows).sum();
         let logged = self.log_changes(tables, epoch)?;
         let stats = self.apply(committing, epoch, folded, logged, meta)?;
