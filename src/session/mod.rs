@@ -14,6 +14,7 @@ mod functions;
 mod parameters;
 mod prepared;
 mod query;
+mod returning;
 pub mod inflow;
 pub mod replace;
 mod role;
@@ -41,10 +42,11 @@ use self::client::SessionClient;
 pub use self::ddl::complete_index;
 use self::dml::Written;
 use self::query::Limits;
+use self::returning::Returned;
 use self::services::Services;
 use crate::batch::{Client, LookupCache, Purpose, pg_catalog};
-use crate::catalog::Definition;
 use crate::catalog::role::denied;
+use crate::catalog::{Definition, Object};
 use crate::common::{Error, ErrorKind, Result, clock};
 use crate::sql;
 use crate::sql::statement::Copy;
@@ -174,19 +176,20 @@ impl Session {
         let Some(parsed) = statement.parsed.clone() else {
             return Ok(Prepared { statement, parameters: Vec::new(), columns: None });
         };
-        let (plan, columns) = match parsed.as_ref() {
+        let (plans, columns) = match parsed.as_ref() {
             sql::Statement::Query(query) => {
                 let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
                 let columns = query::shown(plan.schema().as_arrow());
-                (Some(plan), Some(columns))
+                (vec![plan], Some(columns))
             }
             sql::Statement::Insert(insert) => {
                 let snapshot = self.services.catalog.snapshot();
-                dml::writable(snapshot.find(&dml::target(insert)?)?)?;
+                let object = snapshot.find(&dml::target(insert)?)?.clone();
+                let table = dml::writable(&object)?;
                 let plan = self
-                    .plan(Purpose::Insert, |context| async move { dml::plan_insert(&context, insert).await })
+                    .plan(Purpose::Insert, |context| async move { dml::plan_insert(&context, insert, table).await })
                     .await?;
-                (Some(plan), None)
+                self.with_returning(plan, insert, &object).await?
             }
             sql::Statement::Update(change) | sql::Statement::Delete(change) => {
                 let snapshot = self.services.catalog.snapshot();
@@ -195,27 +198,27 @@ impl Session {
                 let plan = self
                     .plan(Purpose::Change, |context| async move { dml::plan_change(&context, change, table).await })
                     .await?;
-                (Some(plan), None)
+                self.with_returning(plan, change, &object).await?
             }
-            sql::Statement::Explain { .. } => (None, Some(explain::schema())),
+            sql::Statement::Explain { .. } => (Vec::new(), Some(explain::schema())),
             sql::Statement::Subscribe(subscribe) => {
                 let snapshot = self.services.catalog.snapshot();
-                (None, Some(subscribe::schema(&snapshot, &self.client, subscribe)?))
+                (Vec::new(), Some(subscribe::schema(&snapshot, &self.client, subscribe)?))
             }
             sql::Statement::Copy(Copy::To { query, .. }) => {
                 let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
-                (Some(plan), None)
+                (vec![plan], None)
             }
             sql::Statement::DeclareCursor { inner, .. } => match inner.as_ref() {
                 sql::Statement::Query(query) => {
                     let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
-                    (Some(plan), None)
+                    (vec![plan], None)
                 }
-                _ => (None, None),
+                _ => (Vec::new(), None),
             },
-            sql::Statement::FetchCursor { name, .. } => (None, Some(self.cursor(name)?.schema())),
-            sql::Statement::Execute { name, .. } => (None, self.prepared(name)?.columns.clone()),
-            other => (None, show::schema(other)),
+            sql::Statement::FetchCursor { name, .. } => (Vec::new(), Some(self.cursor(name)?.schema())),
+            sql::Statement::Execute { name, .. } => (Vec::new(), self.prepared(name)?.columns.clone()),
+            other => (Vec::new(), show::schema(other)),
         };
         let told = match parsed.as_ref() {
             sql::Statement::Query(query) | sql::Statement::Copy(Copy::To { query, .. }) => {
@@ -230,8 +233,24 @@ impl Session {
             },
             _ => BTreeMap::new(),
         };
-        let parameters = plan.map_or(Ok(Vec::new()), |plan| parameters::types(&plan, declared, &told))?;
+        let parameters = match plans.is_empty() {
+            true => Vec::new(),
+            false => parameters::types(&plans, declared, &told)?,
+        };
         Ok(Prepared { statement, parameters, columns })
+    }
+
+    /// The plans of a statement that writes, and the columns of what it returns.
+    async fn with_returning(
+        &self,
+        plan: LogicalPlan,
+        statement: &sql::ast::Statement,
+        object: &Object,
+    ) -> Result<(Vec<LogicalPlan>, Option<SchemaRef>)> {
+        let Some(query) = returning::query(statement)? else { return Ok((vec![plan], None)) };
+        let returned = returning::describe(&self.services, &self.client, &query, object).await?;
+        let columns = query::shown(returned.schema().as_arrow());
+        Ok((vec![plan, returned], Some(columns)))
     }
 
     async fn plan<F>(&self, purpose: Purpose, f: impl FnOnce(crate::batch::BatchContext) -> F) -> Result<LogicalPlan>
@@ -287,14 +306,14 @@ impl Session {
                 }
                 let outcome = dml::insert(&self.services, &self.client, insert, parameters).await?;
                 self.wrote(outcome.written);
-                Ok(Response::Done(format!("INSERT 0 {}", outcome.rows)))
+                Ok(wrote("INSERT 0", outcome))
             }
             S::Update(change) | S::Delete(change) => {
                 self.see_own_writes().await?;
                 let outcome = dml::change(&self.services, &self.client, change, parameters).await?;
                 self.wrote(outcome.written);
                 let tag = if matches!(parsed, S::Update(_)) { "UPDATE" } else { "DELETE" };
-                Ok(Response::Done(format!("{tag} {}", outcome.rows)))
+                Ok(wrote(tag, outcome))
             }
             S::Explain { analyze, inner } => {
                 if *analyze {
@@ -665,6 +684,17 @@ pub async fn logs_visible(services: &Arc<Services>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a statement that wrote gives back.
+fn wrote(tag: &'static str, outcome: dml::Outcome) -> Response {
+    match outcome.returned {
+        Some(Returned { schema, rows }) => {
+            let rows = futures::stream::iter(rows.into_iter().map(Ok));
+            Response::Rows { tag, stream: Box::pin(RecordBatchStreamAdapter::new(schema, rows)) }
+        }
+        None => Response::Done(format!("{tag} {}", outcome.rows)),
+    }
 }
 
 /// One batch as a response.
