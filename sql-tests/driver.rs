@@ -255,3 +255,27 @@ async fn cancelled_timed_out_and_back_after_a_kill() {
     let client = connect(&server).await;
     assert_eq!(texts(&client, "SELECT sum(k) AS n FROM t").await, ["3"]);
 }
+
+#[tokio::test]
+async fn a_new_session_sees_what_was_acknowledged() {
+    let folder = Folder::new();
+    // Nobody else ends an epoch in time.
+    let slow = Options { barrier: "30s", checkpoint: "60s", ..Options::default() };
+    let mut server = Server::start(folder.path(), &slow).unwrap();
+    let writer = connect(&server).await;
+    let view = "CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t";
+    writer.batch_execute(&format!("CREATE TABLE t (k BIGINT PRIMARY KEY); {view}")).await.unwrap();
+    let old = connect(&server).await;
+    writer.batch_execute("INSERT INTO t VALUES (1), (2)").await.unwrap();
+    let hasty = connect(&server).await;
+    hasty.batch_execute("SET implicit_flush = off").await.unwrap();
+    assert_eq!(texts(&hasty, "SELECT n FROM v").await, ["0"]);
+    assert_eq!(texts(&old, "SELECT n FROM v").await, ["0"]);
+    let new = connect(&server).await;
+    assert_eq!(texts(&new, "SELECT n FROM v").await, ["2"]);
+    assert_eq!(texts(&connect(&server).await, "DELETE FROM t WHERE k = 1 RETURNING k").await, ["1"]);
+    assert_eq!(texts(&connect(&server).await, "SELECT n FROM v").await, ["1"]);
+    server.kill();
+    let server = Server::start(folder.path(), &slow).unwrap();
+    assert_eq!(texts(&connect(&server).await, "SELECT n FROM v").await, ["1"]);
+}

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 
 use super::client::SessionClient;
+use super::load::{Cast, Loaded, load};
 use super::query::with_parameters;
 use super::returning::{self, Returned};
 use super::services::Services;
@@ -104,21 +106,33 @@ pub async fn insert(
     let LogicalPlan::Dml(dml) = plan else { return Err(Error::internal("INSERT planned as something else")) };
     let input = context.physical(Arc::unwrap_or_clone(dml.input)).await?;
     drop(pin);
-    let wanted = schema(&returning::visible(table));
-    let batches: Vec<RecordBatch> = context.execute(input)?.try_collect().await?;
-    let mut columns: Vec<Vec<ArrayRef>> = Vec::new();
-    for batch in &batches {
-        columns.push(convert(batch.columns(), &wanted)?);
+    let stream = context.execute(input)?;
+    if let Some(query) = returning::query(statement)? {
+        return insert_returning(services, client, &object, table, &query, stream, parameters).await;
     }
-    let nullable = nullable(&wanted);
-    let batches =
-        columns.into_iter().map(|c| RecordBatch::try_new(nullable.clone(), c)).collect::<Result<Vec<_>, _>>()?;
-    let rows = concat_batches(&nullable, &batches)?;
-    check_not_null(&rows, table, &object.name)?;
+    let Loaded { rows, entry } = load(table, &object.name, services.logs.get(object.id)?, stream).await?;
+    let shared = services.table_lock(object.id).read_owned().await;
+    let written = entry.append(services, object.id, shared).await?;
+    Ok(Outcome { rows: rows as usize, written, returned: None })
+}
+
+/// What is returned is held, so the rows are.
+async fn insert_returning(
+    services: &Arc<Services>,
+    client: &Arc<SessionClient>,
+    object: &Object,
+    table: &Table,
+    query: &ast::Query,
+    stream: SendableRecordBatchStream,
+    parameters: &[ScalarValue],
+) -> Result<Outcome> {
+    let cast = Cast::new(table, &object.name);
+    let batches: Vec<RecordBatch> = stream.try_collect().await?;
+    let batches = batches.iter().map(|batch| cast.rows(batch)).collect::<Result<Vec<_>>>()?;
+    let rows = concat_batches(&cast.schema, &batches)?;
     let lock = services.table_lock(object.id);
-    let query = returning::query(statement)?;
     // Which rows the table takes is known where nobody else writes.
-    let settle = query.is_some() && returning::settles(table);
+    let settle = returning::settles(table);
     let (_alone, _shared) = match settle {
         true => (Some(lock.write().await), None),
         false => (None, Some(lock.read().await)),
@@ -126,12 +140,7 @@ pub async fn insert(
     if settle {
         wait_visible(services, Written { table: object.id, end: services.logs.get(object.id)?.end() }).await?;
     }
-    let returned = match &query {
-        Some(query) => {
-            Some(returning::answer(services, client, query, &object, rows.clone(), settle, parameters).await?)
-        }
-        None => None,
-    };
+    let returned = Some(returning::answer(services, client, query, object, rows.clone(), settle, parameters).await?);
     if rows.num_rows() == 0 {
         return Ok(Outcome { rows: 0, written: None, returned });
     }
@@ -295,6 +304,20 @@ fn table_name(table: &ast::TableWithJoins) -> Option<&ast::ObjectName> {
     }
 }
 
+/// What is acknowledged but in no complete epoch yet, whoever wrote it.
+pub fn unseen(services: &Services) -> Vec<Written> {
+    let snapshot = services.catalog.snapshot();
+    let tables = snapshot.objects().filter(|object| writable(object).is_ok());
+    let written = tables.filter_map(|o| Some(Written { table: o.id, end: services.logs.get(o.id).ok()?.end() }));
+    let complete = services.driver.progress().complete;
+    let visible = |written: &Written| {
+        let handles = services.jobs.handles(written.table)?;
+        let position = handles.sources.first()?.reader.position_at(complete)?;
+        Some(position.parse::<u64>().ok()? >= written.end)
+    };
+    written.filter(|w| visible(w) == Some(false)).collect()
+}
+
 /// Waits until the session's write is part of a complete epoch.
 pub async fn wait_visible(services: &Arc<Services>, written: Written) -> Result<()> {
     loop {
@@ -352,7 +375,7 @@ pub fn as_stored(rows: &RecordBatch, columns: &[Column]) -> Result<RecordBatch> 
 }
 
 /// The first columns of a row set, as the table's types.
-fn convert(columns: &[ArrayRef], wanted: &Schema) -> Result<Vec<ArrayRef>> {
+pub fn convert(columns: &[ArrayRef], wanted: &Schema) -> Result<Vec<ArrayRef>> {
     wanted.fields().iter().zip(columns).map(|(field, column)| cast_to(column, field)).collect()
 }
 
@@ -377,11 +400,11 @@ pub fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     cast.map_err(in_place)
 }
 
-fn nullable(schema: &Schema) -> Arc<Schema> {
+pub fn nullable(schema: &Schema) -> Arc<Schema> {
     Arc::new(Schema::new(schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>()))
 }
 
-fn check_not_null(rows: &RecordBatch, table: &Table, name: &str) -> Result<()> {
+pub fn check_not_null(rows: &RecordBatch, table: &Table, name: &str) -> Result<()> {
     for (index, column) in rows.columns().iter().enumerate() {
         let definition = &table.columns[index];
         let required = !definition.nullable || table.primary_key.contains(&index);

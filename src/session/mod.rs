@@ -6,11 +6,14 @@ pub mod activity;
 mod alter;
 mod client;
 mod copy;
+mod create_table_as;
 mod cursors;
 mod ddl;
 mod dml;
+mod entry;
 mod explain;
 mod functions;
+mod load;
 mod parameters;
 mod prepared;
 mod query;
@@ -22,10 +25,12 @@ pub mod services;
 pub mod settings;
 mod show;
 mod subscribe;
+mod text;
 pub mod variables;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,6 +121,8 @@ pub struct Session {
     transaction: TransactionStatus,
     /// The session's writes that may not be visible yet, by table.
     written: HashMap<JobId, Written>,
+    /// What was acknowledged to others before the session began, and could not be read yet then.
+    inherited: Vec<Written>,
     /// A COPY that takes data.
     copy: Option<copy::CopyIn>,
 }
@@ -135,6 +142,7 @@ impl Session {
     pub fn new(id: SessionId, user: &str, services: Arc<Services>) -> Self {
         let client = Arc::new(SessionClient::new(id, user, services.activity.clone()));
         services.activity.enter(id, Arc::downgrade(&client));
+        let inherited = dml::unseen(&services);
         Self {
             client,
             services,
@@ -143,6 +151,7 @@ impl Session {
             notices: Vec::new(),
             transaction: TransactionStatus::Idle,
             written: HashMap::new(),
+            inherited,
             copy: None,
         }
     }
@@ -293,6 +302,10 @@ impl Session {
         match parsed {
             S::Query(query) => {
                 self.see_own_writes().await?;
+                // What a server does can be asked while it still reads what was written.
+                if !self.inherited.is_empty() && self.reads_rows(query) {
+                    self.see_inherited().await;
+                }
                 let (services, client) = (&self.services, &self.client);
                 let stream = match query::look_up(services, client, query, &statement.lookup, parameters).await? {
                     Some(stream) => stream,
@@ -303,6 +316,7 @@ impl Session {
             S::Insert(insert) => {
                 if reads_tables(insert) {
                     self.see_own_writes().await?;
+                    self.see_inherited().await;
                 }
                 let outcome = dml::insert(&self.services, &self.client, insert, parameters).await?;
                 self.wrote(outcome.written);
@@ -310,6 +324,7 @@ impl Session {
             }
             S::Update(change) | S::Delete(change) => {
                 self.see_own_writes().await?;
+                self.see_inherited().await;
                 let outcome = dml::change(&self.services, &self.client, change, parameters).await?;
                 self.wrote(outcome.written);
                 let tag = if matches!(parsed, S::Update(_)) { "UPDATE" } else { "DELETE" };
@@ -330,6 +345,7 @@ impl Session {
             }
             S::Copy(Copy::To { query, options }) => {
                 self.see_own_writes().await?;
+                self.see_inherited().await;
                 let stream = query::run(&self.services, &self.client, query, parameters, limits.clone()).await?;
                 Ok(Response::CopyOut { stream, options: options.clone() })
             }
@@ -454,6 +470,15 @@ impl Session {
                 let done = self.audited(parsed, done.map(|done| (done.tag, done.notices)));
                 self.done(done?)
             }
+            S::CreateTableAs(create) => {
+                self.see_own_writes().await?;
+                self.see_inherited().await;
+                let made = create_table_as::run(&self.services, &self.client, create).await;
+                let made = self.audited(parsed, made)?;
+                self.tell(made.notices);
+                let tag = made.rows.map_or("CREATE TABLE AS".into(), |rows| format!("SELECT {rows}"));
+                Ok(Response::Done(tag))
+            }
             S::Alter(statement) => {
                 let (current, session) = (self.client.user(), self.client.session_user());
                 let actor = role::Actor { current: &current, session: &session };
@@ -494,8 +519,12 @@ impl Session {
     }
 
     fn done(&mut self, (tag, notices): (&'static str, Vec<String>)) -> Result<Response> {
-        self.notices.extend(notices.into_iter().map(|message| Notice { severity: "NOTICE", message }));
+        self.tell(notices);
         Ok(Response::Done(tag.into()))
+    }
+
+    fn tell(&mut self, notices: Vec<String>) {
+        self.notices.extend(notices.into_iter().map(|message| Notice { severity: "NOTICE", message }));
     }
 
     /// One line of the log for each change of the catalog: who, what, on which object. Never the statement's text, which
@@ -567,6 +596,30 @@ impl Session {
             self.written.remove(&written.table);
         }
         Ok(())
+    }
+
+    /// A session sees what was acknowledged before it began, perhaps to another one of the same client.
+    async fn see_inherited(&mut self) {
+        if !self.client.variables().implicit_flush() {
+            return;
+        }
+        while let Some(written) = self.inherited.last().copied() {
+            if let Err(e) = dml::wait_visible(&self.services, written).await {
+                // A table that fails is told where it is read.
+                tracing::debug!(table = written.table.0, error = %e, "what was written cannot be seen");
+            }
+            self.inherited.pop();
+        }
+    }
+
+    /// Whether a query names a table or a view of users.
+    fn reads_rows(&self, query: &sql::ast::Query) -> bool {
+        let snapshot = self.services.catalog.snapshot();
+        let found = sql::ast::visit_relations(query, |name| match sql::name::object_name(name) {
+            Ok(name) if snapshot.get(&name).is_some() => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        found.is_break()
     }
 
     /// Whoever wrote it, and before which restart: what is in the tables' logs is visible when this returns,
