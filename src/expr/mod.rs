@@ -5,6 +5,7 @@ pub mod aggregate;
 pub mod array_input;
 pub mod bytea;
 pub mod checked;
+mod correlated;
 pub mod eval;
 pub mod function;
 pub mod functions;

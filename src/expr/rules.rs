@@ -13,6 +13,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::array_input::ArrayInput;
 use super::bytea::ByteaInput;
 use super::checked::CheckedArithmetic;
+use super::correlated::CorrelatedRows;
 use super::lateral::LateralRows;
 use super::pg::rounding::RoundingCast;
 use super::pg::text_input::TextInput;
@@ -23,6 +24,7 @@ use super::time_join::RowOfMoment;
 pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
         Arc::new(LateralRows { constant: streaming }),
+        Arc::new(CorrelatedRows),
         Arc::new(ByteaInput),
         Arc::new(ArrayInput),
         Arc::new(RoundingCast),

@@ -3,9 +3,9 @@
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::dialect::DIALECT;
+use super::dialect::{DIALECT, NESTING, WeirDialect};
 use super::{ast, error, name};
-use crate::common::{Error, Result};
+use crate::common::{Error, ErrorKind, Result};
 
 /// How deep expressions and queries may nest.
 const RECURSION_LIMIT: usize = 120;
@@ -14,18 +14,40 @@ const RECURSION_LIMIT: usize = 120;
 pub(super) struct Cursor<'a> {
     parser: Parser<'static>,
     sql: &'a str,
+    dialect: &'static WeirDialect,
 }
 
 impl<'a> Cursor<'a> {
     /// `sql` is the whole text that the tokens came from: positions count in it.
     pub fn new(tokens: Vec<TokenWithSpan>, sql: &'a str) -> Self {
-        let parser = Parser::new(&DIALECT).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens);
-        Self { parser, sql }
+        Self::of(&DIALECT, tokens, sql)
+    }
+
+    fn of(dialect: &'static WeirDialect, tokens: Vec<TokenWithSpan>, sql: &'a str) -> Self {
+        let parser = Parser::new(dialect).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens);
+        Self { parser, sql, dialect }
+    }
+
+    /// Reads all tokens; what is not to be read otherwise, with nested joins.
+    pub fn read<T>(tokens: Vec<TokenWithSpan>, sql: &'a str, read: impl Fn(&mut Self) -> Result<T>) -> Result<T> {
+        let whole = |mut cursor: Self| -> Result<T> {
+            let value = read(&mut cursor)?;
+            cursor.expect_end()?;
+            Ok(value)
+        };
+        let joins = tokens.iter().filter(|t| is_word(&t.token, "JOIN")).nth(1).is_some();
+        let nested = joins.then(|| tokens.clone());
+        whole(Self::new(tokens, sql)).or_else(|error: Error| match nested {
+            Some(tokens) if error.kind() == ErrorKind::Syntax => {
+                whole(Self::of(&NESTING, tokens, sql)).map_err(|_| error)
+            }
+            _ => Err(error),
+        })
     }
 
     /// A cursor over other tokens of the same text.
     pub fn fork(&self, tokens: Vec<TokenWithSpan>) -> Self {
-        Self::new(tokens, self.sql)
+        Self::of(self.dialect, tokens, self.sql)
     }
 
     /// Runs one of sqlparser's own steps.

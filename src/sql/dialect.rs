@@ -8,17 +8,24 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
 use super::ast::Expr;
 
-pub(super) static DIALECT: WeirDialect = WeirDialect(PostgreSqlDialect {});
+pub(super) static DIALECT: WeirDialect = WeirDialect { postgres: PostgreSqlDialect {}, nests_joins: false };
+
+/// The same, for `a JOIN b JOIN c ON … ON …`: a join's right side is all that is joined before its ON. It reads a join
+/// without ON, as NATURAL JOIN, otherwise than PostgreSQL when more joins follow: for what the first cannot read alone.
+pub(super) static NESTING: WeirDialect = WeirDialect { postgres: PostgreSqlDialect {}, nests_joins: true };
 
 /// What it does not define itself is as in the PostgreSQL dialect.
 #[derive(Debug)]
-pub(super) struct WeirDialect(PostgreSqlDialect);
+pub(super) struct WeirDialect {
+    postgres: PostgreSqlDialect,
+    nests_joins: bool,
+}
 
 /// Answers of the PostgreSQL dialect: every method that it overrides.
 macro_rules! as_postgres {
     ($($name:ident),* $(,)?) => {
         $(fn $name(&self) -> bool {
-            self.0.$name()
+            self.postgres.$name()
         })*
     };
 }
@@ -27,6 +34,10 @@ impl Dialect for WeirDialect {
     /// The parser asks now and then which dialect it has.
     fn dialect(&self) -> TypeId {
         TypeId::of::<PostgreSqlDialect>()
+    }
+
+    fn supports_left_associative_joins_without_parens(&self) -> bool {
+        !self.nests_joins
     }
 
     /// `IS [NOT] DISTINCT FROM` binds its right side as tightly as IS does; sqlparser gives it all of `b AND c`.
@@ -45,35 +56,35 @@ impl Dialect for WeirDialect {
     }
 
     fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
-        self.0.identifier_quote_style(identifier)
+        self.postgres.identifier_quote_style(identifier)
     }
 
     fn is_delimited_identifier_start(&self, ch: char) -> bool {
-        self.0.is_delimited_identifier_start(ch)
+        self.postgres.is_delimited_identifier_start(ch)
     }
 
     fn is_identifier_start(&self, ch: char) -> bool {
-        self.0.is_identifier_start(ch)
+        self.postgres.is_identifier_start(ch)
     }
 
     fn is_identifier_part(&self, ch: char) -> bool {
-        self.0.is_identifier_part(ch)
+        self.postgres.is_identifier_part(ch)
     }
 
     fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
-        self.0.is_reserved_for_identifier(keyword)
+        self.postgres.is_reserved_for_identifier(keyword)
     }
 
     fn is_custom_operator_part(&self, ch: char) -> bool {
-        self.0.is_custom_operator_part(ch)
+        self.postgres.is_custom_operator_part(ch)
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
-        self.0.get_next_precedence(parser)
+        self.postgres.get_next_precedence(parser)
     }
 
     fn prec_value(&self, precedence: Precedence) -> u8 {
-        self.0.prec_value(precedence)
+        self.postgres.prec_value(precedence)
     }
 
     as_postgres!(

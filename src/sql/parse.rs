@@ -26,9 +26,7 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
     for tokens in tokens.split(|t| t.token == Token::SemiColon) {
         let Some(text) = text(tokens, sql) else { continue };
         let tokens = time_join::with_marks(with_plain_windows(tokens), sql)?;
-        let mut cursor = Cursor::new(tokens, sql);
-        let statement = statement(&mut cursor)?;
-        cursor.expect_end()?;
+        let statement = Cursor::read(tokens, sql, statement)?;
         parsed.push(Parsed { text: text.to_string(), statement });
     }
     Ok(parsed)
@@ -36,7 +34,8 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
 
 /// Parses one query, as the catalog keeps the text of a view's.
 pub fn parse_query(sql: &str) -> Result<Box<ast::Query>> {
-    Cursor::new(time_join::with_marks(with_plain_windows(&tokens(sql)?), sql)?, sql).last_query()
+    let tokens = time_join::with_marks(with_plain_windows(&tokens(sql)?), sql)?;
+    Cursor::read(tokens, sql, |c| c.with(Parser::parse_query))
 }
 
 /// Parses one expression, as the catalog keeps a column's default.

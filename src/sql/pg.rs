@@ -36,6 +36,7 @@ impl VisitorMut for Rewriter {
     type Break = ();
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        super::membership::rewrite(select);
         for item in &mut select.projection {
             let _ = item.visit(&mut ExistsAsValue { depth: 0 });
         }
@@ -45,6 +46,7 @@ impl VisitorMut for Rewriter {
                     sets.iter_mut().flatten().for_each(|key| by_place(key, &select.projection));
                 }
             }
+            super::grouping::rewrite(groups, |key| by_place(key, &select.projection));
         }
         ControlFlow::Continue(())
     }

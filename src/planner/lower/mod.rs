@@ -254,7 +254,8 @@ fn unsupported(plan: &LogicalPlan) -> Error {
         }
         LogicalPlan::Subquery(_) => (
             "this form of LATERAL is not supported in streaming jobs",
-            "write it as a join with a subquery that groups by the columns of the join",
+            "leave RIGHT and FULL joins, GROUPING SETS and limits that are no numbers out of it, or join with a subquery \
+             that groups by the columns of the join",
         ),
         other => {
             return Error::not_supported(format!("{} is not supported in streaming jobs yet", other.display()))
