@@ -4,6 +4,7 @@
 
 pub mod activity;
 mod alter;
+mod change;
 mod client;
 mod copy;
 mod create_table_as;
@@ -205,7 +206,7 @@ impl Session {
                 let object = snapshot.find(&dml::target(change)?)?.clone();
                 let table = dml::writable(&object)?;
                 let plan = self
-                    .plan(Purpose::Change, |context| async move { dml::plan_change(&context, change, table).await })
+                    .plan(Purpose::Change, |context| async move { change::plan_change(&context, change, table).await })
                     .await?;
                 self.with_returning(plan, change, &object).await?
             }
@@ -325,7 +326,7 @@ impl Session {
             S::Update(change) | S::Delete(change) => {
                 self.see_own_writes().await?;
                 self.see_inherited().await;
-                let outcome = dml::change(&self.services, &self.client, change, parameters).await?;
+                let outcome = change::change(&self.services, &self.client, change, parameters).await?;
                 self.wrote(outcome.written);
                 let tag = if matches!(parsed, S::Update(_)) { "UPDATE" } else { "DELETE" };
                 Ok(wrote(tag, outcome))
