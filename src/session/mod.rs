@@ -757,10 +757,11 @@ fn rows(tag: &'static str, batch: RecordBatch) -> Result<Response> {
     Ok(Response::Rows { tag, stream: Box::pin(stream) })
 }
 
-/// Whether an INSERT takes its rows from tables.
+/// Whether an INSERT takes its rows, or a part of what it returns, from tables.
 fn reads_tables(insert: &sql::ast::Statement) -> bool {
     use sql::ast;
     let ast::Statement::Insert(insert) = insert else { return false };
     let body = insert.source.as_ref().map(|query| query.body.as_ref());
-    !matches!(body, Some(ast::SetExpr::Values(_)) | None)
+    let asks = |items: &Vec<ast::SelectItem>| ast::visit_relations(items, |_| ControlFlow::Break(())).is_break();
+    !matches!(body, Some(ast::SetExpr::Values(_)) | None) || insert.returning.as_ref().is_some_and(asks)
 }
