@@ -18,10 +18,11 @@ use crate::catalog::def::schema;
 use crate::catalog::{Column, Definition, Object, Privilege, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::table_log;
-use crate::expr::{bytea, json, text_input, text_output, uuid};
+use crate::expr::{bytea, json, modifier, text_input, text_output, uuid};
 use crate::sql::{self, ast};
 use crate::types::JobId;
 use crate::types::pg_type::PgType;
+use crate::types::styles::Styles;
 
 /// A write of the session: the table and the log offset after it.
 #[derive(Debug, Clone, Copy)]
@@ -196,11 +197,17 @@ fn affected(statement: &ast::Statement, table: &Table) -> Result<(ast::Query, Ve
                     Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"))
                 })?;
                 assigned.push(column);
-                // A text is a time in the session's zone: the query knows it.
-                let value = match table.columns.get(column).map(|c| &c.data_type) {
-                    Some(DataType::Timestamp(_, Some(_))) => format!("CAST({} AS TIMESTAMPTZ)", assignment.value),
-                    Some(DataType::Timestamp(_, None)) => format!("CAST({} AS TIMESTAMP)", assignment.value),
-                    _ => assignment.value.to_string(),
+                // A text is a time in the session's zone and style: the query knows them.
+                let cast = match table.columns.get(column).map(|c| &c.data_type) {
+                    Some(DataType::Timestamp(_, Some(_))) => Some("TIMESTAMPTZ"),
+                    Some(DataType::Timestamp(_, None)) => Some("TIMESTAMP"),
+                    Some(DataType::Date32) => Some("DATE"),
+                    Some(DataType::Interval(_)) => Some("INTERVAL"),
+                    _ => None,
+                };
+                let value = match cast {
+                    Some(cast) => format!("CAST({} AS {cast})", assignment.value),
+                    None => assignment.value.to_string(),
                 };
                 values.push_str(&format!(", {value} AS \"__new_{column}\""));
             }
@@ -310,21 +317,30 @@ pub fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let options = CastOptions { safe: false, ..Default::default() };
     let in_place = |e: Error| e.context(format!("column \"{}\"", field.name()));
     if column.data_type().is_string()
-        && let Some(read) = text_input::column(column, field.data_type())
+        && let Some(read) = text_input::column(column, field.data_type(), &Styles::default())
     {
-        return read.map_err(in_place);
+        let read = read.map_err(in_place)?;
+        return match PgType::of(field) {
+            Some(mark) => modifier::fitted(&read, mark, |_| Ok(())),
+            None => Ok(read),
+        };
     }
     let cast = match (column.data_type(), field.data_type()) {
-        (from, to) if to.is_string() && text_output::is_own(from) => text_output::print(column),
+        (from, to) if to.is_string() && text_output::is_own(from) => text_output::print(column, &Styles::default()),
         (DataType::Utf8 | DataType::Utf8View, DataType::Binary) => bytea::read(column),
         (_, data_type) => match (PgType::of(field), cast_with_options(column, data_type, &options)) {
             (_, Err(e)) => Err(e.into()),
-            (None | Some(PgType::Oid), Ok(column)) => Ok(column),
             (Some(PgType::Uuid), Ok(column)) => uuid::read(&[column]),
             (Some(PgType::Json | PgType::Jsonb), Ok(column)) => json::read(&column, field),
+            (_, Ok(column)) => Ok(column),
         },
     };
-    cast.map_err(in_place)
+    let bound = PgType::of(field).filter(|mark| !mark.is_type());
+    match bound {
+        None => cast.map_err(in_place),
+        // PostgreSQL's words, for what it refuses too.
+        Some(mark) => modifier::fitted(&cast.map_err(in_place)?, mark, |text| Err(modifier::too_long(mark, text))),
+    }
 }
 
 fn nullable(schema: &Schema) -> Arc<Schema> {

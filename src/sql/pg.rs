@@ -9,6 +9,7 @@
 //! encode(b, 'escape')             -->  encode_escape(b)
 //! approx_percentile(p) WITHIN GROUP (ORDER BY x)
 //!                                 -->  approx_value(percentile_disc(p) WITHIN GROUP (ORDER BY approx_bucket(x, 0.01)), 0.01)
+//! x::varchar(3), x::timestamp(0)  -->  varchar_of(x::varchar, 3), seconds_of(x::timestamp, 0)
 //! make_interval(days => 10)       -->  make_interval(0, 0, 0, 10)
 //! SELECT EXISTS (SELECT 1 FROM t) -->  SELECT ((SELECT count(*) FROM t) > 0)
 //! GROUP BY ROLLUP(1)              -->  GROUP BY ROLLUP(what stands first in the list)
@@ -17,13 +18,15 @@
 use std::ops::ControlFlow;
 
 use super::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Subscript, UnaryOperator, Value, VisitMut,
-    VisitorMut,
+    AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Subscript, UnaryOperator,
+    Value, VisitMut, VisitorMut,
 };
 use super::name::call;
 use super::name::fold;
+use super::types;
 use crate::types::interval_text;
+use crate::types::pg_type::PgType;
 
 /// Rewrites every such form.
 pub fn rewrite(query: &mut Query) {
@@ -186,8 +189,30 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
             None
         }
         Expr::Function(function) => of_function(function),
+        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => {
+            bounded(expr.as_ref().clone(), data_type)
+        }
+        Expr::TypedString(typed) => bounded(Expr::Value(typed.value.clone()), &typed.data_type),
         _ => None,
     }
+}
+
+/// A cast to a type with a bound: to the type without it, then cut or rounded to it.
+fn bounded(expr: Expr, data_type: &DataType) -> Option<Expr> {
+    let (function, number) = match types::modifier(data_type)? {
+        PgType::Varchar(n) => ("varchar_of", u64::from(n)),
+        PgType::Char(n) => ("char_of", u64::from(n)),
+        PgType::Seconds(n) => ("seconds_of", u64::from(n)),
+        PgType::Json | PgType::Jsonb | PgType::Uuid | PgType::Oid => return None,
+    };
+    let plain = match data_type {
+        DataType::Time(_, zone) => DataType::Time(None, *zone),
+        DataType::Timestamp(_, zone) => DataType::Timestamp(None, *zone),
+        _ => DataType::Varchar(None),
+    };
+    let cast = Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type: plain, array: false, format: None };
+    let number = Expr::Value(Value::Number(number.to_string(), false).with_empty_span());
+    Some(call(function, vec![cast, number]))
 }
 
 /// `x LIKE ANY (ARRAY['a%', 'b%'])`: one of them.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow::array::timezone::Tz;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array,
     Decimal256Array, DurationMicrosecondArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
@@ -21,6 +20,8 @@ use pgwire::api::Type;
 use super::types::{PgType, pg_type, unsupported};
 use super::{Format, binary};
 use crate::common::{Error, Result};
+use crate::types::styles::Styles;
+use crate::types::zone_rules::ZoneRules;
 use crate::types::{text, uuid};
 
 /// A column in one of the forms that are written; kin types are cast to these, a batch at a time.
@@ -38,12 +39,14 @@ pub enum Column {
     Utf8View(StringViewArray),
     Jsonb(StringArray),
     Uuid(StringArray),
+    /// With blanks behind it to make so many characters.
+    Blank(StringArray, usize),
     Binary(BinaryArray),
     BinaryView(BinaryViewArray),
     Date(Date32Array),
     Time(Time64MicrosecondArray),
     Timestamp(TimestampMicrosecondArray),
-    TimestampTz(TimestampMicrosecondArray, Tz),
+    TimestampTz(TimestampMicrosecondArray, ZoneRules),
     Interval(IntervalMonthDayNanoArray),
     Duration(DurationMicrosecondArray),
     List(ListArray, Box<Column>, u32),
@@ -56,6 +59,9 @@ impl Column {
         Ok(match Self::new(array)? {
             Self::Utf8(texts) if ty == PgType::of(&Type::JSONB) => Self::Jsonb(texts),
             Self::Utf8(texts) if ty == PgType::of(&Type::UUID) => Self::Uuid(texts),
+            Self::Utf8(texts) if ty.oid == Type::BPCHAR.oid() => {
+                Self::Blank(texts, usize::try_from(ty.modifier - 4).unwrap_or(0))
+            }
             column => column,
         })
     }
@@ -139,14 +145,14 @@ impl Column {
     }
 
     /// Appends the cell with its length; -1 for null.
-    pub fn write(&self, row: usize, format: Format, out: &mut BytesMut) -> Result<()> {
+    pub fn write(&self, row: usize, format: Format, styles: &Styles, out: &mut BytesMut) -> Result<()> {
         let start = out.len();
         out.put_i32(-1);
         if self.is_null(row) {
             return Ok(());
         }
         match format {
-            Format::Text => self.write_text(row, out)?,
+            Format::Text => self.write_text(row, styles, out)?,
             Format::Binary => self.write_binary(row, out)?,
         }
         let length = i32::try_from(out.len() - start - 4)
@@ -166,7 +172,7 @@ impl Column {
             Self::Float64(a) => a.is_null(row),
             Self::Decimal128(a, _) => a.is_null(row),
             Self::Decimal256(a, _) => a.is_null(row),
-            Self::Utf8(a) | Self::Jsonb(a) | Self::Uuid(a) => a.is_null(row),
+            Self::Utf8(a) | Self::Jsonb(a) | Self::Uuid(a) | Self::Blank(a, _) => a.is_null(row),
             Self::Utf8View(a) => a.is_null(row),
             Self::Binary(a) => a.is_null(row),
             Self::BinaryView(a) => a.is_null(row),
@@ -180,47 +186,52 @@ impl Column {
         }
     }
 
-    fn write_text(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+    fn write_text(&self, row: usize, styles: &Styles, out: &mut BytesMut) -> Result<()> {
         match self {
             Self::Null => {}
             Self::Bool(a) => out.put_u8(if a.value(row) { b't' } else { b'f' }),
             Self::Int16(a) => text::display(a.value(row), out),
             Self::Int32(a) => text::display(a.value(row), out),
             Self::Int64(a) => text::display(a.value(row), out),
-            Self::Float32(a) => text::float(a.value(row), text::FLOAT4_DIGITS, out),
-            Self::Float64(a) => text::float(a.value(row), text::FLOAT8_DIGITS, out),
+            Self::Float32(a) => text::float(a.value(row), &text::FLOAT4, styles.extra_float_digits, out),
+            Self::Float64(a) => text::float(a.value(row), &text::FLOAT8, styles.extra_float_digits, out),
             Self::Decimal128(a, scale) => text::decimal(a.value(row), *scale, out),
             Self::Decimal256(a, scale) => text::decimal(a.value(row), *scale, out),
             Self::Utf8(a) | Self::Jsonb(a) | Self::Uuid(a) => out.put_slice(a.value(row).as_bytes()),
+            Self::Blank(a, length) => padded(a.value(row), *length, out),
             Self::Utf8View(a) => out.put_slice(a.value(row).as_bytes()),
-            Self::Binary(a) => text::bytea(a.value(row), out),
-            Self::BinaryView(a) => text::bytea(a.value(row), out),
-            Self::Date(a) => text::date(a.value(row), out),
+            Self::Binary(a) => text::bytea(a.value(row), styles.bytes, out),
+            Self::BinaryView(a) => text::bytea(a.value(row), styles.bytes, out),
+            Self::Date(a) => text::date(a.value(row), styles.dates, styles.order, out),
             Self::Time(a) => text::time(a.value(row), out),
-            Self::Timestamp(a) => text::timestamp(a.value(row), None, out),
-            Self::TimestampTz(a, zone) => text::timestamp(a.value(row), Some(zone), out),
+            Self::Timestamp(a) => text::timestamp(a.value(row), None, styles.dates, styles.order, out),
+            Self::TimestampTz(a, zone) => {
+                text::timestamp(a.value(row), Some(zone), styles.dates, styles.order, out);
+            }
             Self::Interval(a) => {
                 let v = a.value(row);
-                text::interval(v.months, v.days, v.nanoseconds / 1000, out);
+                text::interval(v.months, v.days, v.nanoseconds / 1000, styles.intervals, out);
             }
             Self::Duration(a) => {
                 let (days, micros) = text::whole_days(a.value(row));
-                text::interval(0, days, micros, out);
+                text::interval(0, days, micros, styles.intervals, out);
             }
             Self::List(list, child, _) => {
-                text::array(span(list, row), child.is_list(), |item, out| child.write_item(item, out), out)?
+                text::array(span(list, row), child.is_list(), |item, out| child.write_item(item, styles, out), out)?
             }
-            Self::Struct(_, children) => text::record(children.iter(), |child, out| child.0.write_item(row, out), out)?,
+            Self::Struct(_, children) => {
+                text::record(children.iter(), |child, out| child.0.write_item(row, styles, out), out)?
+            }
         }
         Ok(())
     }
 
     /// Appends the text form without a length, for inside arrays and records. `false` for null.
-    pub fn write_item(&self, row: usize, out: &mut BytesMut) -> Result<bool> {
+    pub fn write_item(&self, row: usize, styles: &Styles, out: &mut BytesMut) -> Result<bool> {
         if self.is_null(row) {
             return Ok(false);
         }
-        self.write_text(row, out)?;
+        self.write_text(row, styles, out)?;
         Ok(true)
     }
 
@@ -240,6 +251,7 @@ impl Column {
             Self::Decimal128(a, scale) => binary::decimal(a.value(row), *scale, out),
             Self::Decimal256(a, scale) => binary::decimal(a.value(row), *scale, out),
             Self::Utf8(a) => out.put_slice(a.value(row).as_bytes()),
+            Self::Blank(a, length) => padded(a.value(row), *length, out),
             // Behind the version of the format.
             Self::Jsonb(a) => {
                 out.put_u8(1);
@@ -269,12 +281,17 @@ impl Column {
                 out.put_i32(children.len() as i32);
                 for (child, oid) in children {
                     out.put_u32(*oid);
-                    child.write(row, Format::Binary, out)?;
+                    child.write(row, Format::Binary, &Styles::default(), out)?;
                 }
             }
         }
         Ok(())
     }
+}
+
+fn padded(text: &str, length: usize, out: &mut BytesMut) {
+    out.put_slice(text.as_bytes());
+    out.put_bytes(b' ', length.saturating_sub(text.chars().count()));
 }
 
 /// The rows of the child that are one list.
