@@ -14,6 +14,7 @@ use super::encode::Format;
 use super::error::violation;
 use crate::common::{Error, ErrorKind, Result};
 use crate::expr::{array_input, bytea, text_input};
+use crate::types::number_text::NUMERIC;
 use crate::types::styles::Styles;
 use crate::types::{datetime_text, interval_text, time, uuid};
 
@@ -42,7 +43,7 @@ pub fn declared(oid: u32) -> Result<Option<DataType>> {
         Type::OID => DataType::Int64,
         Type::FLOAT4 => DataType::Float32,
         Type::FLOAT8 => DataType::Float64,
-        Type::NUMERIC => DataType::Decimal128(38, 10),
+        Type::NUMERIC => DataType::Decimal128(NUMERIC.0, NUMERIC.1),
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::CHAR => DataType::Utf8,
         Type::JSON | Type::JSONB | Type::UUID => DataType::Utf8,
         Type::BYTEA => DataType::Binary,

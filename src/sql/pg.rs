@@ -10,6 +10,7 @@
 //! approx_percentile(p) WITHIN GROUP (ORDER BY x)
 //!                                 -->  approx_value(percentile_disc(p) WITHIN GROUP (ORDER BY approx_bucket(x, 0.01)), 0.01)
 //! x::varchar(3), x::timestamp(0)  -->  varchar_of(x::varchar, 3), seconds_of(x::timestamp, 0)
+//! '1.50'::numeric, bytes::text    -->  '1.50'::numeric(3, 2), as_text(bytes)::text
 //! make_interval(days => 10)       -->  make_interval(0, 0, 0, 10)
 //! SELECT EXISTS (SELECT 1 FROM t) -->  SELECT ((SELECT count(*) FROM t) > 0)
 //! GROUP BY ROLLUP(1)              -->  GROUP BY ROLLUP(what stands first in the list)
@@ -18,15 +19,15 @@
 use std::ops::ControlFlow;
 
 use super::ast::{
-    AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Subscript, UnaryOperator,
-    Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Subscript,
+    UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use super::name::call;
 use super::name::fold;
 use super::types;
-use crate::types::interval_text;
 use crate::types::pg_type::PgType;
+use crate::types::{interval_text, number_text};
 
 /// Rewrites every such form.
 pub fn rewrite(query: &mut Query) {
@@ -190,10 +191,52 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
         }
         Expr::Function(function) => of_function(function),
         Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => {
+            if let DataType::Numeric(digits @ ExactNumberInfo::None) | DataType::Decimal(digits @ ExactNumberInfo::None) =
+                data_type
+                && let Some(own) = own_digits(expr)
+            {
+                *digits = own;
+                return None;
+            }
+            if is_plain_text(data_type) && may_be_bytes(expr) {
+                *expr = Box::new(call("as_text", vec![expr.as_ref().clone()]));
+                return None;
+            }
             bounded(expr.as_ref().clone(), data_type)
         }
         Expr::TypedString(typed) => bounded(Expr::Value(typed.value.clone()), &typed.data_type),
         _ => None,
+    }
+}
+
+/// The digits that a constant has before and behind its point: a NUMERIC without a scale keeps those.
+fn own_digits(expr: &mut Expr) -> Option<ExactNumberInfo> {
+    let Expr::Value(value) = expr else { return None };
+    let (Value::SingleQuotedString(text) | Value::Number(text, _)) = &value.value else { return None };
+    let (whole, fraction) = number_text::own_scale(text)?;
+    if whole + fraction > types::MAX_DIGITS as usize {
+        return None;
+    }
+    // Not by way of a float.
+    value.value = Value::SingleQuotedString(text.clone());
+    Some(ExactNumberInfo::PrecisionAndScale((whole + fraction) as u64, fraction as i64))
+}
+
+fn is_plain_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Text | DataType::Varchar(None) | DataType::CharacterVarying(None) | DataType::String(_)
+    )
+}
+
+/// Whether it may be a BYTEA, whose text is not the bytes.
+fn may_be_bytes(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => may_be_bytes(inner),
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+        Expr::Function(function) => function.name.to_string() != "as_text",
+        Expr::Cast { data_type, .. } => matches!(data_type, DataType::Bytea),
+        _ => false,
     }
 }
 

@@ -6,12 +6,11 @@ use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 use super::ast::{ArrayElemTypeDef, CharacterLength, DataType as Sql, ExactNumberInfo, ObjectName, TimezoneInfo};
 use crate::common::{Error, ErrorKind, Result};
+use crate::types::number_text::NUMERIC;
 use crate::types::pg_type::PgType;
 use crate::types::time;
 
-/// Digits of NUMERIC when none are given: all that fit, a quarter of them behind the point.
-const NUMERIC: (u8, i8) = (38, 10);
-const MAX_DIGITS: u64 = 38;
+pub const MAX_DIGITS: u64 = 38;
 
 /// The Arrow type of a column of SQL type `sql`.
 ///

@@ -4,6 +4,18 @@ use std::str::FromStr;
 
 use crate::common::{Error, ErrorKind};
 
+/// Digits of a NUMERIC when none are given: all that fit, a quarter of them behind the point.
+pub const NUMERIC: (u8, i8) = (38, 10);
+
+/// A NUMERIC that was given no digits, without the zeros at its end.
+pub fn without_zeros(mut unscaled: i128, mut scale: i8) -> (i128, i8) {
+    while scale > 0 && unscaled % 10 == 0 {
+        unscaled /= 10;
+        scale -= 1;
+    }
+    (unscaled, scale)
+}
+
 /// Why a text is no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bad {
@@ -202,6 +214,9 @@ mod tests {
             ("1e", Err(Bad::Syntax)),
         ] {
             assert_eq!(decimal(text, 10, 3), expected, "{text}");
+        }
+        for (unscaled, expected) in [(15_000, (15, 1)), (0, (0, 0)), (-100_000, (-10, 0)), (12_345, (12_345, 4))] {
+            assert_eq!(without_zeros(unscaled, 4), expected);
         }
         for (text, expected) in [
             ("1.50", Some((1, 2))),

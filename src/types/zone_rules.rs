@@ -49,12 +49,11 @@ impl ZoneRules {
         }
     }
 
-    /// `CEST`; `None` for a zone that has no name at that time.
+    /// `CEST`; the offset, `+0630`, where the zone database has no word for it. `None` for a zone that is one offset.
     pub fn abbreviation(&self, micros: i64) -> Option<String> {
-        match self {
-            Self::Named(zone) => zone.offset_from_utc_datetime(&known(micros)).abbreviation().map(str::to_string),
-            Self::Fixed(_) => None,
-        }
+        let Self::Named(zone) = self else { return None };
+        let at = zone.offset_from_utc_datetime(&known(micros));
+        Some(at.abbreviation().map_or_else(|| short(at.fix().into_seconds()), str::to_string))
     }
 
     /// Seconds east of UTC where the clock shows `local`. One that a clock leaves out counts on from before the change,
@@ -76,6 +75,14 @@ trait Seconds {
 impl Seconds for chrono::FixedOffset {
     fn into_seconds(self) -> i64 {
         i64::from(self.local_minus_utc())
+    }
+}
+
+fn short(seconds: i64) -> String {
+    let (sign, minutes) = (if seconds < 0 { '-' } else { '+' }, seconds.abs() / 60);
+    match minutes % 60 {
+        0 => format!("{sign}{:02}", minutes / 60),
+        rest => format!("{sign}{:02}{rest:02}", minutes / 60),
     }
 }
 
@@ -110,6 +117,7 @@ mod tests {
             ("America/New_York", "294000-07-01 00:00", -14_400, Some("EDT")),
             ("America/New_York", "1850-01-01 00:00", -17_762, Some("LMT")),
             ("Asia/Kolkata", "2024-01-01 00:00", 19_800, Some("IST")),
+            ("Asia/Kolkata", "1945-06-01 00:00", 23_400, Some("+0630")),
             ("+05:30", "2024-01-01 00:00", 19_800, None),
         ] {
             let zone: ZoneRules = zone.parse().unwrap();

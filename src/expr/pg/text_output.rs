@@ -17,6 +17,7 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     Cast, Expr, ExprSchemable, LogicalPlan, ScalarUDF, Signature, TypeSignature, Volatility,
 };
@@ -25,11 +26,13 @@ use datafusion::optimizer::AnalyzerRule;
 use crate::common::{Error, Result};
 use crate::expr::function::{Function, Returns, arg};
 use crate::expr::{functions, rules};
+use crate::types::number_text::{NUMERIC, without_zeros};
 use crate::types::styles::Styles;
 use crate::types::text;
 use crate::types::zone_rules::ZoneRules;
 
 pub const NAME: &str = "text_out";
+const AS_TEXT: &str = "as_text";
 
 /// Runs when types are resolved.
 #[derive(Debug)]
@@ -41,7 +44,25 @@ impl AnalyzerRule for TextOutput {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        rules::rewrite(plan, |e| matches!(e, Expr::Cast(c) if c.field.data_type().is_string()), printed)
+        let concerns = |e: &Expr| match e {
+            Expr::Cast(cast) => cast.field.data_type().is_string(),
+            Expr::ScalarFunction(call) => call.name() == AS_TEXT,
+            _ => false,
+        };
+        rules::rewrite(plan, concerns, |e, schema| match e {
+            Expr::ScalarFunction(call) => as_text(call, schema),
+            cast => printed(cast, schema),
+        })
+    }
+}
+
+/// What a user casts to text: of bytes their text, where DataFusion's own casts take them for letters.
+fn as_text(mut call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let bytes = |e: &Expr| e.get_type(schema).is_ok_and(|t| t.is_binary());
+    match (functions::scalar(NAME), call.args.pop()) {
+        (Some(print), Some(arg)) if bytes(&arg) => Transformed::yes(print.call(vec![arg])),
+        (_, Some(arg)) => Transformed::yes(arg),
+        (_, None) => Transformed::no(Expr::ScalarFunction(call)),
     }
 }
 
@@ -58,14 +79,25 @@ fn printed(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 pub fn is_own(data_type: &DataType) -> bool {
     data_type.is_floating()
         || data_type.is_temporal()
+        || *data_type == DataType::Decimal128(NUMERIC.0, NUMERIC.1)
         || matches!(data_type, DataType::List(_) | DataType::LargeList(_) | DataType::Struct(_))
 }
 
-/// The function, for the registry.
-pub(super) fn function() -> Arc<ScalarUDF> {
+/// The functions, for the registry.
+pub(super) fn functions() -> [Arc<ScalarUDF>; 2] {
+    let returns = |types: &[DataType]| match types {
+        [one] if !one.is_binary() => Ok(one.clone()),
+        _ => Ok(DataType::Utf8),
+    };
+    let as_text = |args: &[ArrayRef]| match arg(args, 0)? {
+        bytes if bytes.data_type().is_binary() => print(bytes, &Styles::default()),
+        other => Ok(Arc::clone(other)),
+    };
+    let any = Signature::any(1, Volatility::Immutable);
+    let as_text = Function::new(AS_TEXT, any, Returns::Of(returns), as_text).udf();
     let signature = Signature::one_of(vec![TypeSignature::Any(1), TypeSignature::Any(2)], Volatility::Immutable);
     let eval = |args: &[ArrayRef]| print(arg(args, 0)?, &styles(args, 1)?);
-    Function::new(NAME, signature, Returns::Type(DataType::Utf8), eval).udf()
+    [Function::new(NAME, signature, Returns::Type(DataType::Utf8), eval).udf(), as_text]
 }
 
 /// Argument `index`, which is one for all rows, or the default styles where it is not given.
@@ -102,6 +134,8 @@ enum Form {
     Bool,
     Float32,
     Float64,
+    /// Without a scale of its own.
+    Numeric(i8),
     Decimal(i8),
     Text,
     Bytes,
@@ -120,6 +154,7 @@ impl Printer {
             DataType::Boolean => Form::Bool,
             DataType::Float32 => Form::Float32,
             DataType::Float64 => Form::Float64,
+            DataType::Decimal128(precision, scale) if (*precision, *scale) == NUMERIC => Form::Numeric(*scale),
             DataType::Decimal128(_, scale) => Form::Decimal(*scale),
             DataType::Utf8 => Form::Text,
             DataType::Binary => Form::Bytes,
@@ -154,6 +189,10 @@ impl Printer {
             Form::Float64 => {
                 let value = values.as_primitive::<Float64Type>().value(row);
                 text::float(value, &text::FLOAT8, styles.extra_float_digits, out);
+            }
+            Form::Numeric(scale) => {
+                let (value, scale) = without_zeros(values.as_primitive::<Decimal128Type>().value(row), *scale);
+                text::decimal(value, scale, out);
             }
             Form::Decimal(scale) => text::decimal(values.as_primitive::<Decimal128Type>().value(row), *scale, out),
             Form::Text => out.put_slice(values.as_string::<i32>().value(row).as_bytes()),

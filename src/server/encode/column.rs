@@ -20,6 +20,7 @@ use pgwire::api::Type;
 use super::types::{PgType, pg_type, unsupported};
 use super::{Format, binary};
 use crate::common::{Error, Result};
+use crate::types::number_text::{NUMERIC, without_zeros};
 use crate::types::styles::Styles;
 use crate::types::zone_rules::ZoneRules;
 use crate::types::{text, uuid};
@@ -33,6 +34,8 @@ pub enum Column {
     Int64(Int64Array),
     Float32(Float32Array),
     Float64(Float64Array),
+    /// Without a scale of its own.
+    Numeric(Decimal128Array, i8),
     Decimal128(Decimal128Array, i8),
     Decimal256(Decimal256Array, i8),
     Utf8(StringArray),
@@ -86,6 +89,9 @@ impl Column {
             DataType::Float32 => Self::Float32(array.as_primitive::<Float32Type>().clone()),
             DataType::Float64 => Self::Float64(array.as_primitive::<Float64Type>().clone()),
             DataType::Decimal32(p, s) | DataType::Decimal64(p, s) => Self::new(&to(DataType::Decimal128(*p, *s))?)?,
+            DataType::Decimal128(p, s) if (*p, *s) == NUMERIC => {
+                Self::Numeric(array.as_primitive::<Decimal128Type>().clone(), *s)
+            }
             DataType::Decimal128(_, s) => Self::Decimal128(array.as_primitive::<Decimal128Type>().clone(), *s),
             DataType::Decimal256(_, s) => Self::Decimal256(array.as_primitive::<Decimal256Type>().clone(), *s),
             DataType::Utf8 => Self::Utf8(array.as_string::<i32>().clone()),
@@ -170,7 +176,7 @@ impl Column {
             Self::Int64(a) => a.is_null(row),
             Self::Float32(a) => a.is_null(row),
             Self::Float64(a) => a.is_null(row),
-            Self::Decimal128(a, _) => a.is_null(row),
+            Self::Numeric(a, _) | Self::Decimal128(a, _) => a.is_null(row),
             Self::Decimal256(a, _) => a.is_null(row),
             Self::Utf8(a) | Self::Jsonb(a) | Self::Uuid(a) | Self::Blank(a, _) => a.is_null(row),
             Self::Utf8View(a) => a.is_null(row),
@@ -195,6 +201,10 @@ impl Column {
             Self::Int64(a) => text::display(a.value(row), out),
             Self::Float32(a) => text::float(a.value(row), &text::FLOAT4, styles.extra_float_digits, out),
             Self::Float64(a) => text::float(a.value(row), &text::FLOAT8, styles.extra_float_digits, out),
+            Self::Numeric(a, scale) => {
+                let (value, scale) = without_zeros(a.value(row), *scale);
+                text::decimal(value, scale, out);
+            }
             Self::Decimal128(a, scale) => text::decimal(a.value(row), *scale, out),
             Self::Decimal256(a, scale) => text::decimal(a.value(row), *scale, out),
             Self::Utf8(a) | Self::Jsonb(a) | Self::Uuid(a) => out.put_slice(a.value(row).as_bytes()),
@@ -248,6 +258,10 @@ impl Column {
             Self::Int64(a) => out.put_i64(a.value(row)),
             Self::Float32(a) => out.put_f32(a.value(row)),
             Self::Float64(a) => out.put_f64(a.value(row)),
+            Self::Numeric(a, scale) => {
+                let (value, scale) = without_zeros(a.value(row), *scale);
+                binary::decimal(value, scale, out);
+            }
             Self::Decimal128(a, scale) => binary::decimal(a.value(row), *scale, out),
             Self::Decimal256(a, scale) => binary::decimal(a.value(row), *scale, out),
             Self::Utf8(a) => out.put_slice(a.value(row).as_bytes()),
