@@ -42,7 +42,7 @@ pub enum Returns {
     List(DataType),
     /// Text that is a value of a type of PostgreSQL's.
     Marked(PgType),
-    /// Text with the mark that the arguments tell.
+    /// The type of the first argument, with the mark that the arguments tell.
     MarkedBy(fn(&ReturnFieldArgs) -> Option<PgType>),
     /// By the arguments' types.
     Of(fn(&[DataType]) -> Result<DataType>),
@@ -124,7 +124,8 @@ impl ScalarUDFImpl for Function {
         Ok(match &self.returns {
             Returns::Type(t) => t.clone(),
             Returns::List(t) => list_of(t.clone()),
-            Returns::Marked(_) | Returns::MarkedBy(_) => DataType::Utf8,
+            Returns::Marked(_) => DataType::Utf8,
+            Returns::MarkedBy(_) => types.first().cloned().unwrap_or(DataType::Utf8),
             Returns::Of(of) => of(types)?,
         })
     }

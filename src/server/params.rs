@@ -94,6 +94,11 @@ fn cast(value: ScalarValue, expected: &DataType) -> Result<ScalarValue> {
     if value.data_type() == *expected {
         return Ok(value);
     }
+    if let (ScalarValue::Utf8(Some(_)), DataType::Decimal128(..)) = (&value, expected)
+        && let Some(read) = text_input::column(&value.to_array()?, expected, &Styles::default())
+    {
+        return Ok(ScalarValue::try_from_array(&read?, 0)?);
+    }
     Ok(value.cast_to(expected)?)
 }
 

@@ -18,7 +18,7 @@ use crate::catalog::def::schema;
 use crate::catalog::{Column, Definition, Object, Privilege, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::table_log;
-use crate::expr::{bytea, json, modifier, text_input, text_output, uuid};
+use crate::expr::{bytea, json, marked_list, modifier, text_input, text_output, uuid};
 use crate::sql::{self, ast};
 use crate::types::JobId;
 use crate::types::pg_type::PgType;
@@ -321,6 +321,7 @@ pub fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     {
         let read = read.map_err(in_place)?;
         return match PgType::of(field) {
+            Some(mark) if mark.is_type() => marked_list::read(&read, mark).map_err(in_place),
             Some(mark) => modifier::fitted(&read, mark, |_| Ok(())),
             None => Ok(read),
         };
@@ -330,6 +331,9 @@ pub fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
         (DataType::Utf8 | DataType::Utf8View, DataType::Binary) => bytea::read(column),
         (_, data_type) => match (PgType::of(field), cast_with_options(column, data_type, &options)) {
             (_, Err(e)) => Err(e.into()),
+            (Some(mark), Ok(column)) if mark.is_type() && column.data_type().is_nested() => {
+                marked_list::read(&column, mark)
+            }
             (Some(PgType::Uuid), Ok(column)) => uuid::read(&[column]),
             (Some(PgType::Json | PgType::Jsonb), Ok(column)) => json::read(&column, field),
             (_, Ok(column)) => Ok(column),

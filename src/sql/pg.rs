@@ -137,6 +137,18 @@ fn by_place(key: &mut Expr, list: &[SelectItem]) {
 
 fn rewritten(expr: &mut Expr) -> Option<Expr> {
     match expr {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
+            // DataFusion would negate the first part alone.
+            let Expr::Interval(interval) = expr.as_mut() else { return None };
+            if let (None, Expr::Value(value)) = (&interval.leading_field, interval.value.as_mut())
+                && let Value::SingleQuotedString(text) = &mut value.value
+                && let Some(negated) = interval_text::plain(text, true)
+            {
+                *text = negated;
+                return Some(expr.as_ref().clone());
+            }
+            None
+        }
         Expr::UnaryOp { op, expr } => {
             let name = match op {
                 UnaryOperator::PGAbs => "abs",
@@ -173,7 +185,7 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
         Expr::Interval(interval) if interval.leading_field.is_none() => {
             if let Expr::Value(value) = interval.value.as_mut()
                 && let Value::SingleQuotedString(text) = &mut value.value
-                && let Some(plain) = interval_text::plain(text)
+                && let Some(plain) = interval_text::plain(text, false)
             {
                 *text = plain;
             }

@@ -62,6 +62,7 @@ pub fn mark(sql: &Sql) -> Option<PgType> {
         Sql::JSON => Some(PgType::Json),
         Sql::JSONB => Some(PgType::Jsonb),
         Sql::Uuid => Some(PgType::Uuid),
+        Sql::Array(ArrayElemTypeDef::SquareBracket(item, _)) => mark(item).filter(|mark| mark.is_type()),
         _ => modifier(sql),
     }
 }

@@ -34,11 +34,12 @@ pub fn parse(text: &str, style: IntervalStyle) -> Result<IntervalMonthDayNano> {
     sum.and_then(Sum::value).map_err(refused)
 }
 
-/// An interval by units that Arrow knows; `None` for a text that is none.
-pub fn plain(text: &str) -> Option<String> {
+/// An interval by units that Arrow knows, `negated` if wanted; `None` for a text that is none.
+pub fn plain(text: &str, negated: bool) -> Option<String> {
     let IntervalMonthDayNano { months, days, nanoseconds } = parse(text, IntervalStyle::Postgres).ok()?;
-    // The planner negates the first part alone: the fewer the better.
+    let signed = |n: i64| if negated { -n } else { n };
     let parts = [(i64::from(months), "months"), (days.into(), "days"), (nanoseconds / 1000, "microseconds")];
+    let parts = parts.map(|(n, unit)| (signed(n), unit));
     let parts: Vec<String> = parts.iter().filter(|p| p.0 != 0).map(|(n, unit)| format!("{n} {unit}")).collect();
     Some(if parts.is_empty() { "0 days".into() } else { parts.join(" ") })
 }

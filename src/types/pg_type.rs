@@ -1,6 +1,8 @@
 //! Types of PostgreSQL's that are kept as text or numbers, and bounds such as those of VARCHAR(3): a mark on the field tells
 //! them from plain text.
 //!
+//! Of an array the mark is that of its items.
+//!
 //! The mark travels with the field through projections, so that the wire can say which type a column has, and the
 //! planner which operator is meant. What values look like is not known here.
 

@@ -10,6 +10,7 @@ pub fn column_type(data_type: &DataType, mark: Option<PgType>) -> String {
         Some(PgType::Varchar(n)) => format!("VARCHAR({n})"),
         Some(PgType::Char(n)) => format!("CHAR({n})"),
         Some(PgType::Seconds(n)) => format!("{}({n})", sql_name(data_type)),
+        Some(mark) if matches!(data_type, DataType::List(_)) => format!("{}[]", mark.name().to_uppercase()),
         Some(mark) => mark.name().to_uppercase(),
         None => sql_name(data_type),
     }

@@ -62,6 +62,9 @@ impl PgType {
     pub fn marked(data_type: &DataType, mark: Option<pg_type::PgType>) -> Self {
         let length = |n: u32| i32::try_from(n).map_or(-1, |n| n.saturating_add(4));
         let (oid, size, modifier) = match mark {
+            Some(pg_type::PgType::Json) if data_type.is_nested() => (199, -1, -1),
+            Some(pg_type::PgType::Jsonb) if data_type.is_nested() => (3807, -1, -1),
+            Some(pg_type::PgType::Uuid) if data_type.is_nested() => (2951, -1, -1),
             Some(pg_type::PgType::Json) => (114, -1, -1),
             Some(pg_type::PgType::Jsonb) => (3802, -1, -1),
             Some(pg_type::PgType::Uuid) => (2950, 16, -1),

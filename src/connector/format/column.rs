@@ -19,7 +19,7 @@ use serde::de::IgnoredAny;
 use super::records::{Column, Faults};
 use super::scalar::{self, Bad, UnixUnit};
 use crate::common::{Error, Result};
-use crate::expr::{array_input, modifier};
+use crate::expr::{array_input, marked_list, modifier};
 use crate::types::pg_type::PgType;
 use crate::types::{column_type, json, uuid};
 
@@ -97,7 +97,7 @@ pub(super) fn read(
             _ => Arc::new(reader.string()?),
         },
         DataType::LargeUtf8 | DataType::Utf8View => cast(&reader.string()?, field.data_type())?,
-        _ => reader.nested()?,
+        _ => marked(reader.nested()?, texts, field, faults),
     };
     let array = match PgType::of(field).filter(|mark| !mark.is_type()) {
         Some(mark) => bounded(&array, mark, texts, faults)?,
@@ -112,6 +112,21 @@ pub(super) fn read(
         }
     }
     Ok(array)
+}
+
+/// The items of arrays in the form of their type. One that is none is a fault of its record.
+fn marked(array: ArrayRef, texts: &Column<'_>, field: &Field, faults: &mut Faults) -> ArrayRef {
+    let Some(mark) = PgType::of(field).filter(|_| matches!(array.data_type(), DataType::List(_))) else { return array };
+    if let Ok(read) = marked_list::read(&array, mark) {
+        return read;
+    }
+    let one = |row: usize| marked_list::read(&array.slice(row, 1), mark);
+    for row in 0..array.len() {
+        if let Err(e) = one(row) {
+            faults.add(texts.first + row, || format!("column \"{}\": {}", field.name(), e.message()));
+        }
+    }
+    array
 }
 
 /// The values within the bounds of their column; a text that is too long is a fault of its record.

@@ -59,7 +59,20 @@ pub enum Column {
 impl Column {
     /// The column under the type that it was described with.
     pub fn of_type(array: &ArrayRef, ty: PgType) -> Result<Self> {
+        let item = match Type::from_oid(ty.oid) {
+            Some(Type::UUID_ARRAY) => Some(Type::UUID),
+            Some(Type::JSONB_ARRAY) => Some(Type::JSONB),
+            Some(Type::JSON_ARRAY) => Some(Type::JSON),
+            _ => None,
+        };
         Ok(match Self::new(array)? {
+            Self::List(list, child, oid) => match item {
+                Some(item) => {
+                    let child = Self::of_type(list.values(), PgType::of(&item))?;
+                    Self::List(list, Box::new(child), item.oid())
+                }
+                None => Self::List(list, child, oid),
+            },
             Self::Utf8(texts) if ty == PgType::of(&Type::JSONB) => Self::Jsonb(texts),
             Self::Utf8(texts) if ty == PgType::of(&Type::UUID) => Self::Uuid(texts),
             Self::Utf8(texts) if ty.oid == Type::BPCHAR.oid() => {

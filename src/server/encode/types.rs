@@ -41,11 +41,15 @@ impl PgType {
 /// # Errors
 /// `NotSupported` for maps, unions and the like.
 pub fn pg_type(field: &FieldRef) -> Result<PgType> {
+    let nested = field.data_type().is_nested();
     match pg_type::PgType::of(field) {
+        Some(pg_type::PgType::Json) if nested => return Ok(PgType::of(&Type::JSON_ARRAY)),
+        Some(pg_type::PgType::Jsonb) if nested => return Ok(PgType::of(&Type::JSONB_ARRAY)),
+        Some(pg_type::PgType::Uuid) if nested => return Ok(PgType::of(&Type::UUID_ARRAY)),
         Some(pg_type::PgType::Json) => return Ok(PgType::of(&Type::JSON)),
         Some(pg_type::PgType::Jsonb) => return Ok(PgType::of(&Type::JSONB)),
         Some(pg_type::PgType::Uuid) => return Ok(PgType::of(&Type::UUID)),
-        Some(pg_type::PgType::Oid) if field.data_type().is_nested() => return Ok(PgType::of(&Type::OID_ARRAY)),
+        Some(pg_type::PgType::Oid) if nested => return Ok(PgType::of(&Type::OID_ARRAY)),
         Some(pg_type::PgType::Oid) => return Ok(PgType::of(&Type::OID)),
         Some(pg_type::PgType::Varchar(n)) => return Ok(PgType::of_length(&Type::VARCHAR, n)),
         Some(pg_type::PgType::Char(n)) => return Ok(PgType::of_length(&Type::BPCHAR, n)),
