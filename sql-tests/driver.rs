@@ -150,6 +150,43 @@ async fn statements_in_a_row() {
 }
 
 #[tokio::test]
+async fn returning() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path(), &Options::default()).unwrap();
+    let mut client = connect(&server).await;
+    client.batch_execute("CREATE TABLE t (k BIGINT PRIMARY KEY, v VARCHAR, n INT DEFAULT 7)").await.unwrap();
+    let insert = client.prepare("INSERT INTO t (k, v) VALUES ($1, $2) RETURNING n, k + $3 AS sum, v").await.unwrap();
+    let types = |statement: &tokio_postgres::Statement| {
+        statement.columns().iter().map(|c| format!("{} {}", c.name(), c.type_())).collect::<Vec<_>>()
+    };
+    assert_eq!(types(&insert), ["n int4", "sum int8", "v text"]);
+    assert_eq!(insert.params(), [Type::INT8, Type::TEXT, Type::INT8]);
+    let row = client.query_one(&insert, &[&1_i64, &"one", &10_i64]).await.unwrap();
+    assert_eq!((row.get(0), row.get(1), row.get(2)), (7, 11_i64, "one"));
+    // Without its rows it is a statement that tells how many they are.
+    assert_eq!(client.execute(&insert, &[&2_i64, &"two", &0_i64]).await.unwrap(), 1);
+    assert_eq!(client.execute("UPDATE t SET n = n + 1 RETURNING k", &[]).await.unwrap(), 2);
+    assert_eq!(texts(&client, "SELECT n FROM t").await, ["8", "8"]);
+    let update = client.prepare("UPDATE t SET v = $2 WHERE k = $1 RETURNING *").await.unwrap();
+    assert_eq!(types(&update), ["k int8", "v text", "n int4"]);
+    let row = client.query_one(&update, &[&2_i64, &"zwei"]).await.unwrap();
+    assert_eq!((row.get(0), row.get(1), row.get(2)), (2_i64, "zwei", 8));
+    assert_eq!(texts(&client, "DELETE FROM t WHERE k = 1 RETURNING v, k").await, ["one", "1"]);
+
+    // All of it is done, however few rows are taken.
+    let transaction = client.transaction().await.unwrap();
+    let sql = "INSERT INTO t (k) SELECT k FROM generate_series(11, 20) AS s(k) RETURNING k";
+    let portal = transaction.bind(sql, &[]).await.unwrap();
+    assert_eq!(transaction.query_portal(&portal, 3).await.unwrap().len(), 3);
+    transaction.commit().await.unwrap();
+    assert_eq!(texts(&client, "SELECT count(*) FROM t").await, ["11"]);
+    // In the order that they came in, many too.
+    let sql = "INSERT INTO t (k) SELECT k FROM generate_series(100, 30099) AS s(k) ORDER BY k DESC RETURNING k";
+    let keys: Vec<i64> = client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert!(keys.iter().copied().eq((100..30100).rev()));
+}
+
+#[tokio::test]
 async fn portals_and_cursors() {
     let folder = Folder::new();
     let server = Server::start(folder.path(), &Options::default()).unwrap();
@@ -217,4 +254,28 @@ async fn cancelled_timed_out_and_back_after_a_kill() {
     let server = Server::start(folder.path(), &Options::default()).unwrap();
     let client = connect(&server).await;
     assert_eq!(texts(&client, "SELECT sum(k) AS n FROM t").await, ["3"]);
+}
+
+#[tokio::test]
+async fn a_new_session_sees_what_was_acknowledged() {
+    let folder = Folder::new();
+    // Nobody else ends an epoch in time.
+    let slow = Options { barrier: "30s", checkpoint: "60s", ..Options::default() };
+    let mut server = Server::start(folder.path(), &slow).unwrap();
+    let writer = connect(&server).await;
+    let view = "CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t";
+    writer.batch_execute(&format!("CREATE TABLE t (k BIGINT PRIMARY KEY); {view}")).await.unwrap();
+    let old = connect(&server).await;
+    writer.batch_execute("INSERT INTO t VALUES (1), (2)").await.unwrap();
+    let hasty = connect(&server).await;
+    hasty.batch_execute("SET implicit_flush = off").await.unwrap();
+    assert_eq!(texts(&hasty, "SELECT n FROM v").await, ["0"]);
+    assert_eq!(texts(&old, "SELECT n FROM v").await, ["0"]);
+    let new = connect(&server).await;
+    assert_eq!(texts(&new, "SELECT n FROM v").await, ["2"]);
+    assert_eq!(texts(&connect(&server).await, "DELETE FROM t WHERE k = 1 RETURNING k").await, ["1"]);
+    assert_eq!(texts(&connect(&server).await, "SELECT n FROM v").await, ["1"]);
+    server.kill();
+    let server = Server::start(folder.path(), &slow).unwrap();
+    assert_eq!(texts(&connect(&server).await, "SELECT n FROM v").await, ["1"]);
 }

@@ -1,4 +1,4 @@
-"""dbt with its own adapter for PostgreSQL: a project of views and materialized views, run twice."""
+"""dbt with its own adapter for PostgreSQL: a project of views, materialized views, tables and seeds, run twice."""
 
 import importlib.metadata
 import json
@@ -42,6 +42,11 @@ models:
 {{ config(materialized='materialized_view', indexes=[{'columns': ['total']}]) }}
 select shop, count(*) as n, sum(amount) as total from {{ ref('large') }} group by shop
 """,
+    "models/kept.sql": """
+{{ config(materialized='table', indexes=[{'columns': ['shop']}]) }}
+select shop, n, total from {{ ref('per_shop') }}
+""",
+    "seeds/city.csv": "shop,city\n1,Oslo\n2,Rome\n",
     "models/best.sql": "select shop from {{ ref('per_shop') }} where total > 50",
 }
 
@@ -72,8 +77,15 @@ def connects():
 
 
 @check
+def seeds():
+    assert "ERROR=0" in dbt("seed")
+    equal(sql("SELECT shop, city FROM city ORDER BY shop"), [(1, "Oslo"), (2, "Rome")])
+
+
+@check
 def runs():
     assert "ERROR=0" in dbt("run")
+    equal(sql("SELECT shop, n FROM kept ORDER BY shop"), [(1, 1), (2, 1)])
     equal(sql("SELECT shop, n FROM per_shop ORDER BY shop"), [(1, 1), (2, 1)])
     equal(sql("SELECT shop FROM best"), [(2,)])
     kinds = dict(sql("SELECT relname, relkind FROM pg_class WHERE relname IN ('large', 'per_shop', 'best')"))
@@ -95,6 +107,7 @@ def tests_pass():
 def runs_again():
     assert "ERROR=0" in dbt("run")
     equal(sql("SELECT shop, n FROM per_shop ORDER BY shop"), [(1, 2), (2, 1)])
+    equal(sql("SELECT shop, n FROM kept ORDER BY shop"), [(1, 2), (2, 1)])
 
 
 @check

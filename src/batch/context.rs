@@ -24,6 +24,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use parking_lot::Mutex;
 
 use super::access::{Failed, Indexes};
+use super::changed::CHANGED;
 use super::client::Client;
 use super::pg_catalog::{ClientTypes, Opened, PgCatalog, clock};
 use super::styles::SessionStyles;
@@ -135,12 +136,14 @@ impl BatchEnv {
         client: Arc<dyn Client>,
     ) -> Result<Planning> {
         let moment = Arc::new(Mutex::new(Moment { epoch: Epoch(0), purpose: Purpose::Read, now: 0 }));
+        let changed = Arc::new(Mutex::new(None));
         let user = client.user();
         let list = Arc::new(MemoryCatalogProviderList::new());
         let mut schemas: HashMap<String, Arc<dyn SchemaProvider>> = HashMap::new();
         let public = PublicSchema {
             snapshot: snapshot.clone(),
             moment: moment.clone(),
+            changed: changed.clone(),
             zone: zone.clone(),
             store: self.store.clone(),
             indexes: self.indexes.clone(),
@@ -175,7 +178,7 @@ impl BatchEnv {
         // Views plan their query in the same session.
         let _ = public.state.set(Arc::downgrade(&state));
         let tasks = state.task_ctx();
-        Ok(Planning { snapshot, user, zone, styles, state, tasks, moment })
+        Ok(Planning { snapshot, user, zone, styles, state, tasks, moment, changed })
     }
 }
 
@@ -190,7 +193,11 @@ struct Planning {
     state: Arc<SessionState>,
     tasks: Arc<TaskContext>,
     moment: Arc<Mutex<Moment>>,
+    changed: Changed,
 }
+
+/// The rows that a statement writes, while what it returns is planned.
+type Changed = Arc<Mutex<Option<Arc<dyn TableProvider>>>>;
 
 /// What a statement reads, and for what.
 #[derive(Debug, Clone, Copy)]
@@ -303,6 +310,23 @@ impl BatchContext {
         Ok(self.planning.state.create_physical_plan(&plan).await?)
     }
 
+    pub(super) fn zone(&self) -> &Zone {
+        &self.planning.zone
+    }
+
+    pub(super) fn store(&self) -> &StateStore {
+        &self.env.store
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.planning.moment.lock().epoch
+    }
+
+    /// What [`CHANGED`] names from now on.
+    pub(super) fn name_changed(&self, rows: Option<Arc<dyn TableProvider>>) {
+        *self.planning.changed.lock() = rows;
+    }
+
     pub fn task_context(&self) -> Arc<TaskContext> {
         self.planning.tasks.clone()
     }
@@ -362,6 +386,7 @@ impl CatalogProvider for Schemas {
 struct PublicSchema {
     snapshot: Arc<Snapshot>,
     moment: Arc<Mutex<Moment>>,
+    changed: Changed,
     zone: Zone,
     store: Arc<StateStore>,
     indexes: Arc<Indexes>,
@@ -382,6 +407,12 @@ impl SchemaProvider for PublicSchema {
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        if name == CHANGED {
+            let changed = self.changed.lock().clone();
+            if changed.is_some() {
+                return Ok(changed);
+            }
+        }
         let Some(object) = self.snapshot.get(name) else { return Ok(None) };
         if let Definition::View(view) = &object.definition {
             return Ok(Some(self.view(view).await?));

@@ -5,6 +5,7 @@
 //! ```
 
 pub mod access;
+pub mod changed;
 pub mod client;
 pub mod context;
 pub mod lookup;

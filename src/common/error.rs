@@ -42,6 +42,7 @@ kinds! {
     WrongObjectType = "42809",
     DatatypeMismatch = "42804",
     Grouping = "42803",
+    Windowing = "42P20",
     InvalidDefinition = "42P17",
     UndefinedParameter = "42P02",
     InvalidTextRepresentation = "22P02",

@@ -208,7 +208,7 @@ impl<S: BackendSession> Connection<S> {
                 Sent::Some => self.writer.send(&PortalSuspended::new())?,
                 Sent::All(tag) => {
                     self.tell_news()?;
-                    let verb = tag.split(' ').next().unwrap_or_default();
+                    let verb = tag.rsplit_once(' ').map_or(tag.as_str(), |(verb, _)| verb);
                     let again = format!("{verb} 0");
                     self.writer.send(&CommandComplete::new(tag))?;
                     self.finish(name, again)?;

@@ -284,7 +284,9 @@ fn array(b: &mut Bytes, item: &Type) -> Result<Result<ScalarValue>, Short> {
         0 => 0,
         1 => {
             let length = b.try_get_i32()?;
-            b.try_get_i32()?;
+            if b.try_get_i32()? != 1 {
+                return Ok(Err(Error::not_supported("an array that is not counted from 1 is not supported")));
+            }
             length
         }
         _ => return Ok(Err(Error::not_supported("arrays of more than one dimension are not supported"))),

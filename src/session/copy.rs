@@ -1,7 +1,7 @@
 //! COPY FROM STDIN: bytes of the client to rows in the table's log, read on a thread of its own, piece by piece.
 //!
 //! ```text
-//! wire --few messages--> thread: CopyReader --pieces--> side file of the log --fsync--> one entry --> acknowledged
+//! wire --few messages--> thread: CopyReader --pieces--> EntryWriter --fsync--> one entry of the log --> acknowledged
 //! ```
 //! A COPY of one piece is one entry, like an INSERT. Nothing of a COPY that fails is in the log. What is held is a few
 //! messages and a piece; other writers are not kept waiting.
@@ -18,13 +18,13 @@ use tokio::task::JoinHandle;
 
 use super::client::SessionClient;
 use super::dml::{self, Written};
+use super::entry::{Entry, EntryWriter};
 use super::services::Services;
 use crate::batch::{Client, Purpose};
 use crate::catalog::{Column, Privilege, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::format::copy::{CopyReader, Piece};
 use crate::connector::table_log;
-use crate::log::{Log, Side, SideWriter};
 use crate::sql;
 use crate::types::JobId;
 use crate::types::copy::CopyOptions;
@@ -63,12 +63,6 @@ struct Loaded {
     entry: Entry,
 }
 
-enum Entry {
-    None,
-    Whole(Bytes),
-    Side(Side),
-}
-
 /// Checks the table, its columns and the options, and waits for data.
 pub async fn start(
     services: &Arc<Services>,
@@ -94,7 +88,7 @@ pub async fn start(
     let log = services.logs.get(object.id)?;
     let (data, messages) = mpsc::channel(MESSAGES_AHEAD);
     let columns = table.columns.clone();
-    let loader = Loader { reader, others, columns, log, first: None, side: None, rows: 0, ignored: 0 };
+    let loader = Loader { reader, others, columns, entry: EntryWriter::new(log), rows: 0, ignored: 0 };
     let thread = tokio::task::spawn_blocking(move || loader.run(messages));
     Ok(CopyIn { columns: fields, table: object.id, data, thread })
 }
@@ -184,23 +178,9 @@ impl CopyIn {
         // If the thread has ended, its error tells.
         let _ = self.data.send(Message::Done).await;
         let Loaded { rows, ignored, entry } = joined(self.thread.await)?;
-        let lock = services.table_lock(self.table).read_owned().await;
-        dml::settle_sinks(services, self.table, false).await?;
-        let log = services.logs.get(self.table)?;
-        let numbered = u32::try_from(rows + ignored).unwrap_or(u32::MAX);
-        let appended = match entry {
-            Entry::None => return Ok(Copied { rows, ignored, written: None }),
-            Entry::Whole(payload) => log.append(payload, numbered).await?,
-            // It is not to be cut off half way.
-            Entry::Side(side) => {
-                let append = |_| async move {
-                    let _shared = lock;
-                    log.append_side(side).await
-                };
-                services.finish(append).await?
-            }
-        };
-        Ok(Copied { rows, ignored, written: Some(Written { table: self.table, end: appended + 1 }) })
+        let shared = services.table_lock(self.table).read_owned().await;
+        let written = entry.append(services, self.table, shared).await?;
+        Ok(Copied { rows, ignored, written })
     }
 }
 
@@ -215,10 +195,7 @@ struct Loader {
     others: Vec<(Arc<Field>, ArrayRef)>,
     /// The table's.
     columns: Vec<Column>,
-    log: Arc<Log>,
-    /// The first piece: perhaps all there is.
-    first: Option<(u32, Bytes)>,
-    side: Option<SideWriter>,
+    entry: EntryWriter,
     rows: u64,
     ignored: u64,
 }
@@ -238,12 +215,7 @@ impl Loader {
         }
         let piece = self.reader.finish()?;
         self.take(piece)?;
-        let entry = match (self.side, self.first) {
-            (Some(side), _) => Entry::Side(side.finish()?),
-            (None, Some((_, payload))) => Entry::Whole(payload),
-            (None, None) => Entry::None,
-        };
-        Ok(Loaded { rows: self.rows, ignored: self.ignored, entry })
+        Ok(Loaded { rows: self.rows, ignored: self.ignored, entry: self.entry.finish()? })
     }
 
     fn take(&mut self, piece: Piece) -> Result<()> {
@@ -265,19 +237,7 @@ impl Loader {
         };
         self.rows += count as u64;
         self.ignored += ignored as u64;
-        let numbered = (count + ignored) as u32;
-        if self.side.is_none() {
-            if self.first.is_none() {
-                self.first = Some((numbered, payload));
-                return Ok(());
-            }
-            self.side = Some(self.log.side()?);
-        }
-        let Some(side) = &mut self.side else { return Err(Error::internal("no side file")) };
-        if let Some((numbered, first)) = self.first.take() {
-            side.push(numbered, &first)?;
-        }
-        side.push(numbered, &payload)
+        self.entry.push((count + ignored) as u32, payload)
     }
 
     /// The lines' columns and those that have defaults.

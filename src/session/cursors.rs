@@ -124,6 +124,7 @@ impl Session {
             return Err(Error::new(ErrorKind::DuplicateCursor, format!("cursor \"{name}\" already exists")));
         }
         self.see_own_writes().await?;
+        self.see_inherited().await;
         let (source, schema) = match inner {
             sql::Statement::Subscribe(subscribe) => {
                 let subscription = subscribe::start(&self.services, &self.client, subscribe).await?;

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 
 use super::client::SessionClient;
+use super::load::{Cast, Loaded, load};
 use super::query::with_parameters;
+use super::returning::{self, Returned};
 use super::services::Services;
 use crate::batch::{BatchContext, Client, Purpose};
 use crate::catalog::def::schema;
@@ -36,6 +39,8 @@ pub struct Outcome {
     pub rows: usize,
     /// `None` when no row was concerned.
     pub written: Option<Written>,
+    /// What RETURNING gives; `None` without one.
+    pub returned: Option<Returned>,
 }
 
 /// The table that a statement writes, if it can be written.
@@ -53,12 +58,13 @@ pub fn writable(object: &Object) -> Result<&Table> {
 }
 
 /// Plans an INSERT; the plan's columns are those of the table, in its order, then hidden ones.
-pub async fn plan_insert(context: &BatchContext, statement: &ast::Statement) -> Result<LogicalPlan> {
+pub async fn plan_insert(context: &BatchContext, statement: &ast::Statement, table: &Table) -> Result<LogicalPlan> {
     let mut statement = statement.clone();
     if let ast::Statement::Insert(insert) = &mut statement {
-        if insert.returning.is_some() {
-            return Err(Error::not_supported("RETURNING is not supported").with_hint("SELECT the rows afterwards"));
-        }
+        name_columns(insert, table);
+        insert.returning = None;
+        // It only names the rows in RETURNING.
+        insert.table_alias = None;
         if insert.on.is_some() {
             let modes = "{OVERWRITE | DO NOTHING | DO UPDATE IF NOT NULL}";
             return Err(Error::not_supported("ON CONFLICT belongs to the table")
@@ -66,6 +72,24 @@ pub async fn plan_insert(context: &BatchContext, statement: &ast::Statement) -> 
         }
     }
     context.plan_statement(statement).await
+}
+
+/// Fewer values than columns are for the first ones, as in PostgreSQL.
+fn name_columns(insert: &mut ast::Insert, table: &Table) {
+    let width = match insert.source.as_ref().map(|query| query.body.as_ref()) {
+        Some(ast::SetExpr::Values(values)) => values.rows.iter().map(|row| row.content.len()).max().unwrap_or_default(),
+        Some(ast::SetExpr::Select(select)) if !select.projection.iter().any(is_wildcard) => select.projection.len(),
+        _ => return,
+    };
+    let visible = returning::visible(table);
+    if insert.columns.is_empty() && width < visible.len() {
+        let quoted = |column: &Column| ast::Ident::with_quote('"', &column.name).into();
+        insert.columns = visible[..width].iter().map(quoted).collect();
+    }
+}
+
+fn is_wildcard(item: &ast::SelectItem) -> bool {
+    matches!(item, ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(..))
 }
 
 pub async fn insert(
@@ -79,28 +103,50 @@ pub async fn insert(
     let table = writable(&object)?;
     let context = services.batch.context(snapshot, epoch, Purpose::Insert, client.clone())?;
     context.check(Privilege::Insert, &object)?;
-    let plan = with_parameters(plan_insert(&context, statement).await?, parameters)?;
+    let plan = with_parameters(plan_insert(&context, statement, table).await?, parameters)?;
     let LogicalPlan::Dml(dml) = plan else { return Err(Error::internal("INSERT planned as something else")) };
     let input = context.physical(Arc::unwrap_or_clone(dml.input)).await?;
     drop(pin);
-    let visible: Vec<_> = table.columns.iter().filter(|c| !c.hidden).cloned().collect();
-    let wanted = schema(&visible);
-    let batches: Vec<RecordBatch> = context.execute(input)?.try_collect().await?;
-    let mut columns: Vec<Vec<ArrayRef>> = Vec::new();
-    for batch in &batches {
-        columns.push(convert(batch.columns(), &wanted)?);
+    let stream = context.execute(input)?;
+    if let Some(query) = returning::query(statement)? {
+        return insert_returning(services, client, &object, table, &query, stream, parameters).await;
     }
-    let nullable = nullable(&wanted);
-    let batches =
-        columns.into_iter().map(|c| RecordBatch::try_new(nullable.clone(), c)).collect::<Result<Vec<_>, _>>()?;
-    let rows = concat_batches(&nullable, &batches)?;
-    if rows.num_rows() == 0 {
-        return Ok(Outcome { rows: 0, written: None });
-    }
-    check_not_null(&rows, table, &object.name)?;
+    let Loaded { rows, entry } = load(table, &object.name, services.logs.get(object.id)?, stream).await?;
+    let shared = services.table_lock(object.id).read_owned().await;
+    let written = entry.append(services, object.id, shared).await?;
+    Ok(Outcome { rows: rows as usize, written, returned: None })
+}
+
+/// What is returned is held, so the rows are.
+async fn insert_returning(
+    services: &Arc<Services>,
+    client: &Arc<SessionClient>,
+    object: &Object,
+    table: &Table,
+    query: &ast::Query,
+    stream: SendableRecordBatchStream,
+    parameters: &[ScalarValue],
+) -> Result<Outcome> {
+    let cast = Cast::new(table, &object.name);
+    let batches: Vec<RecordBatch> = stream.try_collect().await?;
+    let batches = batches.iter().map(|batch| cast.rows(batch)).collect::<Result<Vec<_>>>()?;
+    let rows = concat_batches(&cast.schema, &batches)?;
     let lock = services.table_lock(object.id);
-    let _shared = lock.read().await;
-    append(services, object.id, &as_stored(&rows, &table.columns)?, None).await
+    // Which rows the table takes is known where nobody else writes.
+    let settle = returning::settles(table);
+    let (_alone, _shared) = match settle {
+        true => (Some(lock.write().await), None),
+        false => (None, Some(lock.read().await)),
+    };
+    if settle {
+        wait_visible(services, Written { table: object.id, end: services.logs.get(object.id)?.end() }).await?;
+    }
+    let returned = Some(returning::answer(services, client, query, object, rows.clone(), settle, parameters).await?);
+    if rows.num_rows() == 0 {
+        return Ok(Outcome { rows: 0, written: None, returned });
+    }
+    let written = append(services, object.id, &as_stored(&rows, &table.columns)?, None).await?;
+    Ok(Outcome { rows: rows.num_rows(), written: Some(written), returned })
 }
 
 /// DELETE and UPDATE: the rows as they are now, retracted; for UPDATE the new ones beside them.
@@ -146,29 +192,42 @@ pub async fn change(
     let mut changes = Vec::new();
     let mut weights = Vec::new();
     let mut affected_rows = 0;
+    let mut now = Vec::new();
     for batch in batches.iter().filter(|b| b.num_rows() > 0) {
         affected_rows += batch.num_rows();
         let old = convert(&batch.columns()[..width], &all)?;
-        changes.push(RecordBatch::try_new(nullable(&all), old.clone())?);
+        let gone = RecordBatch::try_new(nullable(&all), old.clone())?;
+        changes.push(gone.clone());
         weights.extend(std::iter::repeat_n(-1, batch.num_rows()));
-        if !assigned.is_empty() {
+        if assigned.is_empty() {
+            now.push(gone);
+        } else {
             let mut new = old;
             for (at, column) in assigned.iter().enumerate() {
                 new[*column] = cast_to(&batch.columns()[width + at], all.field(*column))?;
             }
             let new = RecordBatch::try_new(nullable(&all), new)?;
             check_not_null(&new, table, &object.name)?;
-            changes.push(new);
+            changes.push(new.clone());
+            now.push(new);
             weights.extend(std::iter::repeat_n(1, batch.num_rows()));
         }
     }
+    let returned = match returning::query(statement)? {
+        Some(query) => {
+            let shown: Vec<usize> = (0..width).filter(|i| !table.columns[*i].hidden).collect();
+            let rows = concat_batches(&nullable(&all), &now)?.project(&shown)?;
+            Some(returning::answer(services, client, &query, &object, rows, false, parameters).await?)
+        }
+        None => None,
+    };
     if affected_rows == 0 {
-        return Ok(Outcome { rows: 0, written: None });
+        return Ok(Outcome { rows: 0, written: None, returned });
     }
     let changes = concat_batches(&nullable(&all), &changes)?;
     let changes = as_stored(&changes, &table.columns)?;
-    let outcome = append(services, object.id, &changes, Some(&Int64Array::from(weights))).await?;
-    Ok(Outcome { rows: affected_rows, ..outcome })
+    let written = append(services, object.id, &changes, Some(&Int64Array::from(weights))).await?;
+    Ok(Outcome { rows: affected_rows, written: Some(written), returned })
 }
 
 /// The query that yields the rows to be changed, all columns and then the new values, and which columns those are for.
@@ -178,15 +237,15 @@ fn affected(statement: &ast::Statement, table: &Table) -> Result<(ast::Query, Ve
     let mut values = String::new();
     let (from, selection) = match statement {
         ast::Statement::Delete(delete) => {
-            if delete.using.is_some() || delete.returning.is_some() || delete.limit.is_some() {
-                return unsupported("USING, RETURNING or LIMIT");
+            if delete.using.is_some() || delete.limit.is_some() {
+                return unsupported("USING or LIMIT");
             }
             let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
             (from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "), &delete.selection)
         }
         ast::Statement::Update(update) => {
-            if update.from.is_some() || update.returning.is_some() {
-                return unsupported("FROM or RETURNING");
+            if update.from.is_some() {
+                return unsupported("FROM");
             }
             for assignment in &update.assignments {
                 let ast::AssignmentTarget::ColumnName(name) = &assignment.target else {
@@ -252,6 +311,20 @@ fn table_name(table: &ast::TableWithJoins) -> Option<&ast::ObjectName> {
     }
 }
 
+/// What is acknowledged but in no complete epoch yet, whoever wrote it.
+pub fn unseen(services: &Services) -> Vec<Written> {
+    let snapshot = services.catalog.snapshot();
+    let tables = snapshot.objects().filter(|object| writable(object).is_ok());
+    let written = tables.filter_map(|o| Some(Written { table: o.id, end: services.logs.get(o.id).ok()?.end() }));
+    let complete = services.driver.progress().complete;
+    let visible = |written: &Written| {
+        let handles = services.jobs.handles(written.table)?;
+        let position = handles.sources.first()?.reader.position_at(complete)?;
+        Some(position.parse::<u64>().ok()? >= written.end)
+    };
+    written.filter(|w| visible(w) == Some(false)).collect()
+}
+
 /// Waits until the session's write is part of a complete epoch.
 pub async fn wait_visible(services: &Arc<Services>, written: Written) -> Result<()> {
     loop {
@@ -290,11 +363,11 @@ async fn append(
     table: JobId,
     rows: &RecordBatch,
     weights: Option<&Int64Array>,
-) -> Result<Outcome> {
+) -> Result<Written> {
     let payload = table_log::encode(rows, weights)?;
     settle_sinks(services, table, weights.is_some()).await?;
     let offset = services.logs.get(table)?.append(payload, rows.num_rows() as u32).await?;
-    Ok(Outcome { rows: rows.num_rows(), written: Some(Written { table, end: offset + 1 }) })
+    Ok(Written { table, end: offset + 1 })
 }
 
 /// The rows under the names that the log knows their columns by.
@@ -309,7 +382,7 @@ pub fn as_stored(rows: &RecordBatch, columns: &[Column]) -> Result<RecordBatch> 
 }
 
 /// The first columns of a row set, as the table's types.
-fn convert(columns: &[ArrayRef], wanted: &Schema) -> Result<Vec<ArrayRef>> {
+pub fn convert(columns: &[ArrayRef], wanted: &Schema) -> Result<Vec<ArrayRef>> {
     wanted.fields().iter().zip(columns).map(|(field, column)| cast_to(column, field)).collect()
 }
 
@@ -347,11 +420,11 @@ pub fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     }
 }
 
-fn nullable(schema: &Schema) -> Arc<Schema> {
+pub fn nullable(schema: &Schema) -> Arc<Schema> {
     Arc::new(Schema::new(schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>()))
 }
 
-fn check_not_null(rows: &RecordBatch, table: &Table, name: &str) -> Result<()> {
+pub fn check_not_null(rows: &RecordBatch, table: &Table, name: &str) -> Result<()> {
     for (index, column) in rows.columns().iter().enumerate() {
         let definition = &table.columns[index];
         let required = !definition.nullable || table.primary_key.contains(&index);

@@ -6,14 +6,18 @@ pub mod activity;
 mod alter;
 mod client;
 mod copy;
+mod create_table_as;
 mod cursors;
 mod ddl;
 mod dml;
+mod entry;
 mod explain;
 mod functions;
+mod load;
 mod parameters;
 mod prepared;
 mod query;
+mod returning;
 pub mod inflow;
 pub mod replace;
 mod role;
@@ -21,10 +25,12 @@ pub mod services;
 pub mod settings;
 mod show;
 mod subscribe;
+mod text;
 pub mod variables;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,10 +47,11 @@ use self::client::SessionClient;
 pub use self::ddl::complete_index;
 use self::dml::Written;
 use self::query::Limits;
+use self::returning::Returned;
 use self::services::Services;
 use crate::batch::{Client, LookupCache, Purpose, pg_catalog};
-use crate::catalog::Definition;
 use crate::catalog::role::denied;
+use crate::catalog::{Definition, Object};
 use crate::common::{Error, ErrorKind, Result, clock};
 use crate::sql;
 use crate::sql::statement::Copy;
@@ -115,6 +122,8 @@ pub struct Session {
     transaction: TransactionStatus,
     /// The session's writes that may not be visible yet, by table.
     written: HashMap<JobId, Written>,
+    /// What was acknowledged to others before the session began, and could not be read yet then.
+    inherited: Vec<Written>,
     /// A COPY that takes data.
     copy: Option<copy::CopyIn>,
 }
@@ -134,6 +143,7 @@ impl Session {
     pub fn new(id: SessionId, user: &str, services: Arc<Services>) -> Self {
         let client = Arc::new(SessionClient::new(id, user, services.activity.clone()));
         services.activity.enter(id, Arc::downgrade(&client));
+        let inherited = dml::unseen(&services);
         Self {
             client,
             services,
@@ -142,6 +152,7 @@ impl Session {
             notices: Vec::new(),
             transaction: TransactionStatus::Idle,
             written: HashMap::new(),
+            inherited,
             copy: None,
         }
     }
@@ -175,19 +186,20 @@ impl Session {
         let Some(parsed) = statement.parsed.clone() else {
             return Ok(Prepared { statement, parameters: Vec::new(), columns: None });
         };
-        let (plan, columns) = match parsed.as_ref() {
+        let (plans, columns) = match parsed.as_ref() {
             sql::Statement::Query(query) => {
                 let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
                 let columns = query::shown(plan.schema().as_arrow());
-                (Some(plan), Some(columns))
+                (vec![plan], Some(columns))
             }
             sql::Statement::Insert(insert) => {
                 let snapshot = self.services.catalog.snapshot();
-                dml::writable(snapshot.find(&dml::target(insert)?)?)?;
+                let object = snapshot.find(&dml::target(insert)?)?.clone();
+                let table = dml::writable(&object)?;
                 let plan = self
-                    .plan(Purpose::Insert, |context| async move { dml::plan_insert(&context, insert).await })
+                    .plan(Purpose::Insert, |context| async move { dml::plan_insert(&context, insert, table).await })
                     .await?;
-                (Some(plan), None)
+                self.with_returning(plan, insert, &object).await?
             }
             sql::Statement::Update(change) | sql::Statement::Delete(change) => {
                 let snapshot = self.services.catalog.snapshot();
@@ -196,27 +208,27 @@ impl Session {
                 let plan = self
                     .plan(Purpose::Change, |context| async move { dml::plan_change(&context, change, table).await })
                     .await?;
-                (Some(plan), None)
+                self.with_returning(plan, change, &object).await?
             }
-            sql::Statement::Explain { .. } => (None, Some(explain::schema())),
+            sql::Statement::Explain { .. } => (Vec::new(), Some(explain::schema())),
             sql::Statement::Subscribe(subscribe) => {
                 let snapshot = self.services.catalog.snapshot();
-                (None, Some(subscribe::schema(&snapshot, &self.client, subscribe)?))
+                (Vec::new(), Some(subscribe::schema(&snapshot, &self.client, subscribe)?))
             }
             sql::Statement::Copy(Copy::To { query, .. }) => {
                 let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
-                (Some(plan), None)
+                (vec![plan], None)
             }
             sql::Statement::DeclareCursor { inner, .. } => match inner.as_ref() {
                 sql::Statement::Query(query) => {
                     let plan = self.plan(Purpose::Read, |context| async move { context.plan(query).await }).await?;
-                    (Some(plan), None)
+                    (vec![plan], None)
                 }
-                _ => (None, None),
+                _ => (Vec::new(), None),
             },
-            sql::Statement::FetchCursor { name, .. } => (None, Some(self.cursor(name)?.schema())),
-            sql::Statement::Execute { name, .. } => (None, self.prepared(name)?.columns.clone()),
-            other => (None, show::schema(other)),
+            sql::Statement::FetchCursor { name, .. } => (Vec::new(), Some(self.cursor(name)?.schema())),
+            sql::Statement::Execute { name, .. } => (Vec::new(), self.prepared(name)?.columns.clone()),
+            other => (Vec::new(), show::schema(other)),
         };
         let told = match parsed.as_ref() {
             sql::Statement::Query(query) | sql::Statement::Copy(Copy::To { query, .. }) => {
@@ -231,8 +243,24 @@ impl Session {
             },
             _ => BTreeMap::new(),
         };
-        let parameters = plan.map_or(Ok(Vec::new()), |plan| parameters::types(&plan, declared, &told))?;
+        let parameters = match plans.is_empty() {
+            true => Vec::new(),
+            false => parameters::types(&plans, declared, &told)?,
+        };
         Ok(Prepared { statement, parameters, columns })
+    }
+
+    /// The plans of a statement that writes, and the columns of what it returns.
+    async fn with_returning(
+        &self,
+        plan: LogicalPlan,
+        statement: &sql::ast::Statement,
+        object: &Object,
+    ) -> Result<(Vec<LogicalPlan>, Option<SchemaRef>)> {
+        let Some(query) = returning::query(statement)? else { return Ok((vec![plan], None)) };
+        let returned = returning::describe(&self.services, &self.client, &query, object).await?;
+        let columns = query::shown(returned.schema().as_arrow());
+        Ok((vec![plan, returned], Some(columns)))
     }
 
     async fn plan<F>(&self, purpose: Purpose, f: impl FnOnce(crate::batch::BatchContext) -> F) -> Result<LogicalPlan>
@@ -275,6 +303,10 @@ impl Session {
         match parsed {
             S::Query(query) => {
                 self.see_own_writes().await?;
+                // What a server does can be asked while it still reads what was written.
+                if !self.inherited.is_empty() && self.reads_rows(query) {
+                    self.see_inherited().await;
+                }
                 let (services, client) = (&self.services, &self.client);
                 let stream = match query::look_up(services, client, query, &statement.lookup, parameters).await? {
                     Some(stream) => stream,
@@ -285,17 +317,19 @@ impl Session {
             S::Insert(insert) => {
                 if reads_tables(insert) {
                     self.see_own_writes().await?;
+                    self.see_inherited().await;
                 }
                 let outcome = dml::insert(&self.services, &self.client, insert, parameters).await?;
                 self.wrote(outcome.written);
-                Ok(Response::Done(format!("INSERT 0 {}", outcome.rows)))
+                Ok(wrote("INSERT 0", outcome))
             }
             S::Update(change) | S::Delete(change) => {
                 self.see_own_writes().await?;
+                self.see_inherited().await;
                 let outcome = dml::change(&self.services, &self.client, change, parameters).await?;
                 self.wrote(outcome.written);
                 let tag = if matches!(parsed, S::Update(_)) { "UPDATE" } else { "DELETE" };
-                Ok(Response::Done(format!("{tag} {}", outcome.rows)))
+                Ok(wrote(tag, outcome))
             }
             S::Explain { analyze, inner } => {
                 if *analyze {
@@ -312,6 +346,7 @@ impl Session {
             }
             S::Copy(Copy::To { query, options }) => {
                 self.see_own_writes().await?;
+                self.see_inherited().await;
                 let stream = query::run(&self.services, &self.client, query, parameters, limits.clone()).await?;
                 Ok(Response::CopyOut { stream, options: options.clone() })
             }
@@ -436,6 +471,15 @@ impl Session {
                 let done = self.audited(parsed, done.map(|done| (done.tag, done.notices)));
                 self.done(done?)
             }
+            S::CreateTableAs(create) => {
+                self.see_own_writes().await?;
+                self.see_inherited().await;
+                let made = create_table_as::run(&self.services, &self.client, create).await;
+                let made = self.audited(parsed, made)?;
+                self.tell(made.notices);
+                let tag = made.rows.map_or("CREATE TABLE AS".into(), |rows| format!("SELECT {rows}"));
+                Ok(Response::Done(tag))
+            }
             S::Alter(statement) => {
                 let (current, session) = (self.client.user(), self.client.session_user());
                 let actor = role::Actor { current: &current, session: &session };
@@ -476,8 +520,12 @@ impl Session {
     }
 
     fn done(&mut self, (tag, notices): (&'static str, Vec<String>)) -> Result<Response> {
-        self.notices.extend(notices.into_iter().map(|message| Notice { severity: "NOTICE", message }));
+        self.tell(notices);
         Ok(Response::Done(tag.into()))
+    }
+
+    fn tell(&mut self, notices: Vec<String>) {
+        self.notices.extend(notices.into_iter().map(|message| Notice { severity: "NOTICE", message }));
     }
 
     /// One line of the log for each change of the catalog: who, what, on which object. Never the statement's text, which
@@ -549,6 +597,30 @@ impl Session {
             self.written.remove(&written.table);
         }
         Ok(())
+    }
+
+    /// A session sees what was acknowledged before it began, perhaps to another one of the same client.
+    async fn see_inherited(&mut self) {
+        if !self.client.variables().implicit_flush() {
+            return;
+        }
+        while let Some(written) = self.inherited.last().copied() {
+            if let Err(e) = dml::wait_visible(&self.services, written).await {
+                // A table that fails is told where it is read.
+                tracing::debug!(table = written.table.0, error = %e, "what was written cannot be seen");
+            }
+            self.inherited.pop();
+        }
+    }
+
+    /// Whether a query names a table or a view of users.
+    fn reads_rows(&self, query: &sql::ast::Query) -> bool {
+        let snapshot = self.services.catalog.snapshot();
+        let found = sql::ast::visit_relations(query, |name| match sql::name::object_name(name) {
+            Ok(name) if snapshot.get(&name).is_some() => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        found.is_break()
     }
 
     /// Whoever wrote it, and before which restart: what is in the tables' logs is visible when this returns,
@@ -671,6 +743,17 @@ pub async fn logs_visible(services: &Arc<Services>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a statement that wrote gives back.
+fn wrote(tag: &'static str, outcome: dml::Outcome) -> Response {
+    match outcome.returned {
+        Some(Returned { schema, rows }) => {
+            let rows = futures::stream::iter(rows.into_iter().map(Ok));
+            Response::Rows { tag, stream: Box::pin(RecordBatchStreamAdapter::new(schema, rows)) }
+        }
+        None => Response::Done(format!("{tag} {}", outcome.rows)),
+    }
 }
 
 /// One batch as a response.

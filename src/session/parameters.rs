@@ -11,19 +11,25 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
 use crate::common::{Error, ErrorKind, Result};
 
-/// The types of `$1`, `$2`, …; text where nobody knows. `told` are those in the text, by number.
+/// The types of `$1`, `$2`, …, which any of a statement's plans may know; text where none does. `told` are those in the text, by number.
 ///
 /// # Errors
 /// `UndefinedParameter` for one that has a name; of DataFusion where one parameter is used as two types.
 pub fn types(
-    plan: &LogicalPlan,
+    plans: &[LogicalPlan],
     declared: &[Option<DataType>],
     told: &BTreeMap<usize, Field>,
 ) -> Result<Vec<FieldRef>> {
-    let mut inferred = plan.get_parameter_fields()?;
-    for (name, list) in haystacks(plan)? {
-        if let Some(unknown @ None) = inferred.get_mut(&name) {
-            *unknown = Some(list);
+    let mut inferred: HashMap<String, Option<FieldRef>> = HashMap::new();
+    for plan in plans {
+        for (name, field) in plan.get_parameter_fields()? {
+            let known = inferred.entry(name).or_default();
+            *known = known.take().or(field);
+        }
+        for (name, list) in haystacks(plan)? {
+            if let Some(unknown @ None) = inferred.get_mut(&name) {
+                *unknown = Some(list);
+            }
         }
     }
     let mut count = declared.len();

@@ -180,7 +180,7 @@ pub fn shown(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
 
-fn rename(batch: RecordBatch, schema: &SchemaRef) -> DfResult<RecordBatch> {
+pub fn rename(batch: RecordBatch, schema: &SchemaRef) -> DfResult<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options)?)
 }

@@ -9,8 +9,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::cursor::{Cursor, is_word};
 use super::options::options;
 use super::statement::{
-    ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Emit, SinkTarget, Statement,
-    WatermarkDef,
+    ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateTableAs, CreateView, Emit,
+    SinkTarget, Statement, WatermarkDef,
 };
 use super::{ast, function, index, interval, name, role, types};
 use crate::common::{Error, ErrorKind, Result};
@@ -75,10 +75,9 @@ fn source(c: &mut Cursor) -> Result<Statement> {
 fn table(c: &mut Cursor) -> Result<Statement> {
     let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
     let name = c.object_name()?;
-    if c.at("AS") {
-        return Err(c
-            .not_supported("CREATE TABLE AS is not supported")
-            .with_hint("write CREATE MATERIALIZED VIEW … AS, or CREATE TABLE and then INSERT INTO … SELECT"));
+    let only_names = matches!(c.peek_nth(2), Token::Comma | Token::RParen) && c.peek().token == Token::LParen;
+    if c.at("AS") || only_names {
+        return table_as(c, name, if_not_exists);
     }
     let Elements { columns, primary_key, mut watermark } = elements(c)?;
     let mut append_only = false;
@@ -119,6 +118,17 @@ fn table(c: &mut Cursor) -> Result<Statement> {
         append_only,
         options,
     }))
+}
+
+fn table_as(c: &mut Cursor, name: String, if_not_exists: bool) -> Result<Statement> {
+    let columns = column_names(c)?;
+    c.expect(&["AS"])?;
+    let query = c.with(Parser::parse_query)?;
+    let with_data = !c.take(&["WITH", "NO", "DATA"]);
+    if with_data {
+        c.take(&["WITH", "DATA"]);
+    }
+    Ok(Statement::CreateTableAs(CreateTableAs { name, if_not_exists, columns, query, with_data }))
 }
 
 fn on_conflict(c: &mut Cursor) -> Result<Conflict> {

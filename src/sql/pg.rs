@@ -10,7 +10,7 @@
 //! approx_percentile(p) WITHIN GROUP (ORDER BY x)
 //!                                 -->  approx_value(percentile_disc(p) WITHIN GROUP (ORDER BY approx_bucket(x, 0.01)), 0.01)
 //! x::varchar(3), x::timestamp(0)  -->  varchar_of(x::varchar, 3), seconds_of(x::timestamp, 0)
-//! '1.50'::numeric, bytes::text    -->  '1.50'::numeric(3, 2), as_text(bytes)::text
+//! '1.50'::numeric, bytes::text    -->  '1.50'::numeric(38, 2), as_text(bytes)::text
 //! make_interval(days => 10)       -->  make_interval(0, 0, 0, 10)
 //! SELECT EXISTS (SELECT 1 FROM t) -->  SELECT ((SELECT count(*) FROM t) > 0)
 //! GROUP BY ROLLUP(1)              -->  GROUP BY ROLLUP(what stands first in the list)
@@ -221,7 +221,7 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
     }
 }
 
-/// The digits that a constant has before and behind its point: a NUMERIC without a scale keeps those.
+/// As many digits behind the point as a constant has: a NUMERIC without a scale keeps those.
 fn own_digits(expr: &mut Expr) -> Option<ExactNumberInfo> {
     let Expr::Value(value) = expr else { return None };
     let (Value::SingleQuotedString(text) | Value::Number(text, _)) = &value.value else { return None };
@@ -231,7 +231,7 @@ fn own_digits(expr: &mut Expr) -> Option<ExactNumberInfo> {
     }
     // Not by way of a float.
     value.value = Value::SingleQuotedString(text.clone());
-    Some(ExactNumberInfo::PrecisionAndScale((whole + fraction) as u64, fraction as i64))
+    Some(ExactNumberInfo::PrecisionAndScale(types::MAX_DIGITS, fraction as i64))
 }
 
 fn is_plain_text(data_type: &DataType) -> bool {

@@ -14,6 +14,7 @@ use crate::types::{Conflict, WatermarkLimits};
 pub enum Statement {
     CreateSource(CreateSource),
     CreateTable(CreateTable),
+    CreateTableAs(CreateTableAs),
     CreateMaterializedView(CreateMaterializedView),
     CreateView(CreateView),
     CreateSink(CreateSink),
@@ -163,6 +164,7 @@ impl Statement {
         match self {
             Self::CreateSource(c) => ("CREATE SOURCE", c.name.clone()),
             Self::CreateTable(c) => ("CREATE TABLE", c.name.clone()),
+            Self::CreateTableAs(c) => ("CREATE TABLE AS", c.name.clone()),
             Self::CreateMaterializedView(c) => ("CREATE MATERIALIZED VIEW", c.name.clone()),
             Self::CreateView(c) => ("CREATE VIEW", c.name.clone()),
             Self::CreateSink(c) => ("CREATE SINK", c.name.clone()),
@@ -259,6 +261,17 @@ pub struct CreateTable {
     pub append_only: bool,
     /// Empty for a table that only takes DML.
     pub options: BTreeMap<String, String>,
+}
+
+/// `CREATE TABLE name [(columns)] AS query [WITH [NO] DATA]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateTableAs {
+    pub name: String,
+    pub if_not_exists: bool,
+    /// Names of the first columns, instead of the query's.
+    pub columns: Vec<String>,
+    pub query: Box<ast::Query>,
+    pub with_data: bool,
 }
 
 /// When a query's rows are shown.

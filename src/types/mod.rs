@@ -27,7 +27,7 @@ pub use chunk::{ROW_ID, StreamChunk};
 pub use conflict::Conflict;
 pub use id::{ActorId, Epoch, FragmentId, JobId, OperatorId, SessionId, TableId};
 pub use key::{Keys, VNODES, vnode};
-pub use sql_name::{column_type, sql_name};
+pub use sql_name::{column_type, sql_name, sql_type};
 pub use time_windows::TimeWindows;
 pub use verifier::Verifier;
 pub use watermark_limits::WatermarkLimits;

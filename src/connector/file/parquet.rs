@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::util::display::array_value_to_string;
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::{
@@ -21,8 +21,7 @@ use super::walk::{Walk, cannot};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::output::{CHUNK_ROWS, Output, is_convertible, row_ids};
 use crate::connector::{DeadLetter, Decoded, Decoder, Fetch, Payload, SplitReader, SplitStatus, Unit};
-use crate::types::sql_name;
-use crate::types::time;
+use crate::types::{sql_name, sql_type};
 
 /// Rows of a unit where pages can be skipped.
 const UNIT_ROWS: u64 = 1 << 16;
@@ -222,34 +221,6 @@ pub(super) fn schema(listing: &Listing, path: &str) -> Result<SchemaRef> {
     let metadata = load(&file, path)?;
     let field = |field: &FieldRef| Field::new(field.name(), sql_type(field.data_type()), field.is_nullable());
     Ok(Arc::new(Schema::new(metadata.schema().fields().iter().map(field).collect::<Vec<_>>())))
-}
-
-/// The SQL type that holds a file's type.
-fn sql_type(data_type: &DataType) -> DataType {
-    let inner = |field: &FieldRef| Arc::new(field.as_ref().clone().with_data_type(sql_type(field.data_type())));
-    match data_type {
-        DataType::Int8 | DataType::UInt8 => DataType::Int16,
-        DataType::UInt16 => DataType::Int32,
-        DataType::UInt32 => DataType::Int64,
-        DataType::UInt64 => DataType::Decimal128(20, 0),
-        DataType::Float16 => DataType::Float32,
-        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
-            DataType::Decimal128(*precision, *scale)
-        }
-        DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => DataType::Utf8,
-        DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => DataType::Binary,
-        DataType::Date64 | DataType::Timestamp(_, None) => time::timestamp(),
-        DataType::Timestamp(_, Some(_)) => time::timestamptz(),
-        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
-        DataType::Dictionary(_, value) => sql_type(value),
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item)
-        | DataType::FixedSizeList(item, _) => DataType::List(inner(item)),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inner).collect()),
-        other => other.clone(),
-    }
 }
 
 fn load(file: &File, path: &str) -> Result<ArrowReaderMetadata> {

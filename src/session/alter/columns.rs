@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use arrow::array::Array;
 
+use super::super::text;
 use super::dependants::Rewording;
-use super::{Altering, column, rebuild, text};
+use super::{Altering, column, rebuild};
 use crate::catalog::{Added, Column, Definition, Object, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::planner;

@@ -13,7 +13,6 @@
 mod columns;
 mod dependants;
 mod parallelism;
-mod text;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use super::client::SessionClient;
 use super::inflow;
 use super::role::Actor;
 use super::services::Services;
+use super::text;
 use crate::catalog::def::PUBLIC;
 use crate::catalog::role::denied;
 use crate::catalog::{Definition, Object, Privilege, Snapshot};
