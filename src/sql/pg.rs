@@ -211,7 +211,7 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
                 return None;
             }
             if is_plain_text(data_type) && may_be_bytes(expr) {
-                *expr = Box::new(call("as_text", vec![expr.as_ref().clone()]));
+                **expr = call("as_text", vec![expr.as_ref().clone()]);
                 return None;
             }
             bounded(expr.as_ref().clone(), data_type)

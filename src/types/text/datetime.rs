@@ -74,19 +74,27 @@ pub fn timestamp(micros: i64, zone: Option<&ZoneRules>, style: DateStyle, order:
         let _ = write!(out, " {shown:04}");
     }
     if let (Some(zone), Some(seconds)) = (zone, seconds) {
-        match (style, zone.abbreviation(micros)) {
-            (DateStyle::Iso, _) => offset(seconds, out),
-            (_, Some(name)) => {
-                let _ = write!(out, " {name}");
-            }
-            (DateStyle::Postgres, None) => {
-                out.put_u8(b' ');
-                offset(seconds, out);
-            }
-            (_, None) => offset(seconds, out),
-        }
+        in_zone(zone, micros, seconds, style, out);
     }
     day.era(out);
+}
+
+/// The zone by its offset, in styles other than ISO by its name.
+fn in_zone(zone: &ZoneRules, micros: i64, seconds: i64, style: DateStyle, out: &mut BytesMut) {
+    if style == DateStyle::Iso {
+        return offset(seconds, out);
+    }
+    match zone.abbreviation(micros) {
+        Some(name) => {
+            let _ = write!(out, " {name}");
+        }
+        None => {
+            if style == DateStyle::Postgres {
+                out.put_u8(b' ');
+            }
+            offset(seconds, out);
+        }
+    }
 }
 
 /// `+02`, `-04:30`, `-04:56:02`.
