@@ -10,7 +10,6 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::array_input::ArrayInput;
 use super::bytea::ByteaInput;
 use super::checked::CheckedArithmetic;
 use super::lateral::LateralRows;
@@ -24,7 +23,6 @@ pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
         Arc::new(LateralRows { constant: streaming }),
         Arc::new(ByteaInput),
-        Arc::new(ArrayInput),
         Arc::new(RoundingCast),
         Arc::new(TextInput),
         Arc::new(TextOutput),

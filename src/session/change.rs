@@ -152,10 +152,12 @@ fn affected(statement: &ast::Statement, table: &Table) -> Result<Affected> {
                     Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"))
                 })?;
                 assigned.push(column);
-                // A text is a time in the session's zone: the query knows it.
+                // A text is a time in the session's zone and style: the query knows them.
                 let value = match table.columns.get(column).map(|c| &c.data_type) {
                     Some(DataType::Timestamp(_, Some(_))) => format!("CAST({value} AS TIMESTAMPTZ)"),
                     Some(DataType::Timestamp(_, None)) => format!("CAST({value} AS TIMESTAMP)"),
+                    Some(DataType::Date32) => format!("CAST({value} AS DATE)"),
+                    Some(DataType::Interval(_)) => format!("CAST({value} AS INTERVAL)"),
                     _ => value.to_string(),
                 };
                 values.push_str(&format!(", {value} AS \"__new_{column}\""));

@@ -20,10 +20,11 @@ use crate::batch::{BatchContext, Purpose};
 use crate::catalog::{Column, Definition, Object, Privilege, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::table_log;
-use crate::expr::{bytea, json, text_input, text_output, uuid};
+use crate::expr::{bytea, json, marked_list, modifier, text_input, text_output, uuid};
 use crate::sql::{self, ast};
-use crate::types::pg_type::PgType;
 use crate::types::JobId;
+use crate::types::pg_type::PgType;
+use crate::types::styles::Styles;
 
 /// A write of the session: the table and the log offset after it.
 #[derive(Debug, Clone, Copy)]
@@ -253,21 +254,34 @@ pub fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let options = CastOptions { safe: false, ..Default::default() };
     let in_place = |e: Error| e.context(format!("column \"{}\"", field.name()));
     if column.data_type().is_string()
-        && let Some(read) = text_input::column(column, field.data_type())
+        && let Some(read) = text_input::column(column, field.data_type(), &Styles::default())
     {
-        return read.map_err(in_place);
+        let read = read.map_err(in_place)?;
+        return match PgType::of(field) {
+            Some(mark) if mark.is_type() => marked_list::read(&read, mark).map_err(in_place),
+            Some(mark) => modifier::fitted(&read, mark, |_| Ok(())),
+            None => Ok(read),
+        };
     }
     let cast = match (column.data_type(), field.data_type()) {
-        (from, to) if to.is_string() && text_output::is_own(from) => text_output::print(column),
+        (from, to) if to.is_string() && text_output::is_own(from) => text_output::print(column, &Styles::default()),
         (DataType::Utf8 | DataType::Utf8View, DataType::Binary) => bytea::read(column),
         (_, data_type) => match (PgType::of(field), cast_with_options(column, data_type, &options)) {
             (_, Err(e)) => Err(e.into()),
-            (None | Some(PgType::Oid), Ok(column)) => Ok(column),
+            (Some(mark), Ok(column)) if mark.is_type() && column.data_type().is_nested() => {
+                marked_list::read(&column, mark)
+            }
             (Some(PgType::Uuid), Ok(column)) => uuid::read(&[column]),
             (Some(PgType::Json | PgType::Jsonb), Ok(column)) => json::read(&column, field),
+            (_, Ok(column)) => Ok(column),
         },
     };
-    cast.map_err(in_place)
+    let bound = PgType::of(field).filter(|mark| !mark.is_type());
+    match bound {
+        None => cast.map_err(in_place),
+        // PostgreSQL's words, for what it refuses too.
+        Some(mark) => modifier::fitted(&cast.map_err(in_place)?, mark, |text| Err(modifier::too_long(mark, text))),
+    }
 }
 
 pub fn nullable(schema: &Schema) -> Arc<Schema> {

@@ -57,6 +57,7 @@ use crate::common::{Error, ErrorKind, Result, clock};
 use crate::sql;
 use crate::sql::statement::Copy;
 use crate::types::copy::CopyOptions;
+use crate::types::styles::Styles;
 use crate::types::{JobId, SessionId};
 
 /// One parsed statement with its text.
@@ -673,6 +674,11 @@ impl Session {
         if let Err(e) = self.client.variables().set(name, Some(value)) {
             tracing::debug!(name, value, error = %e, "a start-up parameter was ignored");
         }
+    }
+
+    /// How values are written as text, and texts are read.
+    pub fn styles(&self) -> Styles {
+        self.client.variables().styles()
     }
 
     pub fn transaction_status(&self) -> TransactionStatus {
