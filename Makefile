@@ -25,8 +25,8 @@ check: ## formatting, clippy with warnings denied, the rules of the layers
 	$(CARGO) clippy $(FEATURES) --all-targets -- -D warnings
 	$(CARGO) test $(FEATURES) --test sql layers
 
-postgres: ## compare with PostgreSQL 15 or later, an installed one or make postgres SERVER='host=localhost user=me' [RUNS=100 SEED=7]
-	WEIR_POSTGRES="$${SERVER:-installed}" WEIR_RUNS=$${RUNS:-} WEIR_SEED=$${SEED:-} \
+postgres: ## compare with PostgreSQL 15 or later, an installed one or make postgres SERVER='host=localhost user=me' [RUNS=100 SEED=7 BLESS=1]
+	WEIR_POSTGRES="$${SERVER:-installed}" WEIR_RUNS=$${RUNS:-} WEIR_SEED=$${SEED:-} WEIR_BLESS=$${BLESS:-} \
 		$(CARGO) test $(FEATURES) --test sql -- postgres
 
 crash: ## kill a server again and again: make crash RUNS=500 SEED=7

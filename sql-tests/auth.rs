@@ -103,3 +103,38 @@ async fn roles_log_in_with_their_passwords_through_a_kill() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "root\n", "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+#[tokio::test]
+async fn the_log_tells_definitions_and_refused_log_ins_and_no_passwords() {
+    let folder = Folder::new();
+    let mut server = Server::start(folder.path(), &Options::default()).unwrap();
+    let port = server.port();
+    let root = connect(port, "root", "").await.unwrap();
+    root.batch_execute("CREATE TABLE t (a INT); CREATE USER ann PASSWORD 'hidden one'; GRANT SELECT ON t TO ann")
+        .await
+        .unwrap();
+    assert_eq!(state(&root, "CREATE TABLE t (a INT)").await, "42P07");
+    let ann = connect(port, "ann", "hidden one").await.unwrap();
+    assert_eq!(state(&ann, "DROP TABLE t").await, "42501");
+    root.batch_execute("ALTER USER root PASSWORD 'hidden two'").await.unwrap();
+    for _ in 0..5 {
+        let (state, _) = connect(port, "ann", "hidden three").await.err().unwrap();
+        assert_eq!(state, "28P01");
+    }
+    drop((root, ann));
+    server.stop();
+    let log = server.log();
+    for line in [
+        r#"done session=1 login="root" user="root" action="CREATE TABLE" object="t""#,
+        r#"done session=1 login="root" user="root" action="CREATE ROLE" object="ann""#,
+        r#"action="GRANT""#,
+        r#"refused session=1 login="root" user="root" action="CREATE TABLE" object="t" state="42P07""#,
+        r#"refused session=2 login="ann" user="ann" action="DROP" object="t" state="42501""#,
+        r#"log-in refused user="ann" database="dev""#,
+        // Who guesses waits.
+        r#"log-in slowed down user="ann" peer=127.0.0.1"#,
+    ] {
+        assert!(log.lines().any(|l| l.contains(" audit: ") && l.contains(line)), "{line} is not in\n{log}");
+    }
+    assert!(!log.contains("hidden"), "{log}");
+}

@@ -33,6 +33,18 @@ pub fn all(rng: &mut StdRng, count: usize) -> Vec<Group> {
     groups
 }
 
+/// What is recorded: the edges of every type as they are sent, and under each setting those that it concerns.
+pub fn recorded() -> Vec<Group> {
+    let values = |settings, types: Option<&[&str]>| {
+        let edges = EDGES.iter().filter(|(t, _)| types.is_none_or(|types| types.contains(t)));
+        let texts = edges.flat_map(|(sql_type, texts)| texts.iter().map(move |text| (*sql_type, *text)));
+        let query = |(sql_type, text): (&str, &str)| (sql_type.into(), format!("SELECT {}::{sql_type}", literal(text)));
+        Group { settings, queries: texts.map(query).collect() }
+    };
+    let of_settings = SETTINGS.iter().map(|(settings, types)| values(settings, Some(types)));
+    std::iter::once(values(&[], None)).chain(of_settings).collect()
+}
+
 /// The edges of every type, without settings.
 pub fn edges() -> Group {
     let texts = EDGES.iter().flat_map(|(sql_type, texts)| texts.iter().map(move |text| (sql_type, text)));

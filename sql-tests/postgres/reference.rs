@@ -85,8 +85,9 @@ fn start(binaries: &Path) -> Reference {
         }
         command
     };
-    let made =
-        command("initdb").args(["-D", "data", "-U", USER, "-E", "UTF8", "--locale=C", "-A", "trust", "-N"]).status();
+    let made = command("initdb")
+        .args(["-D", "data", "-U", USER, "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "-N"])
+        .status();
     assert!(made.is_ok_and(|s| s.success()), "initdb did not work");
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let child = command("postgres")

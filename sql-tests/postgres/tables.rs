@@ -23,6 +23,7 @@ pub async fn compare(theirs: &Client, ours: &Client, differences: &mut Differenc
             continue;
         }
         let insert = format!("INSERT INTO round_{number} VALUES ($1, $2)");
+        let mut stored = Vec::new();
         for (i, text) in texts.iter().enumerate() {
             let value = ask(theirs, &format!("SELECT {}::{sql_type}", literal(text))).await;
             let mut parameters = vec![Parameter::Text(text.to_string())];
@@ -30,20 +31,26 @@ pub async fn compare(theirs: &Client, ours: &Client, differences: &mut Differenc
                 parameters.extend(binary.iter().flatten().map(|bytes| Parameter::Binary(bytes.clone())));
             }
             for (j, parameter) in parameters.iter().enumerate() {
-                let id = (2 * i + j) as i32;
+                let row = 2 * i + j;
+                let id = row as i32;
                 let id = Parameter::Binary(id.to_be_bytes().to_vec());
                 let mut done = Vec::new();
                 for client in [theirs, ours] {
                     done.push(outcome(client.execute(&insert, &[&id, parameter]).await));
                 }
-                differences.compare(&about, &format!("{insert} -- {text:?} {parameter:?}"), &done[0], &done[1]);
+                let sql = format!("{insert} -- '{text}'::{sql_type} {parameter:?}");
+                differences.compare(&about, &sql, &done[0], &done[1]);
+                if done[0] == done[1] {
+                    stored.push(row);
+                }
             }
         }
         ours.batch_execute("FLUSH").await.unwrap();
-        for i in 0..2 * texts.len() {
-            let sql = format!("SELECT v FROM round_{number} WHERE id = {i}");
+        for row in stored {
+            let sql = format!("SELECT v FROM round_{number} WHERE id = {row}");
             let (expected, given) = (ask(theirs, &sql).await, ask(ours, &sql).await);
-            differences.compare(&about, &format!("{sql} -- {:?}", texts[i / 2]), &expected, &given);
+            let shown = format!("{sql} -- '{}'::{sql_type}", texts[row / 2]);
+            differences.compare(&about, &shown, &expected, &given);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::context::PlanningCache;
 use crate::common::Result;
 use crate::types::SessionId;
+use crate::types::styles::Styles;
 
 /// What an open session does. Times are microseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone)]
@@ -47,6 +48,9 @@ pub trait Client: fmt::Debug + Send + Sync {
 
     /// A variable's value; `None` for a name that nobody knows.
     fn setting(&self, name: &str) -> Option<String>;
+
+    /// How it writes values as text, and reads texts.
+    fn styles(&self) -> Styles;
 
     /// Every variable with its value, by name.
     fn settings(&self) -> Vec<(String, String)>;

@@ -27,6 +27,7 @@ use super::access::{Failed, Indexes};
 use super::changed::CHANGED;
 use super::client::Client;
 use super::pg_catalog::{ClientTypes, Opened, PgCatalog, clock};
+use super::styles::SessionStyles;
 use super::system::{SystemSchema, SystemTables};
 use super::table::EpochTable;
 use super::zone::{WallClock, Zone};
@@ -38,6 +39,7 @@ use crate::planner;
 use crate::sql::{ast, parse_query};
 use crate::state::StateStore;
 use crate::types::Epoch;
+use crate::types::styles::Styles;
 
 /// The database that clients see.
 pub const DATABASE: &str = "dev";
@@ -112,11 +114,12 @@ impl BatchEnv {
         client: Arc<dyn Client>,
     ) -> Result<BatchContext> {
         let zone = Zone::new(client.setting("TimeZone"));
-        let kept = client.planning().kept(&snapshot, &zone);
+        let styles = client.styles();
+        let kept = client.planning().kept(&snapshot, &zone, styles);
         let planning = match kept {
             Some(planning) => planning,
             None => {
-                let planning = Arc::new(self.planning(snapshot, zone, client.clone())?);
+                let planning = Arc::new(self.planning(snapshot, zone, styles, client.clone())?);
                 client.planning().keep(planning.clone());
                 planning
             }
@@ -125,7 +128,13 @@ impl BatchEnv {
         Ok(BatchContext { env: self.clone(), planning })
     }
 
-    fn planning(&self, snapshot: Arc<Snapshot>, zone: Zone, client: Arc<dyn Client>) -> Result<Planning> {
+    fn planning(
+        &self,
+        snapshot: Arc<Snapshot>,
+        zone: Zone,
+        styles: Styles,
+        client: Arc<dyn Client>,
+    ) -> Result<Planning> {
         let moment = Arc::new(Mutex::new(Moment { epoch: Epoch(0), purpose: Purpose::Read, now: 0 }));
         let changed = Arc::new(Mutex::new(None));
         let user = client.user();
@@ -157,6 +166,9 @@ impl BatchEnv {
                 .with_type_planner(Arc::new(ClientTypes { zone: zone.clone() }))
                 .with_analyzer_rule(Arc::new(WallClock));
         }
+        if styles != Styles::default() {
+            builder = builder.with_analyzer_rule(Arc::new(SessionStyles(styles)));
+        }
         let mut state = builder.build();
         let started = moment.clone();
         for function in functions.into_iter().chain(clock(&zone, move || started.lock().now)) {
@@ -166,17 +178,18 @@ impl BatchEnv {
         // Views plan their query in the same session.
         let _ = public.state.set(Arc::downgrade(&state));
         let tasks = state.task_ctx();
-        Ok(Planning { snapshot, user, zone, state, tasks, moment, changed })
+        Ok(Planning { snapshot, user, zone, styles, state, tasks, moment, changed })
     }
 }
 
-/// A client's DataFusion session over one snapshot of the catalog, in one time zone: hundreds of functions, so it is kept from statement to
+/// A client's DataFusion session over one snapshot of the catalog, in one time zone and style: hundreds of functions, so it is kept from statement to
 /// statement.
 struct Planning {
     snapshot: Arc<Snapshot>,
     /// Whose privileges count; a client that changes its role forgets what was planned.
     user: String,
     zone: Zone,
+    styles: Styles,
     state: Arc<SessionState>,
     tasks: Arc<TaskContext>,
     moment: Arc<Mutex<Moment>>,
@@ -200,8 +213,9 @@ pub(super) struct Moment {
 pub struct PlanningCache(Mutex<Option<Arc<Planning>>>);
 
 impl PlanningCache {
-    fn kept(&self, snapshot: &Arc<Snapshot>, zone: &Zone) -> Option<Arc<Planning>> {
-        self.0.lock().clone().filter(|kept| Arc::ptr_eq(&kept.snapshot, snapshot) && kept.zone == *zone)
+    fn kept(&self, snapshot: &Arc<Snapshot>, zone: &Zone, styles: Styles) -> Option<Arc<Planning>> {
+        let kept = self.0.lock().clone();
+        kept.filter(|kept| Arc::ptr_eq(&kept.snapshot, snapshot) && kept.zone == *zone && kept.styles == styles)
     }
 
     fn keep(&self, planning: Arc<Planning>) {

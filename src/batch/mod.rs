@@ -11,6 +11,7 @@ pub mod context;
 pub mod lookup;
 pub mod pg_catalog;
 pub mod system;
+mod styles;
 pub mod table;
 pub mod zone;
 

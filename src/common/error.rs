@@ -51,6 +51,7 @@ kinds! {
     InvalidDatetimeFormat = "22007",
     InvalidParameterValue = "22023",
     DivisionByZero = "22012",
+    StringDataRightTruncation = "22001",
     NumericValueOutOfRange = "22003",
     DatetimeOverflow = "22008",
     InvalidTimeZoneOffset = "22009",

@@ -1,131 +1,107 @@
-//! Text as an array, in PostgreSQL's form: `{1,NULL,"a b"}`.
-//!
-//! Arrow would take the text for the only element. A rule puts the function in the place of such casts, those that
-//! DataFusion makes itself too, for views and for SELECT alike.
+//! Texts of arrays in PostgreSQL's form: `{1,NULL,"a b"}`, `{{1,2},{3,4}}`.
 
-use std::sync::Arc;
+use crate::common::{Error, ErrorKind};
 
-use arrow::array::{ArrayRef, AsArray, ListBuilder, StringBuilder};
-use arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
-use datafusion::common::tree_node::Transformed;
-use datafusion::config::ConfigOptions;
-use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, ScalarUDF};
-use datafusion::optimizer::AnalyzerRule;
-
-use super::function::{Function, arg, list_of};
-use super::{functions, rules};
-use crate::common::{Error, ErrorKind, Result};
-
-const NAME: &str = "array_in";
-
-/// Runs when types are resolved.
-#[derive(Debug)]
-pub struct ArrayInput;
-
-impl AnalyzerRule for ArrayInput {
-    fn name(&self) -> &str {
-        "array_input"
-    }
-
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        rules::rewrite(plan, |e| matches!(e, Expr::Cast(c) if is_list(c.field.data_type())), read_cast)
-    }
-}
-
-fn is_list(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::List(_) | DataType::LargeList(_))
-}
-
-fn read_cast(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    let Expr::Cast(Cast { expr, field }) = expr else { return Transformed::no(expr) };
-    let text = |t: DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-    let reads = is_list(field.data_type()) && expr.get_type(schema).is_ok_and(text);
-    match functions::scalar(NAME).filter(|_| reads) {
-        Some(read) => {
-            let read = Box::new(read.call(vec![*expr]));
-            Transformed::yes(Expr::Cast(Cast { expr: read, field }))
-        }
-        None => Transformed::no(Expr::Cast(Cast { expr, field })),
-    }
-}
-
-/// The function, for the registry.
-pub(super) fn function() -> Arc<ScalarUDF> {
-    Function::exact(NAME, &[DataType::Utf8], list_of(DataType::Utf8), read).udf()
-}
-
-fn read(args: &[ArrayRef]) -> Result<ArrayRef> {
-    let texts = arg(args, 0)?.as_string::<i32>();
-    let mut lists = ListBuilder::new(StringBuilder::new());
-    for text in texts {
-        let Some(text) = text else {
-            lists.append(false);
-            continue;
-        };
-        for element in parse(text).ok_or_else(|| malformed(text))? {
-            lists.values().append_option(element);
-        }
-        lists.append(true);
-    }
-    Ok(Arc::new(lists.finish()))
-}
-
-fn malformed(text: &str) -> Error {
+/// What a client is told of a text that is no array.
+pub fn malformed(text: &str) -> Error {
     Error::new(ErrorKind::InvalidTextRepresentation, format!("malformed array literal: \"{text}\""))
-        .with_hint("an array of one dimension is written '{a,\"b c\",NULL}'")
+        .with_hint("an array is written '{a,\"b c\",NULL}'; one of arrays has a type of two dimensions: INT[][]")
 }
 
-/// The elements of an array of one dimension.
-pub fn parse(text: &str) -> Option<Vec<Option<String>>> {
-    let inside = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+/// The texts of an array's elements; those of an array of arrays are `nested` arrays as they stand.
+pub fn parse(text: &str, nested: bool) -> Option<Vec<Option<String>>> {
+    let mut rest = text.trim().strip_prefix('{')?.strip_suffix('}')?.trim_start();
     let mut elements = Vec::new();
-    let mut chars = inside.chars().peekable();
-    while chars.next_if(|c| c.is_whitespace()).is_some() {}
-    if chars.peek().is_none() {
+    if rest.is_empty() {
         return Some(elements);
     }
     loop {
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        let mut element = String::new();
-        let quoted = chars.next_if_eq(&'"').is_some();
-        // What white space behind may be cut off to.
-        let mut kept = 0;
-        loop {
-            match chars.next() {
-                Some('"') if quoted => break,
-                None if quoted => return None,
-                Some('\\') => {
-                    element.push(chars.next()?);
-                    kept = element.len();
-                }
-                Some('{' | '}' | '"') if !quoted => return None,
-                Some(c) if quoted || c != ',' => {
-                    element.push(c);
-                    if quoted || !c.is_whitespace() {
-                        kept = element.len();
-                    }
-                    if !quoted && matches!(chars.peek(), None | Some(',')) {
-                        break;
-                    }
-                }
-                // Nothing between two commas.
-                _ => return None,
+        let (element, behind) = match (nested, rest.as_bytes().first()?) {
+            (true, b'{') => {
+                let (inner, behind) = rest.split_at(closing(rest)? + 1);
+                (Some(inner.to_string()), behind)
             }
-        }
-        element.truncate(kept);
-        if !quoted && element.is_empty() {
-            return None;
-        }
-        elements.push((quoted || !element.eq_ignore_ascii_case("null")).then_some(element));
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        match chars.next() {
-            None => return Some(elements),
-            Some(',') => {}
-            Some(_) => return None,
+            (_, b'"') => {
+                let (element, behind) = quoted(rest)?;
+                (Some(element), behind)
+            }
+            _ => bare(rest)?,
+        };
+        elements.push(element);
+        rest = behind.trim_start();
+        match rest.strip_prefix(',') {
+            Some(next) => rest = next.trim_start(),
+            None if rest.is_empty() => return Some(elements),
+            None => return None,
         }
     }
+}
+
+/// Where the brace that the text begins with is closed.
+fn closing(text: &str) -> Option<usize> {
+    let (mut depth, mut quoted) = (0, false);
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'"' => quoted = !quoted,
+            b'{' if !quoted => depth += 1,
+            b'}' if !quoted => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What stands between quotes, and what is behind them.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut element = String::new();
+    let mut chars = text.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((element, &text[at + 1..])),
+            '\\' => element.push(chars.next()?.1),
+            c => element.push(c),
+        }
+    }
+    None
+}
+
+/// An element without quotes, `None` for NULL, and what is behind it. White space at its end does not count.
+fn bare(text: &str) -> Option<(Option<String>, &str)> {
+    let mut element = String::new();
+    let mut kept = 0;
+    let mut escaped = false;
+    let mut end = text.len();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            ',' => {
+                end = at;
+                break;
+            }
+            '{' | '}' | '"' => return None,
+            '\\' => {
+                element.push(chars.next()?.1);
+                kept = element.len();
+                escaped = true;
+            }
+            c => {
+                element.push(c);
+                if !c.is_whitespace() {
+                    kept = element.len();
+                }
+            }
+        }
+    }
+    element.truncate(kept);
+    let null = !escaped && element.eq_ignore_ascii_case("null");
+    (!element.is_empty()).then(|| ((!null).then_some(element), &text[end..]))
 }
 
 #[cfg(test)]
@@ -140,15 +116,23 @@ mod tests {
             (" { } ", some(&[])),
             ("{a, b c ,d}", some(&["a", "b c", "d"])),
             ("{\"a,b\",\"\",\"x\\\"y\"}", some(&["a,b", "", "x\"y"])),
+            ("{\\\"}", some(&["\""])),
+            ("{a\\,b}", some(&["a,b"])),
             ("{1,NULL}", Some(vec![Some("1".into()), None])),
             ("{\"NULL\"}", some(&["NULL"])),
             ("{a,}", None),
             ("{a}b", None),
             ("a", None),
             ("{\"a}", None),
+            ("{\"a\"b}", None),
             ("{{1}}", None),
         ] {
-            assert_eq!(parse(text), expected, "{text}");
+            assert_eq!(parse(text, false), expected, "{text}");
         }
+        assert_eq!(
+            parse("{{1,2}, {\"}\"},NULL}", true),
+            Some(vec![Some("{1,2}".into()), Some("{\"}\"}".into()), None])
+        );
+        assert_eq!(parse("{{1,2}", true), None);
     }
 }

@@ -42,6 +42,8 @@ pub enum Returns {
     List(DataType),
     /// Text that is a value of a type of PostgreSQL's.
     Marked(PgType),
+    /// The type of the first argument, with the mark that the arguments tell.
+    MarkedBy(fn(&ReturnFieldArgs) -> Option<PgType>),
     /// By the arguments' types.
     Of(fn(&[DataType]) -> Result<DataType>),
 }
@@ -123,6 +125,7 @@ impl ScalarUDFImpl for Function {
             Returns::Type(t) => t.clone(),
             Returns::List(t) => list_of(t.clone()),
             Returns::Marked(_) => DataType::Utf8,
+            Returns::MarkedBy(_) => types.first().cloned().unwrap_or(DataType::Utf8),
             Returns::Of(of) => of(types)?,
         })
     }
@@ -130,10 +133,13 @@ impl ScalarUDFImpl for Function {
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<FieldRef> {
         let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
         let data_type = self.return_type(&types)?;
-        Ok(Arc::new(match &self.returns {
-            Returns::Marked(pg) => pg.mark(Field::new(self.name, data_type, true)),
-            _ => Field::new(self.name, data_type, true),
-        }))
+        let mark = match &self.returns {
+            Returns::Marked(pg) => Some(*pg),
+            Returns::MarkedBy(tell) => tell(&args),
+            _ => None,
+        };
+        let field = Field::new(self.name, data_type, true);
+        Ok(Arc::new(mark.map_or(field.clone(), |mark| mark.mark(field))))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {

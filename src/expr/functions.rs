@@ -66,8 +66,9 @@ impl Registry {
         scalars.push(Arc::new(super::bytea::function()));
         scalars.extend(super::series::functions());
         scalars.extend(super::json::functions());
-        scalars.push(super::array_input::function());
         scalars.push(super::uuid::function());
+        scalars.extend(super::modifier::functions());
+        scalars.push(super::marked_list::function());
         scalars.extend(super::pg::functions());
         scalars.extend(super::time_join::functions().into_iter().map(super::function::Function::udf));
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::of_cumulate())));

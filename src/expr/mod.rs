@@ -11,6 +11,8 @@ pub mod function;
 pub mod functions;
 pub mod json;
 mod lateral;
+pub mod marked_list;
+pub mod modifier;
 mod ordered_set;
 mod pg;
 pub mod proto;

@@ -10,7 +10,6 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::array_input::ArrayInput;
 use super::bytea::ByteaInput;
 use super::checked::CheckedArithmetic;
 use super::correlated::CorrelatedRows;
@@ -26,7 +25,6 @@ pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(LateralRows { constant: streaming }),
         Arc::new(CorrelatedRows),
         Arc::new(ByteaInput),
-        Arc::new(ArrayInput),
         Arc::new(RoundingCast),
         Arc::new(TextInput),
         Arc::new(TextOutput),

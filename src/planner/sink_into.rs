@@ -12,6 +12,7 @@ use super::lower::{IntoTable, Lowerer};
 use super::{PlannedSink, QuerySpec, bind, fragment, named};
 use crate::catalog::{Column, Definition, Object, Snapshot, Table};
 use crate::common::{Error, ErrorKind, Result};
+use crate::expr::modifier;
 use crate::plan::{Policy, RowId};
 use crate::sql::name::quote;
 use crate::sql::{self, ast};
@@ -191,7 +192,8 @@ fn assign(expr: Expr, from: &Field, to: &Column) -> Result<Expr> {
     let (has, wants) = (from.data_type(), &to.data_type);
     let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let moment = |t: &DataType| matches!(t, DataType::Timestamp(..) | DataType::Date32);
-    let marks = PgType::of(from) == to.mark || *has == DataType::Null;
+    let of_type = |mark: Option<PgType>| mark.filter(|mark| mark.is_type());
+    let marks = of_type(PgType::of(from)) == of_type(to.mark) || *has == DataType::Null;
     let fits = has == wants
         || *has == DataType::Null
         || (has.is_numeric() && wants.is_numeric())
@@ -201,5 +203,6 @@ fn assign(expr: Expr, from: &Field, to: &Column) -> Result<Expr> {
         let message = format!("column \"{}\" is of type {wants}, but the query gives {has}", to.name);
         return Err(Error::new(ErrorKind::DatatypeMismatch, message).with_hint("CAST it in the query"));
     }
-    Ok(if has == wants { expr } else { cast(expr, wants.clone()) })
+    let cast = if has == wants { expr } else { cast(expr, wants.clone()) };
+    Ok(if PgType::of(from) == to.mark { cast } else { modifier::assigned(cast, to.mark) })
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::common::{Error, Result};
 use crate::session::{Notice, Prepared, Response, Session, Statement, TransactionStatus};
+use crate::types::styles::Styles;
 use crate::types::{SessionId, Verifier};
 
 /// Opens sessions. The server keeps it for as long as it listens.
@@ -63,6 +64,8 @@ pub trait BackendSession: Send + 'static {
     fn rest(&self);
     fn idle_limit(&self) -> Option<(Duration, Error)>;
     fn terminated(&self) -> CancellationToken;
+    /// In which values are written, and texts are read, now.
+    fn styles(&self) -> Styles;
 }
 
 impl BackendSession for Session {
@@ -136,5 +139,9 @@ impl BackendSession for Session {
 
     fn terminated(&self) -> CancellationToken {
         Session::terminated(self)
+    }
+
+    fn styles(&self) -> Styles {
+        Session::styles(self)
     }
 }

@@ -112,7 +112,7 @@ impl<S: BackendSession> Connection<S> {
         token: &CancellationToken,
     ) -> Result<String, Fault> {
         let format = i16::from(options.binary);
-        let encoder = RowEncoder::new(&stream.schema(), &[format])?;
+        let encoder = RowEncoder::new(&stream.schema(), &[format])?.in_styles(self.session.styles());
         let names: Vec<&str> = encoder.names().collect();
         let count = columns_of_copy(names.len())?;
         self.writer.send(&CopyOutResponse::new(i8::from(options.binary), count, vec![format; names.len()]))?;

@@ -15,6 +15,7 @@ use datafusion::scalar::ScalarValue;
 use super::encode::{Format, RowEncoder, pg_type};
 use super::params;
 use crate::common::{Error, ErrorKind, Result};
+use crate::types::styles::Styles;
 
 /// What the data begin with: a signature, no flags, no extension.
 pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -134,7 +135,7 @@ impl BinaryIn {
         let mut values = Vec::with_capacity(self.columns.len());
         for (field, oid) in &self.columns {
             let bytes = usize::try_from(row.get_i32()).ok().map(|length| row.split_to(length));
-            let value = params::value(bytes.as_ref(), *oid, Format::Binary, field.data_type());
+            let value = params::value(bytes.as_ref(), *oid, Format::Binary, field.data_type(), &Styles::default());
             values.push(value.map_err(|e| e.context(format!("column \"{}\"", field.name())))?);
         }
         Ok(Some(values))

@@ -118,11 +118,12 @@ impl<S: BackendSession> Connection<S> {
             )));
         }
         let formats = Format::spread(&bind.formats, bind.values.len())?;
+        let styles = self.session.styles();
         let mut parameters = Vec::with_capacity(expected.len());
         for (i, ((value, format), (field, oid))) in
             bind.values.iter().zip(formats).zip(expected.iter().zip(&statement.parameter_oids)).enumerate()
         {
-            let parameter = params::value(value.as_ref(), *oid, format, field.data_type())
+            let parameter = params::value(value.as_ref(), *oid, format, field.data_type(), &styles)
                 .map_err(|e| e.context(format!("parameter ${}", i + 1)))?;
             parameters.push(parameter);
         }
@@ -166,7 +167,8 @@ impl<S: BackendSession> Connection<S> {
                     let schema = stream.schema();
                     match &portal.encoder {
                         Some(encoder) if encoder.has_described(&schema)? => {
-                            PortalState::Running(Rows::new(tag, stream, encoder.clone()))
+                            let encoder = encoder.clone().in_styles(self.session.styles());
+                            PortalState::Running(Rows::new(tag, stream, encoder))
                         }
                         _ => {
                             return Err(Error::not_supported(

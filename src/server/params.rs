@@ -2,6 +2,9 @@
 //!
 //! A value is read as the type that the wire declared for it, then cast to the type that the plan expects.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 use bytes::{Buf, Bytes};
 use datafusion::scalar::ScalarValue;
@@ -10,7 +13,9 @@ use pgwire::api::Type;
 use super::encode::Format;
 use super::error::violation;
 use crate::common::{Error, ErrorKind, Result};
-use crate::expr::{array_input, bytea};
+use crate::expr::{array_input, bytea, text_input};
+use crate::types::number_text::NUMERIC;
+use crate::types::styles::Styles;
 use crate::types::{datetime_text, interval_text, time, uuid};
 
 /// From 1970 to 2000, where the binary format counts from.
@@ -38,7 +43,7 @@ pub fn declared(oid: u32) -> Result<Option<DataType>> {
         Type::OID => DataType::Int64,
         Type::FLOAT4 => DataType::Float32,
         Type::FLOAT8 => DataType::Float64,
-        Type::NUMERIC => DataType::Decimal128(38, 10),
+        Type::NUMERIC => DataType::Decimal128(NUMERIC.0, NUMERIC.1),
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::CHAR => DataType::Utf8,
         Type::JSON | Type::JSONB | Type::UUID => DataType::Utf8,
         Type::BYTEA => DataType::Binary,
@@ -64,14 +69,20 @@ pub fn declared(oid: u32) -> Result<Option<DataType>> {
 ///
 /// # Errors
 /// `InvalidTextRepresentation`, `ProtocolViolation` for binary of the wrong length, `NotSupported`.
-pub fn value(bytes: Option<&Bytes>, oid: u32, format: Format, expected: &DataType) -> Result<ScalarValue> {
+pub fn value(
+    bytes: Option<&Bytes>,
+    oid: u32,
+    format: Format,
+    expected: &DataType,
+    styles: &Styles,
+) -> Result<ScalarValue> {
     let Some(bytes) = bytes else {
         return Ok(ScalarValue::try_from(expected)?);
     };
     let ty = Type::from_oid(oid).unwrap_or(Type::TEXT);
     let value = match format {
         Format::Text => match std::str::from_utf8(bytes) {
-            Ok(text) => from_text(text, &ty, expected)?,
+            Ok(text) => from_text(text, &ty, expected, styles)?,
             Err(_) => return Err(Error::new(ErrorKind::InvalidTextRepresentation, "a parameter is not UTF-8")),
         },
         Format::Binary => from_binary(bytes.clone(), &ty)?,
@@ -83,37 +94,42 @@ fn cast(value: ScalarValue, expected: &DataType) -> Result<ScalarValue> {
     if value.data_type() == *expected {
         return Ok(value);
     }
+    if let (ScalarValue::Utf8(Some(_)), DataType::Decimal128(..)) = (&value, expected)
+        && let Some(read) = text_input::column(&value.to_array()?, expected, &Styles::default())
+    {
+        return Ok(ScalarValue::try_from_array(&read?, 0)?);
+    }
     Ok(value.cast_to(expected)?)
 }
 
-fn from_text(text: &str, ty: &Type, expected: &DataType) -> Result<ScalarValue> {
+fn from_text(text: &str, ty: &Type, expected: &DataType, styles: &Styles) -> Result<ScalarValue> {
     let invalid = || {
         Error::new(
             ErrorKind::InvalidTextRepresentation,
             format!("invalid input syntax for type {}: {text:?}", ty.name()),
         )
     };
-    let parsed = |to: &DataType| {
-        // What most keys are, without an array in between.
-        match to {
-            DataType::Int32 => return text.trim().parse().map(|v| ScalarValue::Int32(Some(v))).map_err(|_| invalid()),
-            DataType::Int64 => return text.trim().parse().map(|v| ScalarValue::Int64(Some(v))).map_err(|_| invalid()),
-            _ => {}
+    let column = |to: &DataType| -> Result<ScalarValue> {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![text]));
+        match text_input::column(&texts, to, styles) {
+            Some(read) => Ok(ScalarValue::try_from_array(&read?, 0)?),
+            None => Ok(ScalarValue::Utf8(Some(text.trim().to_string())).cast_to(to)?),
         }
-        ScalarValue::Utf8(Some(text.trim().to_string()))
-            .cast_to(to)
-            .map_err(|_| invalid())
-            .and_then(|v| if v.is_null() { Err(invalid()) } else { Ok(v) })
     };
+    // What most keys are, without an array in between.
+    let integer = |value: Option<ScalarValue>| value.map_or_else(|| column(expected), Ok);
     Ok(match *ty {
         Type::BOOL => match text.trim().to_ascii_lowercase().as_str() {
-            "t" | "true" | "y" | "yes" | "on" | "1" => ScalarValue::Boolean(Some(true)),
-            "f" | "false" | "n" | "no" | "off" | "0" => ScalarValue::Boolean(Some(false)),
+            "1" | "on" => ScalarValue::Boolean(Some(true)),
+            "0" | "of" | "off" => ScalarValue::Boolean(Some(false)),
+            "" | "o" => return Err(invalid()),
+            word if "true".starts_with(word) || "yes".starts_with(word) => ScalarValue::Boolean(Some(true)),
+            word if "false".starts_with(word) || "no".starts_with(word) => ScalarValue::Boolean(Some(false)),
             _ => return Err(invalid()),
         },
         Type::BYTEA => ScalarValue::Binary(Some(bytea::parse(text)?)),
         Type::TIMESTAMP => {
-            let micros = datetime_text::timestamp(text).map_err(|bad| bad.error("timestamp", text))?;
+            let micros = datetime_text::timestamp(text, styles.order).map_err(|bad| bad.error("timestamp", text))?;
             ScalarValue::TimestampMicrosecond(Some(micros), None)
         }
         Type::TIMESTAMPTZ => {
@@ -121,28 +137,33 @@ fn from_text(text: &str, ty: &Type, expected: &DataType) -> Result<ScalarValue> 
                 DataType::Timestamp(_, Some(zone)) => zone.as_ref(),
                 _ => "UTC",
             };
-            let micros = datetime_text::timestamptz(text, &zone.parse()?);
+            let micros = datetime_text::timestamptz(text, &zone.parse()?, styles.order);
             let micros = micros.map_err(|bad| bad.error("timestamp with time zone", text))?;
             ScalarValue::TimestampMicrosecond(Some(micros), Some(zone.into()))
         }
-        Type::DATE => ScalarValue::Date32(Some(datetime_text::date(text).map_err(|bad| bad.error("date", text))?)),
+        Type::DATE => {
+            let days = datetime_text::date(text, styles.order).map_err(|bad| bad.error("date", text))?;
+            ScalarValue::Date32(Some(days))
+        }
         Type::TIME => {
             ScalarValue::Time64Microsecond(Some(datetime_text::time(text).map_err(|bad| bad.error("time", text))?))
         }
+        Type::INT4 if *expected == DataType::Int32 => integer(text.parse().ok().map(|v| ScalarValue::Int32(Some(v))))?,
+        Type::INT8 if *expected == DataType::Int64 => integer(text.parse().ok().map(|v| ScalarValue::Int64(Some(v))))?,
         Type::INT2 | Type::INT4 | Type::INT8 | Type::OID | Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC => {
-            parsed(expected)?
+            column(expected)?
         }
-        Type::INTERVAL => ScalarValue::IntervalMonthDayNano(Some(interval_text::parse(text)?)),
+        Type::INTERVAL => ScalarValue::IntervalMonthDayNano(Some(interval_text::parse(text, styles.intervals)?)),
         Type::UUID => ScalarValue::Utf8(Some(uuid::canonical(text).ok_or_else(invalid)?)),
         _ => match item_of(ty) {
             Some(item) => {
                 let item_type = declared(item.oid())?.unwrap_or(DataType::Utf8);
-                let items = array_input::parse(text).ok_or_else(invalid)?;
+                let items = array_input::parse(text, false).ok_or_else(|| array_input::malformed(text))?;
                 let items = items
                     .into_iter()
                     .map(|item_text| match item_text {
                         None => Ok(ScalarValue::try_from(&item_type)?),
-                        Some(item_text) => cast(from_text(&item_text, &item, &item_type)?, &item_type),
+                        Some(item_text) => cast(from_text(&item_text, &item, &item_type, styles)?, &item_type),
                     })
                     .collect::<Result<Vec<_>>>()?;
                 ScalarValue::List(ScalarValue::new_list_nullable(&items, &item_type))
@@ -263,7 +284,9 @@ fn array(b: &mut Bytes, item: &Type) -> Result<Result<ScalarValue>, Short> {
         0 => 0,
         1 => {
             let length = b.try_get_i32()?;
-            b.try_get_i32()?;
+            if b.try_get_i32()? != 1 {
+                return Ok(Err(Error::not_supported("an array that is not counted from 1 is not supported")));
+            }
             length
         }
         _ => return Ok(Err(Error::not_supported("arrays of more than one dimension are not supported"))),

@@ -69,7 +69,7 @@ impl<S: BackendSession> Connection<S> {
                 self.writer.send(&CommandComplete::new(tag))?;
             }
             Response::Rows { tag, stream } => {
-                let encoder = RowEncoder::new(&stream.schema(), &[])?;
+                let encoder = RowEncoder::new(&stream.schema(), &[])?.in_styles(self.session.styles());
                 self.writer.send(&encoder.description())?;
                 let mut rows = Rows::new(tag, stream, encoder);
                 if let Sent::All(tag) = rows.send(&mut self.writer, &token, None).await? {

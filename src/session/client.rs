@@ -9,6 +9,7 @@ use super::variables::Variables;
 use crate::batch::{Backend, Client, PlanningCache, Signal};
 use crate::common::Result;
 use crate::types::SessionId;
+use crate::types::styles::Styles;
 
 /// Who a session is.
 #[derive(Debug, Clone)]
@@ -90,6 +91,10 @@ impl Client for SessionClient {
 
     fn settings(&self) -> Vec<(String, String)> {
         self.variables().all()
+    }
+
+    fn styles(&self) -> Styles {
+        self.variables().styles()
     }
 
     fn set(&self, name: &str, value: &str) -> Result<String> {

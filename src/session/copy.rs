@@ -83,7 +83,7 @@ pub async fn start(
     };
     let fields: Vec<FieldRef> = listed.iter().map(|index| field(*index)).collect();
     let zone = client.setting("timezone").unwrap_or_else(|| "UTC".into());
-    let reader = CopyReader::new(name, fields.clone(), options, &zone)?;
+    let reader = CopyReader::new(name, fields.clone(), options, &zone, client.styles())?;
     let others = defaults(services, client, table, name, &listed).await?;
     let log = services.logs.get(object.id)?;
     let (data, messages) = mpsc::channel(MESSAGES_AHEAD);

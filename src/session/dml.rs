@@ -1,4 +1,4 @@
-//! INSERT, UPDATE and DELETE: rows to be changed are worked out here and appended to the table's log as one entry, so a
+//! INSERT, and what it shares with UPDATE and DELETE: rows are worked out and appended to the table's log as one entry, so a
 //! statement is durable and atomic when its append returns.
 
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use super::load::{Cast, Loaded, load};
 use super::query::with_parameters;
 use super::returning::{self, Returned};
 use super::services::Services;
-use crate::batch::{BatchContext, Client, Purpose};
-use crate::catalog::def::schema;
+use crate::batch::{BatchContext, Purpose};
 use crate::catalog::{Column, Definition, Object, Privilege, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector::table_log;
-use crate::expr::{bytea, json, text_input, text_output, uuid};
+use crate::expr::{bytea, json, marked_list, modifier, text_input, text_output, uuid};
 use crate::sql::{self, ast};
 use crate::types::JobId;
 use crate::types::pg_type::PgType;
+use crate::types::styles::Styles;
 
 /// A write of the session: the table and the log offset after it.
 #[derive(Debug, Clone, Copy)]
@@ -148,135 +148,6 @@ async fn insert_returning(
     Ok(Outcome { rows: rows.num_rows(), written: Some(written), returned })
 }
 
-/// DELETE and UPDATE: the rows as they are now, retracted; for UPDATE the new ones beside them.
-pub async fn change(
-    services: &Arc<Services>,
-    client: &Arc<SessionClient>,
-    statement: &ast::Statement,
-    parameters: &[ScalarValue],
-) -> Result<Outcome> {
-    let name = target(statement)?;
-    let privilege = match statement {
-        ast::Statement::Update(_) => Privilege::Update,
-        _ => Privilege::Delete,
-    };
-    let id = {
-        let snapshot = services.catalog.snapshot();
-        let object = snapshot.find(&name)?;
-        snapshot.check(&client.user(), privilege, object)?;
-        let table = writable(object)?;
-        if table.append_only {
-            let message = format!("table \"{name}\" is append only");
-            return Err(Error::new(ErrorKind::WrongObjectType, message)
-                .with_hint("create it without APPEND ONLY to update and delete"));
-        }
-        object.id
-    };
-    let lock = services.table_lock(id);
-    let _alone = lock.write().await;
-    // What is in the log must be in the table before it is read.
-    wait_visible(services, Written { table: id, end: services.logs.get(id)?.end() }).await?;
-    let (snapshot, epoch, pin) = services.pin()?;
-    let object = snapshot.find(&name)?.clone();
-    let table = writable(&object)?;
-    let context = services.batch.context(snapshot, epoch, Purpose::Change, client.clone())?;
-    context.check(privilege, &object)?;
-    let (query, assigned) = affected(statement, table)?;
-    let plan = with_parameters(context.plan(&query).await?, parameters)?;
-    let physical = context.physical(plan).await?;
-    drop(pin);
-    let batches: Vec<RecordBatch> = context.execute(physical)?.try_collect().await?;
-    let all = schema(&table.columns);
-    let width = table.columns.len();
-    let mut changes = Vec::new();
-    let mut weights = Vec::new();
-    let mut affected_rows = 0;
-    let mut now = Vec::new();
-    for batch in batches.iter().filter(|b| b.num_rows() > 0) {
-        affected_rows += batch.num_rows();
-        let old = convert(&batch.columns()[..width], &all)?;
-        let gone = RecordBatch::try_new(nullable(&all), old.clone())?;
-        changes.push(gone.clone());
-        weights.extend(std::iter::repeat_n(-1, batch.num_rows()));
-        if assigned.is_empty() {
-            now.push(gone);
-        } else {
-            let mut new = old;
-            for (at, column) in assigned.iter().enumerate() {
-                new[*column] = cast_to(&batch.columns()[width + at], all.field(*column))?;
-            }
-            let new = RecordBatch::try_new(nullable(&all), new)?;
-            check_not_null(&new, table, &object.name)?;
-            changes.push(new.clone());
-            now.push(new);
-            weights.extend(std::iter::repeat_n(1, batch.num_rows()));
-        }
-    }
-    let returned = match returning::query(statement)? {
-        Some(query) => {
-            let shown: Vec<usize> = (0..width).filter(|i| !table.columns[*i].hidden).collect();
-            let rows = concat_batches(&nullable(&all), &now)?.project(&shown)?;
-            Some(returning::answer(services, client, &query, &object, rows, false, parameters).await?)
-        }
-        None => None,
-    };
-    if affected_rows == 0 {
-        return Ok(Outcome { rows: 0, written: None, returned });
-    }
-    let changes = concat_batches(&nullable(&all), &changes)?;
-    let changes = as_stored(&changes, &table.columns)?;
-    let written = append(services, object.id, &changes, Some(&Int64Array::from(weights))).await?;
-    Ok(Outcome { rows: affected_rows, written: Some(written), returned })
-}
-
-/// The query that yields the rows to be changed, all columns and then the new values, and which columns those are for.
-fn affected(statement: &ast::Statement, table: &Table) -> Result<(ast::Query, Vec<usize>)> {
-    let unsupported = |what: &str| Err(Error::not_supported(format!("{what} is not supported in UPDATE and DELETE")));
-    let mut assigned = Vec::new();
-    let mut values = String::new();
-    let (from, selection) = match statement {
-        ast::Statement::Delete(delete) => {
-            if delete.using.is_some() || delete.limit.is_some() {
-                return unsupported("USING or LIMIT");
-            }
-            let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
-            (from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "), &delete.selection)
-        }
-        ast::Statement::Update(update) => {
-            if update.from.is_some() {
-                return unsupported("FROM");
-            }
-            for assignment in &update.assignments {
-                let ast::AssignmentTarget::ColumnName(name) = &assignment.target else {
-                    return unsupported("SET (a, b) = …");
-                };
-                let name = sql::name::parts(name)?.pop().unwrap_or_default();
-                let column = table.columns.iter().position(|c| c.name == name && !c.hidden).ok_or_else(|| {
-                    Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"))
-                })?;
-                assigned.push(column);
-                // A text is a time in the session's zone: the query knows it.
-                let value = match table.columns.get(column).map(|c| &c.data_type) {
-                    Some(DataType::Timestamp(_, Some(_))) => format!("CAST({} AS TIMESTAMPTZ)", assignment.value),
-                    Some(DataType::Timestamp(_, None)) => format!("CAST({} AS TIMESTAMP)", assignment.value),
-                    _ => assignment.value.to_string(),
-                };
-                values.push_str(&format!(", {value} AS \"__new_{column}\""));
-            }
-            (update.table.to_string(), &update.selection)
-        }
-        _ => return Err(Error::internal("neither UPDATE nor DELETE")),
-    };
-    let condition = selection.as_ref().map_or(String::new(), |s| format!(" WHERE {s}"));
-    let query = sql::parse_query(&format!("SELECT *{values} FROM {from}{condition}"))?;
-    Ok((*query, assigned))
-}
-
-/// The query behind an UPDATE or DELETE, to describe its parameters.
-pub async fn plan_change(context: &BatchContext, statement: &ast::Statement, table: &Table) -> Result<LogicalPlan> {
-    context.plan(&affected(statement, table)?.0).await
-}
-
 /// The name of the table that a statement writes.
 pub fn target(statement: &ast::Statement) -> Result<String> {
     let name = match statement {
@@ -351,7 +222,7 @@ pub async fn settle_sinks(services: &Services, table: JobId, retracts: bool) -> 
     Ok(())
 }
 
-async fn append(
+pub async fn append(
     services: &Arc<Services>,
     table: JobId,
     rows: &RecordBatch,
@@ -383,21 +254,34 @@ pub fn cast_to(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let options = CastOptions { safe: false, ..Default::default() };
     let in_place = |e: Error| e.context(format!("column \"{}\"", field.name()));
     if column.data_type().is_string()
-        && let Some(read) = text_input::column(column, field.data_type())
+        && let Some(read) = text_input::column(column, field.data_type(), &Styles::default())
     {
-        return read.map_err(in_place);
+        let read = read.map_err(in_place)?;
+        return match PgType::of(field) {
+            Some(mark) if mark.is_type() => marked_list::read(&read, mark).map_err(in_place),
+            Some(mark) => modifier::fitted(&read, mark, |_| Ok(())),
+            None => Ok(read),
+        };
     }
     let cast = match (column.data_type(), field.data_type()) {
-        (from, to) if to.is_string() && text_output::is_own(from) => text_output::print(column),
+        (from, to) if to.is_string() && text_output::is_own(from) => text_output::print(column, &Styles::default()),
         (DataType::Utf8 | DataType::Utf8View, DataType::Binary) => bytea::read(column),
         (_, data_type) => match (PgType::of(field), cast_with_options(column, data_type, &options)) {
             (_, Err(e)) => Err(e.into()),
-            (None | Some(PgType::Oid), Ok(column)) => Ok(column),
+            (Some(mark), Ok(column)) if mark.is_type() && column.data_type().is_nested() => {
+                marked_list::read(&column, mark)
+            }
             (Some(PgType::Uuid), Ok(column)) => uuid::read(&[column]),
             (Some(PgType::Json | PgType::Jsonb), Ok(column)) => json::read(&column, field),
+            (_, Ok(column)) => Ok(column),
         },
     };
-    cast.map_err(in_place)
+    let bound = PgType::of(field).filter(|mark| !mark.is_type());
+    match bound {
+        None => cast.map_err(in_place),
+        // PostgreSQL's words, for what it refuses too.
+        Some(mark) => modifier::fitted(&cast.map_err(in_place)?, mark, |text| Err(modifier::too_long(mark, text))),
+    }
 }
 
 pub fn nullable(schema: &Schema) -> Arc<Schema> {

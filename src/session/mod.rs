@@ -4,6 +4,7 @@
 
 pub mod activity;
 mod alter;
+mod change;
 mod client;
 mod copy;
 mod create_table_as;
@@ -56,6 +57,7 @@ use crate::common::{Error, ErrorKind, Result, clock};
 use crate::sql;
 use crate::sql::statement::Copy;
 use crate::types::copy::CopyOptions;
+use crate::types::styles::Styles;
 use crate::types::{JobId, SessionId};
 
 /// One parsed statement with its text.
@@ -205,7 +207,7 @@ impl Session {
                 let object = snapshot.find(&dml::target(change)?)?.clone();
                 let table = dml::writable(&object)?;
                 let plan = self
-                    .plan(Purpose::Change, |context| async move { dml::plan_change(&context, change, table).await })
+                    .plan(Purpose::Change, |context| async move { change::plan_change(&context, change, table).await })
                     .await?;
                 self.with_returning(plan, change, &object).await?
             }
@@ -325,7 +327,7 @@ impl Session {
             S::Update(change) | S::Delete(change) => {
                 self.see_own_writes().await?;
                 self.see_inherited().await;
-                let outcome = dml::change(&self.services, &self.client, change, parameters).await?;
+                let outcome = change::change(&self.services, &self.client, change, parameters).await?;
                 self.wrote(outcome.written);
                 let tag = if matches!(parsed, S::Update(_)) { "UPDATE" } else { "DELETE" };
                 Ok(wrote(tag, outcome))
@@ -674,6 +676,11 @@ impl Session {
         }
     }
 
+    /// How values are written as text, and texts are read.
+    pub fn styles(&self) -> Styles {
+        self.client.variables().styles()
+    }
+
     pub fn transaction_status(&self) -> TransactionStatus {
         self.transaction
     }
@@ -756,10 +763,11 @@ fn rows(tag: &'static str, batch: RecordBatch) -> Result<Response> {
     Ok(Response::Rows { tag, stream: Box::pin(stream) })
 }
 
-/// Whether an INSERT takes its rows from tables.
+/// Whether an INSERT takes its rows, or a part of what it returns, from tables.
 fn reads_tables(insert: &sql::ast::Statement) -> bool {
     use sql::ast;
     let ast::Statement::Insert(insert) = insert else { return false };
     let body = insert.source.as_ref().map(|query| query.body.as_ref());
-    !matches!(body, Some(ast::SetExpr::Values(_)) | None)
+    let asks = |items: &Vec<ast::SelectItem>| ast::visit_relations(items, |_| ControlFlow::Break(())).is_break();
+    !matches!(body, Some(ast::SetExpr::Values(_)) | None) || insert.returning.as_ref().is_some_and(asks)
 }

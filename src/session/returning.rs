@@ -12,6 +12,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 
+use super::change::changed_name;
 use super::client::SessionClient;
 use super::dml::writable;
 use super::query::{self, with_parameters};
@@ -34,12 +35,6 @@ pub struct Returned {
 /// The query over [`CHANGED`] that a statement's RETURNING is; `None` without one.
 pub fn query(statement: &ast::Statement) -> Result<Option<ast::Query>> {
     let table_name = |name: &ast::ObjectName| name.0.last().and_then(|part| part.as_ident()).cloned();
-    let named = |table: &ast::TableWithJoins| match &table.relation {
-        ast::TableFactor::Table { name, alias, .. } => {
-            alias.as_ref().map_or_else(|| table_name(name), |a| Some(a.name.clone()))
-        }
-        _ => None,
-    };
     let (items, name) = match statement {
         ast::Statement::Insert(insert) => {
             let name = match (&insert.table_alias, &insert.table) {
@@ -49,10 +44,10 @@ pub fn query(statement: &ast::Statement) -> Result<Option<ast::Query>> {
             };
             (&insert.returning, name)
         }
-        ast::Statement::Update(update) => (&update.returning, named(&update.table)),
+        ast::Statement::Update(update) => (&update.returning, changed_name(&update.table)),
         ast::Statement::Delete(delete) => {
             let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
-            (&delete.returning, from.first().and_then(named))
+            (&delete.returning, from.first().and_then(changed_name))
         }
         _ => (&None, None),
     };

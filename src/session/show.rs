@@ -17,8 +17,8 @@ use crate::planner;
 use crate::sql::Statement;
 use crate::sql::name::quote;
 use crate::sql::statement::Show;
+use crate::types::column_type;
 use crate::types::sql_function::SqlFunction;
-use crate::types::sql_name;
 
 /// The result's columns, for statements that have one.
 pub fn schema(statement: &Statement) -> Option<SchemaRef> {
@@ -158,12 +158,7 @@ fn columns(object: &Object) -> Vec<Vec<String>> {
     columns
         .map(|(index, c)| {
             let yes_no = |yes: bool| if yes { "true" } else { "false" }.to_string();
-            vec![
-                c.name.clone(),
-                c.mark.map_or_else(|| sql_name(&c.data_type), |m| m.name().to_uppercase()),
-                yes_no(c.hidden),
-                yes_no(key.contains(&index)),
-            ]
+            vec![c.name.clone(), column_type(&c.data_type, c.mark), yes_no(c.hidden), yes_no(key.contains(&index))]
         })
         .collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::catalog::{Column, Table};
 use crate::sql::name::quote;
-use crate::types::{Conflict, sql_name};
+use crate::types::{Conflict, column_type};
 
 /// The CREATE TABLE that would make the table as it is now; for one without a connector.
 pub fn create_table(name: &str, table: &Table) -> String {
@@ -41,7 +41,7 @@ pub fn create_table(name: &str, table: &Table) -> String {
 }
 
 fn column(column: &Column) -> String {
-    let data_type = column.mark.map_or_else(|| sql_name(&column.data_type), |m| m.name().to_uppercase());
+    let data_type = column_type(&column.data_type, column.mark);
     let null = if column.nullable { "" } else { " NOT NULL" };
     let default = column.default.as_ref().map_or(String::new(), |d| format!(" DEFAULT {d}"));
     format!("{} {data_type}{null}{default}", quote(&column.name))

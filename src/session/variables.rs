@@ -5,26 +5,27 @@ use std::time::Duration;
 
 use super::settings::duration;
 use crate::common::{Error, ErrorKind, Result};
+use crate::types::styles::{self, BYTEA_OUTPUT, DATE_STYLE, EXTRA_FLOAT_DIGITS, INTERVAL_STYLE, Styles};
 
 /// Variables that the client is told of when they change.
-const REPORTED: &[&str] = &["application_name", "client_encoding", "DateStyle", "IntervalStyle", TIME_ZONE];
+const REPORTED: &[&str] = &["application_name", "client_encoding", DATE_STYLE, INTERVAL_STYLE, TIME_ZONE];
 
 /// Every variable that has a default: its name, that, and what it is for. Others may be set and are kept.
 const DEFAULTS: &[(&str, &str, &str)] = &[
     ("application_name", "", "The client's name, for the log."),
-    ("bytea_output", "hex", "How BYTEA is written."),
+    (BYTEA_OUTPUT, "hex", "How BYTEA is written."),
     ("client_encoding", "UTF8", "The encoding of what clients send and get."),
     ("client_min_messages", "notice", "Which messages are sent to the client."),
-    ("DateStyle", "ISO, MDY", "How dates are written."),
+    (DATE_STYLE, "ISO, MDY", "How dates are written."),
     ("default_transaction_isolation", "serializable", "The isolation of new transactions."),
     ("background_ddl", "off", "Whether CREATE MATERIALIZED VIEW returns before the view is filled."),
     ("default_transaction_read_only", "off", "Whether new transactions only read."),
-    ("extra_float_digits", "1", "How many digits floating point numbers are written with."),
+    (EXTRA_FLOAT_DIGITS, "1", "How many digits floating point numbers are written with."),
     ("idle_in_transaction_session_timeout", "0", "How long a client may rest in a transaction; 0 is without end."),
     ("idle_session_timeout", "0", "How long a client may rest outside of one; 0 is without end."),
     ("implicit_flush", "on", "Whether a SELECT waits until it sees the session's own writes."),
     ("integer_datetimes", "on", "Times are whole microseconds."),
-    ("IntervalStyle", "postgres", "How intervals are written."),
+    (INTERVAL_STYLE, "postgres", "How intervals are written."),
     ("lock_timeout", "0", "How long a statement waits for a lock."),
     ("max_index_keys", "32", "How many columns an index may have."),
     ("search_path", "public", "Where names without a schema are looked up."),
@@ -53,6 +54,8 @@ const READ_ONLY: &[&str] =
 #[derive(Debug, Default)]
 pub struct Variables {
     set: BTreeMap<String, String>,
+    /// What the variables of the text forms say.
+    styles: Styles,
     changed: Vec<(String, String)>,
     /// What SET LOCAL has changed, with the value before, in the order of the changes.
     local: Vec<(String, Option<String>)>,
@@ -72,7 +75,14 @@ impl Variables {
             let message = format!("parameter {name:?} cannot be changed");
             return Err(Error::new(ErrorKind::InvalidParameterValue, message));
         }
+        let styled = styles::NAMES.contains(&name.as_str());
+        if styled {
+            self.styles = self.styles.with(&name, value)?;
+        }
         match value {
+            Some(_) if styled => {
+                self.set.insert(name.clone(), self.styles.shown(&name));
+            }
             Some(value) => {
                 let value = check(&name, value)?;
                 self.set.insert(name.clone(), value);
@@ -121,6 +131,11 @@ impl Variables {
             DEFAULTS.iter().map(|(name, value, _)| (name.to_string(), value.to_string())).collect();
         all.extend(self.set.clone());
         all.into_iter().collect()
+    }
+
+    /// How values are written as text.
+    pub fn styles(&self) -> Styles {
+        self.styles
     }
 
     /// Whether a CREATE returns before what it made is filled.
@@ -205,6 +220,7 @@ pub fn canonical(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::styles::DateStyle;
 
     #[test]
     fn names_have_no_case_and_changes_are_reported() {
@@ -230,6 +246,22 @@ mod tests {
         assert_eq!((v.get("application_name"), v.get("extra_float_digits")), (Some("c"), Some("3")));
         v.end_local();
         assert_eq!((v.get("application_name"), v.get("extra_float_digits")), (Some("a"), Some("1")));
+    }
+
+    #[test]
+    fn styles_follow_the_variables() {
+        let mut v = Variables::default();
+        v.set("datestyle", Some("german")).unwrap();
+        v.set_local("DateStyle", Some("SQL")).unwrap();
+        assert_eq!((v.get("DateStyle"), v.styles().dates), (Some("SQL, DMY"), DateStyle::Sql));
+        v.end_local();
+        assert_eq!((v.get("DateStyle"), v.styles().dates), (Some("German, DMY"), DateStyle::German));
+        assert!(v.set("DateStyle", Some("Martian")).is_err());
+        assert_eq!(v.take_changes().len(), 3);
+        v.set("bytea_output", Some("ESCAPE")).unwrap();
+        assert_eq!(v.get("bytea_output"), Some("escape"));
+        v.reset_all();
+        assert_eq!((v.get("DateStyle"), v.styles()), (Some("ISO, MDY"), Styles::default()));
     }
 
     #[test]

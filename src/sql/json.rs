@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! x::jsonb, JSONB '{}'            -->  jsonb_in(x)
+//! x::uuid[]                       -->  list_in(x::text[], 'uuid')
 //! jsonb_agg(x ORDER BY y)         -->  jsonb_of_elements(array_agg(to_jsonb(x) ORDER BY y))
 //! jsonb_object_agg(k, v)          -->  jsonb_of_members(array_agg(jsonb_build_array(k, v)))
 //! ```
@@ -15,6 +16,7 @@ use super::ast::{
     Ident, ObjectName, ObjectNamePart, VisitMut, VisitorMut,
 };
 use super::name::{call, fold};
+use super::types;
 
 /// Rewrites every cast to JSON or UUID and every aggregate that makes JSON.
 pub fn rewrite(query: &mut ast::Query) {
@@ -28,9 +30,9 @@ impl VisitorMut for Rewriter {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let rewritten = match expr {
-            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => {
-                input(data_type).map(|name| call(name, vec![expr.as_ref().clone()]))
-            }
+            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => input(data_type)
+                .map(|name| call(name, vec![expr.as_ref().clone()]))
+                .or_else(|| list_input(expr, data_type)),
             Expr::TypedString(typed) => {
                 input(&typed.data_type).map(|name| call(name, vec![Expr::Value(typed.value.clone())]))
             }
@@ -52,6 +54,17 @@ fn input(data_type: &DataType) -> Option<&'static str> {
         DataType::Uuid => Some("uuid_in"),
         _ => None,
     }
+}
+
+/// An array of such a type is read as one of texts, then item by item.
+fn list_input(expr: &Expr, data_type: &DataType) -> Option<Expr> {
+    let DataType::Array(ast::ArrayElemTypeDef::SquareBracket(item, size)) = data_type else { return None };
+    let name = types::mark(item).filter(|mark| mark.is_type())?.name();
+    let data_type = DataType::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), *size));
+    let expr = Box::new(expr.clone());
+    let texts = Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None };
+    let name = Expr::Value(ast::Value::SingleQuotedString(name.into()).with_empty_span());
+    Some(call("list_in", vec![texts, name]))
 }
 
 fn aggregate(function: &Function) -> Option<Expr> {

@@ -9,6 +9,8 @@
 //! encode(b, 'escape')             -->  encode_escape(b)
 //! approx_percentile(p) WITHIN GROUP (ORDER BY x)
 //!                                 -->  approx_value(percentile_disc(p) WITHIN GROUP (ORDER BY approx_bucket(x, 0.01)), 0.01)
+//! x::varchar(3), x::timestamp(0)  -->  varchar_of(x::varchar, 3), seconds_of(x::timestamp, 0)
+//! '1.50'::numeric, bytes::text    -->  '1.50'::numeric(38, 2), as_text(bytes)::text
 //! make_interval(days => 10)       -->  make_interval(0, 0, 0, 10)
 //! SELECT EXISTS (SELECT 1 FROM t) -->  SELECT ((SELECT count(*) FROM t) > 0)
 //! GROUP BY ROLLUP(1)              -->  GROUP BY ROLLUP(what stands first in the list)
@@ -17,13 +19,15 @@
 use std::ops::ControlFlow;
 
 use super::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Subscript, UnaryOperator, Value, VisitMut,
-    VisitorMut,
+    AccessExpr, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Subscript,
+    UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use super::name::call;
 use super::name::fold;
-use crate::types::interval_text;
+use super::types;
+use crate::types::pg_type::PgType;
+use crate::types::{interval_text, number_text};
 
 /// Rewrites every such form.
 pub fn rewrite(query: &mut Query) {
@@ -135,6 +139,18 @@ fn by_place(key: &mut Expr, list: &[SelectItem]) {
 
 fn rewritten(expr: &mut Expr) -> Option<Expr> {
     match expr {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
+            // DataFusion would negate the first part alone.
+            let Expr::Interval(interval) = expr.as_mut() else { return None };
+            if let (None, Expr::Value(value)) = (&interval.leading_field, interval.value.as_mut())
+                && let Value::SingleQuotedString(text) = &mut value.value
+                && let Some(negated) = interval_text::plain(text, true)
+            {
+                *text = negated;
+                return Some(expr.as_ref().clone());
+            }
+            None
+        }
         Expr::UnaryOp { op, expr } => {
             let name = match op {
                 UnaryOperator::PGAbs => "abs",
@@ -171,7 +187,7 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
         Expr::Interval(interval) if interval.leading_field.is_none() => {
             if let Expr::Value(value) = interval.value.as_mut()
                 && let Value::SingleQuotedString(text) = &mut value.value
-                && let Some(plain) = interval_text::plain(text)
+                && let Some(plain) = interval_text::plain(text, false)
             {
                 *text = plain;
             }
@@ -188,8 +204,72 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
             None
         }
         Expr::Function(function) => of_function(function),
+        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => {
+            if let DataType::Numeric(digits @ ExactNumberInfo::None) | DataType::Decimal(digits @ ExactNumberInfo::None) =
+                data_type
+                && let Some(own) = own_digits(expr)
+            {
+                *digits = own;
+                return None;
+            }
+            if is_plain_text(data_type) && may_be_bytes(expr) {
+                **expr = call("as_text", vec![expr.as_ref().clone()]);
+                return None;
+            }
+            bounded(expr.as_ref().clone(), data_type)
+        }
+        Expr::TypedString(typed) => bounded(Expr::Value(typed.value.clone()), &typed.data_type),
         _ => None,
     }
+}
+
+/// As many digits behind the point as a constant has: a NUMERIC without a scale keeps those.
+fn own_digits(expr: &mut Expr) -> Option<ExactNumberInfo> {
+    let Expr::Value(value) = expr else { return None };
+    let (Value::SingleQuotedString(text) | Value::Number(text, _)) = &value.value else { return None };
+    let (whole, fraction) = number_text::own_scale(text)?;
+    if whole + fraction > types::MAX_DIGITS as usize {
+        return None;
+    }
+    // Not by way of a float.
+    value.value = Value::SingleQuotedString(text.clone());
+    Some(ExactNumberInfo::PrecisionAndScale(types::MAX_DIGITS, fraction as i64))
+}
+
+fn is_plain_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Text | DataType::Varchar(None) | DataType::CharacterVarying(None) | DataType::String(_)
+    )
+}
+
+/// Whether it may be a BYTEA, whose text is not the bytes.
+fn may_be_bytes(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => may_be_bytes(inner),
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+        Expr::Function(function) => function.name.to_string() != "as_text",
+        Expr::Cast { data_type, .. } => matches!(data_type, DataType::Bytea),
+        _ => false,
+    }
+}
+
+/// A cast to a type with a bound: to the type without it, then cut or rounded to it.
+fn bounded(expr: Expr, data_type: &DataType) -> Option<Expr> {
+    let (function, number) = match types::modifier(data_type)? {
+        PgType::Varchar(n) => ("varchar_of", u64::from(n)),
+        PgType::Char(n) => ("char_of", u64::from(n)),
+        PgType::Seconds(n) => ("seconds_of", u64::from(n)),
+        PgType::Json | PgType::Jsonb | PgType::Uuid | PgType::Oid => return None,
+    };
+    let plain = match data_type {
+        DataType::Time(_, zone) => DataType::Time(None, *zone),
+        DataType::Timestamp(_, zone) => DataType::Timestamp(None, *zone),
+        _ => DataType::Varchar(None),
+    };
+    let cast = Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type: plain, array: false, format: None };
+    let number = Expr::Value(Value::Number(number.to_string(), false).with_empty_span());
+    Some(call(function, vec![cast, number]))
 }
 
 /// `x LIKE ANY (ARRAY['a%', 'b%'])`: one of them.

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
-use super::ast::{ArrayElemTypeDef, DataType as Sql, ExactNumberInfo, ObjectName, TimezoneInfo};
+use super::ast::{ArrayElemTypeDef, CharacterLength, DataType as Sql, ExactNumberInfo, ObjectName, TimezoneInfo};
 use crate::common::{Error, ErrorKind, Result};
+use crate::types::number_text::NUMERIC;
 use crate::types::pg_type::PgType;
 use crate::types::time;
 
-/// Digits of NUMERIC when none are given: all that fit, a quarter of them behind the point.
-const NUMERIC: (u8, i8) = (38, 10);
-const MAX_DIGITS: u64 = 38;
+pub const MAX_DIGITS: u64 = 38;
 
 /// The Arrow type of a column of SQL type `sql`.
 ///
@@ -57,12 +56,31 @@ pub fn arrow(sql: &Sql) -> Result<DataType> {
     })
 }
 
-/// The mark of a type that is kept as text.
+/// The mark of a type that is kept as text, or that has a bound.
 pub fn mark(sql: &Sql) -> Option<PgType> {
     match sql {
         Sql::JSON => Some(PgType::Json),
         Sql::JSONB => Some(PgType::Jsonb),
         Sql::Uuid => Some(PgType::Uuid),
+        Sql::Array(ArrayElemTypeDef::SquareBracket(item, _)) => mark(item).filter(|mark| mark.is_type()),
+        _ => modifier(sql),
+    }
+}
+
+/// The bound that the number behind a type's name sets: `VARCHAR(3)`, `TIMESTAMP(3)`.
+pub fn modifier(sql: &Sql) -> Option<PgType> {
+    let length = |length: &Option<CharacterLength>| match length {
+        Some(CharacterLength::IntegerLength { length, .. }) => u32::try_from(*length).ok(),
+        Some(CharacterLength::Max) | None => None,
+    };
+    // More digits than there are say nothing.
+    let digits =
+        |digits: &Option<u64>| digits.filter(|n| *n < 6).and_then(|n| u8::try_from(n).ok()).map(PgType::Seconds);
+    match sql {
+        Sql::Varchar(n) | Sql::CharacterVarying(n) | Sql::CharVarying(n) => length(n).map(PgType::Varchar),
+        Sql::Char(None) | Sql::Character(None) => Some(PgType::Char(1)),
+        Sql::Char(n) | Sql::Character(n) => length(n).map(PgType::Char),
+        Sql::Time(n, _) | Sql::Timestamp(n, _) => digits(n),
         _ => None,
     }
 }

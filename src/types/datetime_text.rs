@@ -1,14 +1,14 @@
-//! Texts of dates and times as PostgreSQL reads them (month before day): `2024-02-29 12:34:56.5+02`, `Jan 5, 2024 3:04 PM`,
-//! `20240229T123456`, `44-03-15 BC`, `infinity`.
+//! Texts of dates and times as PostgreSQL reads them, in the session's order of the parts: `2024-02-29 12:34:56.5+02`,
+//! `Jan 5, 2024 3:04 PM`, `20240229T123456`, `44-03-15 BC`, `infinity`.
 //!
 //! ```text
 //! text --fields--> [Date, Clock, Zone, Number, Word] --each into--> Parts --date, time, timestamp--> days, microseconds
 //! ```
 //! Words that mean the present (`now`, `today`) are refused: a value must not depend on when it is read.
 
-use arrow::array::timezone::Tz;
-use chrono::{DateTime, Offset, TimeZone};
-
+use super::styles::DateOrder;
+use super::time::days_of;
+use super::zone_rules::ZoneRules;
 use crate::common::{Error, ErrorKind};
 
 const SECOND: i64 = 1_000_000;
@@ -97,8 +97,8 @@ type Read<T> = std::result::Result<T, Bad>;
 ///
 /// # Errors
 /// [`Bad`].
-pub fn date(text: &str) -> Read<i32> {
-    match Parts::read(text, false)? {
+pub fn date(text: &str, order: DateOrder) -> Read<i32> {
+    match Parts::read(text, order, false)? {
         Parts { special: Some(Special::Infinity), .. } => Ok(i32::MAX),
         Parts { special: Some(Special::MinusInfinity), .. } => Ok(i32::MIN),
         Parts { special: Some(Special::Epoch), .. } => Ok(0),
@@ -111,7 +111,7 @@ pub fn date(text: &str) -> Read<i32> {
 /// # Errors
 /// [`Bad`].
 pub fn time(text: &str) -> Read<i64> {
-    let parts = Parts::read(text, true)?;
+    let parts = Parts::read(text, DateOrder::default(), true)?;
     parts.clock.filter(|_| parts.special.is_none()).ok_or(Bad::Syntax)
 }
 
@@ -119,8 +119,8 @@ pub fn time(text: &str) -> Read<i64> {
 ///
 /// # Errors
 /// [`Bad`].
-pub fn timestamp(text: &str) -> Read<i64> {
-    let parts = Parts::read(text, false)?;
+pub fn timestamp(text: &str, order: DateOrder) -> Read<i64> {
+    let parts = Parts::read(text, order, false)?;
     parts.special_micros().map_or_else(|| parts.local(), Ok)
 }
 
@@ -128,33 +128,18 @@ pub fn timestamp(text: &str) -> Read<i64> {
 ///
 /// # Errors
 /// [`Bad`].
-pub fn timestamptz(text: &str, zone: &Tz) -> Read<i64> {
-    let parts = Parts::read(text, false)?;
+pub fn timestamptz(text: &str, zone: &ZoneRules, order: DateOrder) -> Read<i64> {
+    let parts = Parts::read(text, order, false)?;
     if let Some(special) = parts.special_micros() {
         return Ok(special);
     }
     let local = parts.local()?;
     let offset = match &parts.zone {
         Some(Zone::Offset(seconds)) => *seconds,
-        Some(Zone::Named(zone)) => offset_at(local, zone),
-        None => offset_at(local, zone),
+        Some(Zone::Named(zone)) => zone.offset_of_local(local),
+        None => zone.offset_of_local(local),
     };
     in_range(local - offset * SECOND)
-}
-
-/// Seconds east of UTC where the clock shows `local`. One that a clock leaves out counts on from before the change, one
-/// that it shows twice is the later.
-fn offset_at(local: i64, zone: &Tz) -> i64 {
-    let offset = |micros: i64| {
-        DateTime::from_timestamp_micros(micros)
-            .map_or(0, |at| zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc())
-    };
-    let (before, after) = (i64::from(offset(local.saturating_sub(DAY))), i64::from(offset(local.saturating_add(DAY))));
-    let fits = |seconds: i64| i64::from(offset(local.saturating_sub(seconds * SECOND))) == seconds;
-    if before == after {
-        return before;
-    }
-    if fits(after) { after } else { before }
 }
 
 fn in_range(micros: i64) -> Read<i64> {
@@ -172,7 +157,7 @@ enum Special {
 enum Zone {
     /// Seconds east of UTC.
     Offset(i64),
-    Named(Tz),
+    Named(ZoneRules),
 }
 
 /// A field of a text, by its look.
@@ -274,12 +259,15 @@ fn month(word: &str) -> Option<i64> {
 /// What the fields say.
 #[derive(Debug, Default)]
 struct Parts {
+    order: DateOrder,
     special: Option<Special>,
     year: Option<i64>,
     month: Option<i64>,
     day: Option<i64>,
     /// Days since 1970, where a field gives them whole.
     days: Option<i64>,
+    /// The month was a word.
+    named_month: bool,
     two_digits: bool,
     before_christ: bool,
     clock: Option<i64>,
@@ -289,8 +277,8 @@ struct Parts {
 
 impl Parts {
     /// `clock_alone`: digits are a time of day.
-    fn read(text: &str, clock_alone: bool) -> Read<Self> {
-        let mut parts = Self::default();
+    fn read(text: &str, order: DateOrder, clock_alone: bool) -> Read<Self> {
+        let mut parts = Self { order, ..Self::default() };
         let mut iso_time = clock_alone;
         let mut julian = false;
         let fields = fields(text)?;
@@ -342,16 +330,44 @@ impl Parts {
         }
         let parts: Vec<&str> = text.split(['-', '/', '.']).collect();
         let [a, b, c] = parts[..] else { return Err(Bad::Syntax) };
-        let (year, month_number, day) = match (month(a), month(b)) {
-            (Some(month), _) => (c, month, b),
-            (None, Some(month)) if a.len() > 2 => (a, month, c),
-            (None, Some(month)) => (c, month, a),
-            (None, None) if a.len() > 2 => (a, number(b)?, c),
-            (None, None) => (c, number(a)?, b),
-        };
-        self.set_year(year)?;
-        self.month = Some(month_number);
-        self.day = Some(number(day)?);
+        let named = [a, b, c].into_iter().position(|part| month(part).is_some());
+        if let Some(at) = named {
+            self.set_month(month([a, b, c][at]))?;
+        }
+        for (at, part) in [a, b, c].into_iter().enumerate() {
+            if Some(at) != named {
+                self.set_part(part)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_month(&mut self, month: Option<i64>) -> Read<()> {
+        self.named_month = true;
+        match self.month.replace(month.ok_or(Bad::Syntax)?) {
+            None => Ok(()),
+            Some(_) => Err(Bad::Syntax),
+        }
+    }
+
+    /// The next number of a date: what it is follows from those before, from its length, and from the session's order.
+    fn set_part(&mut self, text: &str) -> Read<()> {
+        let value = number(text)?;
+        let year_first = text.len() >= 3 || self.order == DateOrder::Ymd;
+        match (self.year, self.month, self.day) {
+            (None, None, None) if year_first => return self.set_year(text),
+            (None, None, None) if self.order == DateOrder::Dmy => self.day = Some(value),
+            (None, None, None) | (Some(_), None, None) | (None, None, Some(_)) => self.month = Some(value),
+            (None, Some(_), None) if self.named_month && year_first => return self.set_year(text),
+            // The first number was the day, though it stood where the year does.
+            (Some(day), Some(_), None) if self.named_month && self.two_digits && text.len() >= 3 => {
+                self.day = Some(day);
+                return self.set_year(text);
+            }
+            (_, Some(_), None) => self.day = Some(value),
+            (None, Some(_), Some(_)) => return self.set_year(text),
+            _ => return Err(Bad::Syntax),
+        }
         Ok(())
     }
 
@@ -388,15 +404,7 @@ impl Parts {
                 (self.month, self.day) = (Some(part(2, 4)?), Some(part(4, 6)?));
                 Ok(())
             }
-            (_, None) if self.month.is_some() && whole.len() <= 2 && self.day.is_none() => {
-                self.day = Some(number(whole)?);
-                Ok(())
-            }
-            (_, None) if self.month.is_some() && self.year.is_none() => self.set_year(whole),
-            (1..=2, None) if self.month.is_none() && self.day.is_none() => {
-                self.day = Some(number(whole)?);
-                Ok(())
-            }
+            (_, None) if !self.has_date() => self.set_part(whole),
             _ => Err(Bad::Syntax),
         }
     }
@@ -413,7 +421,13 @@ impl Parts {
             "am" | "pm" => self.afternoon = Some(word == "pm"),
             "bc" => self.before_christ = true,
             "ad" | "at" | "on" => {}
-            _ if month(word).is_some() && self.month.is_none() => self.month = month(word),
+            _ if month(word).is_some() && !self.named_month => {
+                // A number before it was the day.
+                if let (None, Some(1..=31)) = (self.day, self.month) {
+                    self.day = self.month.take();
+                }
+                self.set_month(month(word))?;
+            }
             _ if word.len() >= 3 && WEEKDAYS.iter().any(|d| d.starts_with(word)) => {}
             _ => self.zone = Some(zone(word)?),
         }
@@ -556,14 +570,6 @@ fn zone(name: &str) -> Read<Zone> {
     proper.parse().map(Zone::Named).map_err(|_| Bad::Zone)
 }
 
-/// Days since 1970 of a day of the proleptic Gregorian calendar, where 0 is the year before 1.
-fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    // Count from March, so that the leap day is the last of its year.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    days + (153 * month + 2) / 5 + day - 1 - 719_468
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -596,7 +602,25 @@ mod tests {
             ("today", Err(Bad::Syntax)),
             ("", Err(Bad::Syntax)),
         ] {
-            assert_eq!(date(text), expected, "{text}");
+            assert_eq!(date(text, DateOrder::Mdy), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn orders_of_the_parts() {
+        use DateOrder::{Dmy, Mdy, Ymd};
+        for (text, expected) in [
+            ("01/02/03", [Ok("2003-01-02"), Ok("2003-02-01"), Ok("2001-02-03")]),
+            ("13/02/2024", [Err(Bad::Range), Ok("2024-02-13"), Err(Bad::Range)]),
+            ("2024-02-03", [Ok("2024-02-03"); 3]),
+            ("5 January 2024", [Ok("2024-01-05"); 3]),
+            ("05-Jan-24", [Ok("2024-01-05"), Ok("2024-01-05"), Ok("2005-01-24")]),
+            ("240105", [Ok("2024-01-05"); 3]),
+        ] {
+            for (order, expected) in [Mdy, Dmy, Ymd].into_iter().zip(expected) {
+                let expected = expected.and_then(|iso| date(iso, Mdy));
+                assert_eq!(date(text, order), expected, "{text} {order:?}");
+            }
         }
     }
 
@@ -625,7 +649,7 @@ mod tests {
 
     #[test]
     fn timestamps() {
-        let new_york: Tz = "America/New_York".parse().unwrap();
+        let new_york: ZoneRules = "America/New_York".parse().unwrap();
         for (text, expected) in [
             ("1970-01-02 00:00", Ok(DAY)),
             ("19700102T000001", Ok(DAY + SECOND)),
@@ -636,7 +660,7 @@ mod tests {
             ("294277-01-01 00:00:00", Err(Bad::Range)),
             ("1970-01-01 12", Err(Bad::Syntax)),
         ] {
-            assert_eq!(timestamp(text), expected, "{text}");
+            assert_eq!(timestamp(text, DateOrder::Mdy), expected, "{text}");
         }
         for (text, expected) in [
             ("1970-01-01 00:00:00", Ok(18_000 * SECOND)),
@@ -649,7 +673,7 @@ mod tests {
             ("1970-01-01 00:00:00+25", Err(Bad::Offset)),
             ("1970-01-01 00:00:00 Nowhere/Land", Err(Bad::Zone)),
         ] {
-            assert_eq!(timestamptz(text, &new_york), expected, "{text}");
+            assert_eq!(timestamptz(text, &new_york, DateOrder::Mdy), expected, "{text}");
         }
     }
 }

@@ -6,16 +6,18 @@
 
 use arrow::datatypes::IntervalMonthDayNano;
 
+use super::styles::IntervalStyle;
 use crate::common::{Error, ErrorKind, Result};
 
 const SECOND: f64 = 1e6;
 const DAY: f64 = 86_400e6;
 
-/// The value of a text. A bare number counts seconds.
+/// The value of a text. A bare number counts seconds; in the style of the standard the sign of the first number is that
+/// of all, if no other has one.
 ///
 /// # Errors
 /// `InvalidDatetimeFormat`; `IntervalFieldOverflow` or `DatetimeOverflow` for what is too large to be kept.
-pub fn parse(text: &str) -> Result<IntervalMonthDayNano> {
+pub fn parse(text: &str, style: IntervalStyle) -> Result<IntervalMonthDayNano> {
     let refused = |bad: Bad| {
         let (kind, what) = match bad {
             Bad::Syntax => (ErrorKind::InvalidDatetimeFormat, "invalid input syntax for type interval"),
@@ -27,16 +29,17 @@ pub fn parse(text: &str) -> Result<IntervalMonthDayNano> {
     let trimmed = text.trim();
     let sum = match trimmed.strip_prefix('P') {
         Some(iso) => iso_interval(iso),
-        None => words(trimmed),
+        None => words(trimmed, style == IntervalStyle::SqlStandard),
     };
     sum.and_then(Sum::value).map_err(refused)
 }
 
-/// An interval by units that Arrow knows; `None` for a text that is none.
-pub fn plain(text: &str) -> Option<String> {
-    let IntervalMonthDayNano { months, days, nanoseconds } = parse(text).ok()?;
-    // The planner negates the first part alone: the fewer the better.
+/// An interval by units that Arrow knows, `negated` if wanted; `None` for a text that is none.
+pub fn plain(text: &str, negated: bool) -> Option<String> {
+    let IntervalMonthDayNano { months, days, nanoseconds } = parse(text, IntervalStyle::Postgres).ok()?;
+    let signed = |n: i64| if negated { -n } else { n };
     let parts = [(i64::from(months), "months"), (days.into(), "days"), (nanoseconds / 1000, "microseconds")];
+    let parts = parts.map(|(n, unit)| (signed(n), unit));
     let parts: Vec<String> = parts.iter().filter(|p| p.0 != 0).map(|(n, unit)| format!("{n} {unit}")).collect();
     Some(if parts.is_empty() { "0 days".into() } else { parts.join(" ") })
 }
@@ -157,6 +160,11 @@ impl Sum {
         Self { months: -self.months, days: -self.days, micros: -self.micros, seen: self.seen }
     }
 
+    fn all_negative(self) -> Self {
+        let below = |n: i64| -n.abs();
+        Self { months: below(self.months), days: below(self.days), micros: below(self.micros), seen: self.seen }
+    }
+
     fn value(self) -> Read<IntervalMonthDayNano> {
         let months = i32::try_from(self.months).map_err(|_| Bad::Range)?;
         let days = i32::try_from(self.days).map_err(|_| Bad::Field)?;
@@ -208,8 +216,10 @@ fn tokens(text: &str) -> Read<Vec<&str>> {
     Ok(tokens)
 }
 
-fn words(text: &str) -> Read<Sum> {
+fn words(text: &str, one_sign: bool) -> Read<Sum> {
     let mut tokens = tokens(text)?;
+    let signed = tokens.iter().filter(|token| token.starts_with(['-', '+'])).count();
+    let all_negative = one_sign && signed == 1 && tokens.first().is_some_and(|token| token.starts_with('-'));
     let ago = tokens.last().is_some_and(|word| word.eq_ignore_ascii_case("ago"));
     if ago {
         tokens.pop();
@@ -238,6 +248,9 @@ fn words(text: &str) -> Read<Sum> {
             sum.once(&[unit])?;
             sum.add(Number::read(token)?, unit)?;
         }
+    }
+    if all_negative {
+        sum = sum.all_negative();
     }
     match (sum.seen.is_empty(), ago) {
         (true, _) => Err(Bad::Syntax),
@@ -331,8 +344,20 @@ mod tests {
             ("2147483648 days", Err("22015")),
             ("178956971 years", Err("22008")),
         ] {
-            let got = parse(text).map(|v| (v.months, v.days, v.nanoseconds));
+            let got = parse(text, IntervalStyle::Postgres).map(|v| (v.months, v.days, v.nanoseconds));
             assert_eq!(got.map_err(|e| e.kind().sqlstate()), expected, "{text}");
+        }
+    }
+    #[test]
+    fn the_sign_of_all() {
+        for (text, expected) in [
+            ("-1 2:03:04", (0, -1, -7_384_000_000_000)),
+            ("-1 +2:03:04", (0, -1, 7_384_000_000_000)),
+            ("1 -2:03:04", (0, 1, -7_384_000_000_000)),
+            ("-1-2 3 4:05:06", (-14, -3, -14_706_000_000_000)),
+        ] {
+            let got = parse(text, IntervalStyle::SqlStandard).map(|v| (v.months, v.days, v.nanoseconds)).unwrap();
+            assert_eq!(got, expected, "{text}");
         }
     }
 }

@@ -4,7 +4,20 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 
+use super::pg_type::PgType;
 use super::time;
+
+/// The name of a column's type: `JSONB`, `VARCHAR(3)`, `TIMESTAMP(0)`.
+pub fn column_type(data_type: &DataType, mark: Option<PgType>) -> String {
+    match mark {
+        Some(PgType::Varchar(n)) => format!("VARCHAR({n})"),
+        Some(PgType::Char(n)) => format!("CHAR({n})"),
+        Some(PgType::Seconds(n)) => format!("{}({n})", sql_name(data_type)),
+        Some(mark) if matches!(data_type, DataType::List(_)) => format!("{}[]", mark.name().to_uppercase()),
+        Some(mark) => mark.name().to_uppercase(),
+        None => sql_name(data_type),
+    }
+}
 
 /// The name under which CREATE TABLE takes the type; types that SQL has no name for keep Arrow's.
 pub fn sql_name(data_type: &DataType) -> String {

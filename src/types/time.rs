@@ -41,6 +41,29 @@ pub fn add(ts: i64, interval: IntervalMonthDayNano) -> Option<i64> {
     at.checked_add(nanoseconds / 1000)
 }
 
+/// Days since 1970 of a day of the proleptic Gregorian calendar, where 0 is the year before 1.
+pub fn days_of(year: i64, month: i64, day: i64) -> i64 {
+    // Count from March, so that the leap day is the last of its year.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    days + (153 * month + 2) / 5 + day - 1 - 719_468
+}
+
+/// Year, month and day of a day since 1970, in the proleptic Gregorian calendar, where 0 is the year before 1.
+///
+/// Works on years of 400 that start in March, so that the leap day is the last day of each.
+pub fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,6 @@
 
 /// The form of a text that PostgreSQL takes for a UUID: digits of either case, hyphens behind groups of four, braces around.
 pub fn canonical(text: &str) -> Option<String> {
-    let text = text.trim();
     let inside = match text.strip_prefix('{') {
         Some(rest) => rest.strip_suffix('}')?,
         None => text,

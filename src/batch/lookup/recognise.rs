@@ -13,6 +13,7 @@ use crate::sql::ast::{
     WildcardAdditionalOptions,
 };
 use crate::sql::name::{fold, object_name};
+use crate::types::pg_type::PgType;
 
 /// What a query asks for.
 pub struct Asked<'s> {
@@ -189,7 +190,9 @@ impl Scope<'_> {
                 // Equal floats and intervals may have different bytes; types kept as text have an equality of their own.
                 let data_type = &definition.data_type;
                 let by_bytes = !data_type.is_floating() && !matches!(data_type, DataType::Interval(_));
-                if twice || definition.mark.is_some() || !by_bytes {
+                let own_equality =
+                    definition.mark.is_some_and(|mark| !matches!(mark, PgType::Varchar(_) | PgType::Seconds(_)));
+                if twice || own_equality || !by_bytes {
                     return None;
                 }
                 equal.push((column, operand(other, &definition.data_type)?));

@@ -19,7 +19,7 @@ pub struct PgType {
     pub oid: i32,
     /// Bytes, -1 when they vary.
     pub size: i16,
-    /// Precision and scale of a NUMERIC, else -1.
+    /// Precision and scale of a NUMERIC, what stands in brackets behind others, else -1.
     pub modifier: i32,
 }
 
@@ -58,15 +58,22 @@ impl PgType {
         Self { oid, size, modifier }
     }
 
-    /// As [`Self::of`], of a type that is kept as text.
+    /// As [`Self::of`], of a type with a mark.
     pub fn marked(data_type: &DataType, mark: Option<pg_type::PgType>) -> Self {
-        let (oid, size) = match mark {
-            Some(pg_type::PgType::Json) => (114, -1),
-            Some(pg_type::PgType::Jsonb) => (3802, -1),
-            Some(pg_type::PgType::Uuid) => (2950, 16),
+        let length = |n: u32| i32::try_from(n).map_or(-1, |n| n.saturating_add(4));
+        let (oid, size, modifier) = match mark {
+            Some(pg_type::PgType::Json) if data_type.is_nested() => (199, -1, -1),
+            Some(pg_type::PgType::Jsonb) if data_type.is_nested() => (3807, -1, -1),
+            Some(pg_type::PgType::Uuid) if data_type.is_nested() => (2951, -1, -1),
+            Some(pg_type::PgType::Json) => (114, -1, -1),
+            Some(pg_type::PgType::Jsonb) => (3802, -1, -1),
+            Some(pg_type::PgType::Uuid) => (2950, 16, -1),
+            Some(pg_type::PgType::Varchar(n)) => (1043, -1, length(n)),
+            Some(pg_type::PgType::Char(n)) => (1042, -1, length(n)),
+            Some(pg_type::PgType::Seconds(n)) => return Self { modifier: n.into(), ..Self::of(data_type) },
             Some(pg_type::PgType::Oid) | None => return Self::of(data_type),
         };
-        Self { oid, size, modifier: -1 }
+        Self { oid, size, modifier }
     }
 }
 
@@ -153,6 +160,10 @@ impl TypeNames {
         match (name, modifier) {
             ("numeric", m) if m >= 4 => format!("numeric({},{})", (m - 4) >> 16, (m - 4) & 0xffff),
             ("character varying" | "character", m) if m > 4 => format!("{name}({})", m - 4),
+            (name, m) if m >= 0 && name.starts_with("time") => {
+                let (kind, zone) = name.split_once(' ').unwrap_or((name, ""));
+                format!("{kind}({m}) {zone}")
+            }
             _ => name.to_string(),
         }
     }

@@ -44,6 +44,9 @@ pub(super) fn arrow(e: &ArrowError) -> Error {
         ArrowError::ExternalError(e) => external(e.as_ref()),
         ArrowError::IoError(m, e) => io_error(e).context(m),
         ArrowError::ComputeError(m) => execution(m),
+        ArrowError::InvalidArgumentError(m) if m.contains(" to store in a Decimal") => {
+            Error::new(ErrorKind::NumericValueOutOfRange, "numeric field overflow").with_detail(m)
+        }
         e => Error::new(ErrorKind::DataException, e.to_string()),
     }
 }

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use arrow::array::builder::{BooleanBufferBuilder, NullBufferBuilder};
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, PrimitiveArray, StringArray,
+};
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -17,9 +19,9 @@ use serde::de::IgnoredAny;
 use super::records::{Column, Faults};
 use super::scalar::{self, Bad, UnixUnit};
 use crate::common::{Error, Result};
-use crate::expr::array_input;
+use crate::expr::{array_input, marked_list, modifier};
 use crate::types::pg_type::PgType;
-use crate::types::{json, sql_name, uuid};
+use crate::types::{column_type, json, uuid};
 
 /// Checks that columns of this type can be read from text.
 ///
@@ -92,10 +94,14 @@ pub(super) fn read(
         DataType::Utf8 => match PgType::of(field) {
             Some(PgType::Json | PgType::Jsonb) => Arc::new(reader.json()?),
             Some(PgType::Uuid) => Arc::new(reader.uuid()?),
-            Some(PgType::Oid) | None => Arc::new(reader.string()?),
+            _ => Arc::new(reader.string()?),
         },
         DataType::LargeUtf8 | DataType::Utf8View => cast(&reader.string()?, field.data_type())?,
-        _ => reader.nested()?,
+        _ => marked(reader.nested()?, texts, field, faults),
+    };
+    let array = match PgType::of(field).filter(|mark| !mark.is_type()) {
+        Some(mark) => bounded(&array, mark, texts, faults)?,
+        None => array,
     };
     if !field.is_nullable()
         && let Some(nulls) = array.nulls()
@@ -106,6 +112,36 @@ pub(super) fn read(
         }
     }
     Ok(array)
+}
+
+/// The items of arrays in the form of their type. One that is none is a fault of its record.
+fn marked(array: ArrayRef, texts: &Column<'_>, field: &Field, faults: &mut Faults) -> ArrayRef {
+    let Some(mark) = PgType::of(field).filter(|_| matches!(array.data_type(), DataType::List(_))) else { return array };
+    if let Ok(read) = marked_list::read(&array, mark) {
+        return read;
+    }
+    let one = |row: usize| marked_list::read(&array.slice(row, 1), mark);
+    for row in 0..array.len() {
+        if let Err(e) = one(row) {
+            faults.add(texts.first + row, || format!("column \"{}\": {}", field.name(), e.message()));
+        }
+    }
+    array
+}
+
+/// The values within the bounds of their column; a text that is too long is a fault of its record.
+fn bounded(array: &ArrayRef, mark: PgType, texts: &Column<'_>, faults: &mut Faults) -> Result<ArrayRef> {
+    if let PgType::Varchar(n) | PgType::Char(n) = mark
+        && let Some(values) = array.as_string_opt::<i32>()
+    {
+        for (row, value) in values.iter().enumerate() {
+            let Some(value) = value.filter(|value| value.len() > n as usize) else { continue };
+            if value.trim_end_matches(' ').chars().count() > n as usize {
+                faults.add(texts.first + row, || modifier::too_long(mark, value).message().to_string());
+            }
+        }
+    }
+    modifier::fitted(array, mark, |_| Ok(()))
 }
 
 struct Reader<'a, 'b> {
@@ -293,7 +329,7 @@ fn array_as_json(text: &[u8], item: &DataType) -> Option<String> {
     if text.first() != Some(&b'{') {
         return None;
     }
-    let elements = array_input::parse(std::str::from_utf8(text).ok()?)?;
+    let elements = array_input::parse(std::str::from_utf8(text).ok()?, false)?;
     let value = |element: Option<String>| match (element, item) {
         (None, _) => Some(serde_json::Value::Null),
         (Some(text), DataType::Boolean) => Some(scalar::boolean(text.as_bytes()).ok()?.into()),
@@ -307,7 +343,7 @@ fn message(field: &Field, text: &[u8], bad: Bad) -> String {
     const SHOWN: usize = 100;
     let shown = String::from_utf8_lossy(text.get(..SHOWN).unwrap_or(text));
     let more = if text.len() > SHOWN { "…" } else { "" };
-    let data_type = PgType::of(field).map_or_else(|| sql_name(field.data_type()), |mark| mark.name().to_uppercase());
+    let data_type = column_type(field.data_type(), PgType::of(field));
     let name = field.name();
     match bad {
         Bad::Range => format!("column \"{name}\": \"{shown}{more}\" is out of range for {data_type}"),

@@ -18,7 +18,7 @@ pub(super) mod scalar;
 #[cfg(test)]
 mod tests;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 
 use self::csv::{Csv, Header};
 use self::json::Json;
@@ -124,6 +124,11 @@ struct LineDecoder {
     faults: Faults,
 }
 
+/// Whether the column keeps JSON as it stands.
+fn is_json(field: &FieldRef) -> bool {
+    !field.data_type().is_nested() && PgType::of(field).is_some_and(PgType::is_json)
+}
+
 impl LineDecoder {
     fn new(format: LineFormat, source: SchemaRef, projection: Vec<usize>) -> Result<Self> {
         let output = Output::new(&source, &projection)?;
@@ -138,7 +143,7 @@ impl LineDecoder {
             }
             None => Tokenizer::Json(Json::new(
                 output.fields.iter().map(|field| field.name().clone()).collect(),
-                output.fields.iter().map(|field| PgType::of(field).is_some_and(PgType::is_json)).collect(),
+                output.fields.iter().map(is_json).collect(),
             )),
         };
         Ok(Self {

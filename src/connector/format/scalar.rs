@@ -5,6 +5,7 @@ use arrow::datatypes::{Date32Type, IntervalMonthDayNano, Time64MicrosecondType};
 use chrono::Utc;
 
 use crate::types::interval_text;
+use crate::types::styles::IntervalStyle;
 
 /// Why a text is no value of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,7 +258,7 @@ pub(in crate::connector) fn interval(text: &[u8]) -> Parsed<IntervalMonthDayNano
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Bad::Syntax);
     }
-    interval_text::parse(text).map_err(|_| Bad::Syntax)
+    interval_text::parse(text, IntervalStyle::Postgres).map_err(|_| Bad::Syntax)
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ impl Build {
                 }
                 match self.mark {
                     PgType::Json => in_order(&members)?,
-                    PgType::Jsonb | PgType::Uuid | PgType::Oid => Value::Object(Object::new(members)).to_string(),
+                    _ => Value::Object(Object::new(members)).to_string(),
                 }
             }
         };

@@ -87,8 +87,8 @@ impl Operand {
             return Self::Literal;
         }
         match expr.to_field(schema) {
-            Ok((_, field)) if PgType::of(&field).is_some_and(PgType::is_json) => Self::Json,
             Ok((_, field)) if matches!(field.data_type(), DataType::List(_) | DataType::LargeList(_)) => Self::List,
+            Ok((_, field)) if PgType::of(&field).is_some_and(PgType::is_json) => Self::Json,
             _ => Self::Other,
         }
     }

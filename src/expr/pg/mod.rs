@@ -41,7 +41,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         text::functions(),
         regexp::functions(),
         text_input::functions(),
-        vec![text_output::function()],
+        text_output::functions().to_vec(),
         sketch::functions().to_vec(),
     ]
     .concat()

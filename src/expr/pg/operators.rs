@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::extract::function_of;
 use crate::common::Error;
-use crate::expr::functions;
+use crate::expr::{functions, marked_list};
 use crate::types::time;
 
 #[derive(Debug)]
@@ -45,6 +45,20 @@ impl ExprPlanner for PgOperators {
             _ => return Ok(PlannerResult::Original(expr)),
         };
         Ok(PlannerResult::Planned(planned))
+    }
+
+    fn plan_array_literal(&self, exprs: Vec<Expr>, schema: &DFSchema) -> DfResult<PlannerResult<Vec<Expr>>> {
+        let exprs = match marked_list::literal(exprs, schema) {
+            Ok(list) => return Ok(PlannerResult::Planned(list)),
+            Err(exprs) => exprs,
+        };
+        // DataFusion finds no common type of these two.
+        let type_of = |e: &Expr| e.get_type(schema).ok();
+        if !exprs.iter().any(|e| type_of(e) == Some(DataType::Binary)) {
+            return Ok(PlannerResult::Original(exprs));
+        }
+        let typed = |e: Expr| if type_of(&e) == Some(DataType::Null) { cast(e, DataType::Binary) } else { e };
+        Ok(PlannerResult::Planned(call("make_array", exprs.into_iter().map(typed).collect())?))
     }
 
     fn plan_extract(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {

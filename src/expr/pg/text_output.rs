@@ -1,11 +1,11 @@
 //! Values as text, as PostgreSQL prints them: `1e+16`, `1 mon 3 days`, `2024-01-01 10:00:00+00`, `{a,"b c"}`.
 //!
 //! Arrow has texts of its own. A rule puts the function in the place of such casts, those that DataFusion makes itself
-//! too (`'at ' || ts`), for views and for SELECT alike. A view has no session: the styles are the default ones.
+//! too (`'at ' || ts`), for views and for SELECT alike. A view has no session: its styles are the default ones; those of a
+//! session come as a second argument.
 
 use std::sync::Arc;
 
-use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
@@ -17,15 +17,22 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, ScalarUDF, Signature, Volatility};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    Cast, Expr, ExprSchemable, LogicalPlan, ScalarUDF, Signature, TypeSignature, Volatility,
+};
 use datafusion::optimizer::AnalyzerRule;
 
 use crate::common::{Error, Result};
 use crate::expr::function::{Function, Returns, arg};
 use crate::expr::{functions, rules};
+use crate::types::number_text::{NUMERIC, without_zeros};
+use crate::types::styles::Styles;
 use crate::types::text;
+use crate::types::zone_rules::ZoneRules;
 
-const NAME: &str = "text_out";
+pub const NAME: &str = "text_out";
+const AS_TEXT: &str = "as_text";
 
 /// Runs when types are resolved.
 #[derive(Debug)]
@@ -37,7 +44,25 @@ impl AnalyzerRule for TextOutput {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        rules::rewrite(plan, |e| matches!(e, Expr::Cast(c) if c.field.data_type().is_string()), printed)
+        let concerns = |e: &Expr| match e {
+            Expr::Cast(cast) => cast.field.data_type().is_string(),
+            Expr::ScalarFunction(call) => call.name() == AS_TEXT,
+            _ => false,
+        };
+        rules::rewrite(plan, concerns, |e, schema| match e {
+            Expr::ScalarFunction(call) => as_text(call, schema),
+            cast => printed(cast, schema),
+        })
+    }
+}
+
+/// What a user casts to text: of bytes their text, where DataFusion's own casts take them for letters.
+fn as_text(mut call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let bytes = |e: &Expr| e.get_type(schema).is_ok_and(|t| t.is_binary());
+    match (functions::scalar(NAME), call.args.pop()) {
+        (Some(print), Some(arg)) if bytes(&arg) => Transformed::yes(print.call(vec![arg])),
+        (_, Some(arg)) => Transformed::yes(arg),
+        (_, None) => Transformed::no(Expr::ScalarFunction(call)),
     }
 }
 
@@ -54,26 +79,44 @@ fn printed(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 pub fn is_own(data_type: &DataType) -> bool {
     data_type.is_floating()
         || data_type.is_temporal()
+        || *data_type == DataType::Decimal128(NUMERIC.0, NUMERIC.1)
         || matches!(data_type, DataType::List(_) | DataType::LargeList(_) | DataType::Struct(_))
 }
 
-/// The function, for the registry.
-pub(super) fn function() -> Arc<ScalarUDF> {
-    let signature = Signature::any(1, Volatility::Immutable);
-    Function::new(NAME, signature, Returns::Type(DataType::Utf8), |args| print(arg(args, 0)?)).udf()
+/// The functions, for the registry.
+pub(super) fn functions() -> [Arc<ScalarUDF>; 2] {
+    let returns = |types: &[DataType]| match types {
+        [one] if !one.is_binary() => Ok(one.clone()),
+        _ => Ok(DataType::Utf8),
+    };
+    let as_text = |args: &[ArrayRef]| match arg(args, 0)? {
+        bytes if bytes.data_type().is_binary() => print(bytes, &Styles::default()),
+        other => Ok(Arc::clone(other)),
+    };
+    let any = Signature::any(1, Volatility::Immutable);
+    let as_text = Function::new(AS_TEXT, any, Returns::Of(returns), as_text).udf();
+    let signature = Signature::one_of(vec![TypeSignature::Any(1), TypeSignature::Any(2)], Volatility::Immutable);
+    let eval = |args: &[ArrayRef]| print(arg(args, 0)?, &styles(args, 1)?);
+    [Function::new(NAME, signature, Returns::Type(DataType::Utf8), eval).udf(), as_text]
+}
+
+/// Argument `index`, which is one for all rows, or the default styles where it is not given.
+pub fn styles(args: &[ArrayRef], index: usize) -> Result<Styles> {
+    let text = args.get(index).and_then(|a| a.as_string_opt::<i32>()).and_then(|texts| texts.iter().flatten().next());
+    text.map_or(Ok(Styles::default()), str::parse)
 }
 
 /// The texts of the values; nulls stay.
 ///
 /// # Errors
 /// `NotSupported` for maps, unions and the like.
-pub fn print(values: &ArrayRef) -> Result<ArrayRef> {
+pub fn print(values: &ArrayRef, styles: &Styles) -> Result<ArrayRef> {
     let printer = Printer::new(values)?;
     let mut texts = StringBuilder::new();
     let mut text = BytesMut::new();
     for row in 0..values.len() {
         text.clear();
-        match printer.write(row, &mut text)? {
+        match printer.write(row, styles, &mut text)? {
             true => texts.append_value(String::from_utf8_lossy(&text)),
             false => texts.append_null(),
         }
@@ -91,12 +134,14 @@ enum Form {
     Bool,
     Float32,
     Float64,
+    /// Without a scale of its own.
+    Numeric(i8),
     Decimal(i8),
     Text,
     Bytes,
     Date,
     Time,
-    Timestamp(Option<Tz>),
+    Timestamp(Option<ZoneRules>),
     Interval,
     Duration,
     List(Box<Printer>),
@@ -109,6 +154,7 @@ impl Printer {
             DataType::Boolean => Form::Bool,
             DataType::Float32 => Form::Float32,
             DataType::Float64 => Form::Float64,
+            DataType::Decimal128(precision, scale) if (*precision, *scale) == NUMERIC => Form::Numeric(*scale),
             DataType::Decimal128(_, scale) => Form::Decimal(*scale),
             DataType::Utf8 => Form::Text,
             DataType::Binary => Form::Bytes,
@@ -129,38 +175,51 @@ impl Printer {
     }
 
     /// Appends the text of a row; `false` for null.
-    fn write(&self, row: usize, out: &mut BytesMut) -> Result<bool> {
+    fn write(&self, row: usize, styles: &Styles, out: &mut BytesMut) -> Result<bool> {
         let values = &self.values;
         if values.is_null(row) {
             return Ok(false);
         }
         match &self.form {
             Form::Bool => out.put_u8(if values.as_boolean().value(row) { b't' } else { b'f' }),
-            Form::Float32 => text::float(values.as_primitive::<Float32Type>().value(row), text::FLOAT4_DIGITS, out),
-            Form::Float64 => text::float(values.as_primitive::<Float64Type>().value(row), text::FLOAT8_DIGITS, out),
+            Form::Float32 => {
+                let value = values.as_primitive::<Float32Type>().value(row);
+                text::float(value, &text::FLOAT4, styles.extra_float_digits, out);
+            }
+            Form::Float64 => {
+                let value = values.as_primitive::<Float64Type>().value(row);
+                text::float(value, &text::FLOAT8, styles.extra_float_digits, out);
+            }
+            Form::Numeric(scale) => {
+                let (value, scale) = without_zeros(values.as_primitive::<Decimal128Type>().value(row), *scale);
+                text::decimal(value, scale, out);
+            }
             Form::Decimal(scale) => text::decimal(values.as_primitive::<Decimal128Type>().value(row), *scale, out),
             Form::Text => out.put_slice(values.as_string::<i32>().value(row).as_bytes()),
-            Form::Bytes => text::bytea(values.as_binary::<i32>().value(row), out),
-            Form::Date => text::date(values.as_primitive::<Date32Type>().value(row), out),
+            Form::Bytes => text::bytea(values.as_binary::<i32>().value(row), styles.bytes, out),
+            Form::Date => {
+                text::date(values.as_primitive::<Date32Type>().value(row), styles.dates, styles.order, out);
+            }
             Form::Time => text::time(values.as_primitive::<Time64MicrosecondType>().value(row), out),
             Form::Timestamp(zone) => {
-                text::timestamp(values.as_primitive::<TimestampMicrosecondType>().value(row), zone.as_ref(), out);
+                let value = values.as_primitive::<TimestampMicrosecondType>().value(row);
+                text::timestamp(value, zone.as_ref(), styles.dates, styles.order, out);
             }
             Form::Interval => {
                 let v = values.as_primitive::<IntervalMonthDayNanoType>().value(row);
-                text::interval(v.months, v.days, v.nanoseconds / 1000, out);
+                text::interval(v.months, v.days, v.nanoseconds / 1000, styles.intervals, out);
             }
             Form::Duration => {
                 let (days, micros) = text::whole_days(values.as_primitive::<DurationMicrosecondType>().value(row));
-                text::interval(0, days, micros, out);
+                text::interval(0, days, micros, styles.intervals, out);
             }
             Form::List(items) => {
                 let offsets = values.as_list::<i32>().value_offsets();
                 let at = |i: usize| offsets.get(i).map_or(0, |o| *o as usize);
                 let nested = matches!(items.form, Form::List(_));
-                text::array(at(row)..at(row + 1), nested, |item, out| items.write(item, out), out)?;
+                text::array(at(row)..at(row + 1), nested, |item, out| items.write(item, styles, out), out)?;
             }
-            Form::Struct(columns) => text::record(columns.iter(), |column, out| column.write(row, out), out)?,
+            Form::Struct(columns) => text::record(columns.iter(), |column, out| column.write(row, styles, out), out)?,
         }
         Ok(true)
     }
@@ -202,6 +261,9 @@ mod tests {
             ("text_out(make_array('a b', '', 'c'))", "{\"a b\",\"\",c}"),
             ("text_out(make_array(make_array(1), make_array(2)))", "{{1},{2}}"),
             ("text_out(make_array(1 = 1))", "{t}"),
+            ("text_out(CAST('2024-02-29' AS DATE), 'SQL DMY postgres hex 1')", "29/02/2024"),
+            ("text_out(INTERVAL '1 day', 'ISO MDY iso_8601 hex 1')", "P1D"),
+            ("text_out(make_array(CAST(0.1 AS DOUBLE)), 'ISO MDY postgres hex -14')", "{0.1}"),
             ("text_out(CAST(NULL AS DOUBLE))", "."),
         ] {
             assert_eq!(eval_one(sql).unwrap(), expected, "{sql}");

@@ -8,6 +8,7 @@ use bytes::{BufMut, BytesMut};
 use super::Format;
 use super::column::Column;
 use crate::common::{Error, ErrorKind, Result};
+use crate::types::styles::Styles;
 use crate::types::text;
 
 /// From 1970 to 2000, where PostgreSQL counts from.
@@ -84,7 +85,7 @@ pub fn array(rows: Range<usize>, child: &Column, item_oid: u32, out: &mut BytesM
         out.put_i32(1);
     }
     for row in rows {
-        child.write(row, Format::Binary, out)?;
+        child.write(row, Format::Binary, &Styles::default(), out)?;
     }
     Ok(())
 }

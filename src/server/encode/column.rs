@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow::array::timezone::Tz;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array,
     Decimal256Array, DurationMicrosecondArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
@@ -21,6 +20,9 @@ use pgwire::api::Type;
 use super::types::{PgType, pg_type, unsupported};
 use super::{Format, binary};
 use crate::common::{Error, Result};
+use crate::types::number_text::{NUMERIC, without_zeros};
+use crate::types::styles::Styles;
+use crate::types::zone_rules::ZoneRules;
 use crate::types::{text, uuid};
 
 /// A column in one of the forms that are written; kin types are cast to these, a batch at a time.
@@ -32,18 +34,22 @@ pub enum Column {
     Int64(Int64Array),
     Float32(Float32Array),
     Float64(Float64Array),
+    /// Without a scale of its own.
+    Numeric(Decimal128Array, i8),
     Decimal128(Decimal128Array, i8),
     Decimal256(Decimal256Array, i8),
     Utf8(StringArray),
     Utf8View(StringViewArray),
     Jsonb(StringArray),
     Uuid(StringArray),
+    /// With blanks behind it to make so many characters.
+    Blank(StringArray, usize),
     Binary(BinaryArray),
     BinaryView(BinaryViewArray),
     Date(Date32Array),
     Time(Time64MicrosecondArray),
     Timestamp(TimestampMicrosecondArray),
-    TimestampTz(TimestampMicrosecondArray, Tz),
+    TimestampTz(TimestampMicrosecondArray, ZoneRules),
     Interval(IntervalMonthDayNanoArray),
     Duration(DurationMicrosecondArray),
     List(ListArray, Box<Column>, u32),
@@ -53,9 +59,25 @@ pub enum Column {
 impl Column {
     /// The column under the type that it was described with.
     pub fn of_type(array: &ArrayRef, ty: PgType) -> Result<Self> {
+        let item = match Type::from_oid(ty.oid) {
+            Some(Type::UUID_ARRAY) => Some(Type::UUID),
+            Some(Type::JSONB_ARRAY) => Some(Type::JSONB),
+            Some(Type::JSON_ARRAY) => Some(Type::JSON),
+            _ => None,
+        };
         Ok(match Self::new(array)? {
+            Self::List(list, child, oid) => match item {
+                Some(item) => {
+                    let child = Self::of_type(list.values(), PgType::of(&item))?;
+                    Self::List(list, Box::new(child), item.oid())
+                }
+                None => Self::List(list, child, oid),
+            },
             Self::Utf8(texts) if ty == PgType::of(&Type::JSONB) => Self::Jsonb(texts),
             Self::Utf8(texts) if ty == PgType::of(&Type::UUID) => Self::Uuid(texts),
+            Self::Utf8(texts) if ty.oid == Type::BPCHAR.oid() => {
+                Self::Blank(texts, usize::try_from(ty.modifier - 4).unwrap_or(0))
+            }
             column => column,
         })
     }
@@ -80,6 +102,9 @@ impl Column {
             DataType::Float32 => Self::Float32(array.as_primitive::<Float32Type>().clone()),
             DataType::Float64 => Self::Float64(array.as_primitive::<Float64Type>().clone()),
             DataType::Decimal32(p, s) | DataType::Decimal64(p, s) => Self::new(&to(DataType::Decimal128(*p, *s))?)?,
+            DataType::Decimal128(p, s) if (*p, *s) == NUMERIC => {
+                Self::Numeric(array.as_primitive::<Decimal128Type>().clone(), *s)
+            }
             DataType::Decimal128(_, s) => Self::Decimal128(array.as_primitive::<Decimal128Type>().clone(), *s),
             DataType::Decimal256(_, s) => Self::Decimal256(array.as_primitive::<Decimal256Type>().clone(), *s),
             DataType::Utf8 => Self::Utf8(array.as_string::<i32>().clone()),
@@ -139,14 +164,14 @@ impl Column {
     }
 
     /// Appends the cell with its length; -1 for null.
-    pub fn write(&self, row: usize, format: Format, out: &mut BytesMut) -> Result<()> {
+    pub fn write(&self, row: usize, format: Format, styles: &Styles, out: &mut BytesMut) -> Result<()> {
         let start = out.len();
         out.put_i32(-1);
         if self.is_null(row) {
             return Ok(());
         }
         match format {
-            Format::Text => self.write_text(row, out)?,
+            Format::Text => self.write_text(row, styles, out)?,
             Format::Binary => self.write_binary(row, out)?,
         }
         let length = i32::try_from(out.len() - start - 4)
@@ -164,9 +189,9 @@ impl Column {
             Self::Int64(a) => a.is_null(row),
             Self::Float32(a) => a.is_null(row),
             Self::Float64(a) => a.is_null(row),
-            Self::Decimal128(a, _) => a.is_null(row),
+            Self::Numeric(a, _) | Self::Decimal128(a, _) => a.is_null(row),
             Self::Decimal256(a, _) => a.is_null(row),
-            Self::Utf8(a) | Self::Jsonb(a) | Self::Uuid(a) => a.is_null(row),
+            Self::Utf8(a) | Self::Jsonb(a) | Self::Uuid(a) | Self::Blank(a, _) => a.is_null(row),
             Self::Utf8View(a) => a.is_null(row),
             Self::Binary(a) => a.is_null(row),
             Self::BinaryView(a) => a.is_null(row),
@@ -180,47 +205,56 @@ impl Column {
         }
     }
 
-    fn write_text(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+    fn write_text(&self, row: usize, styles: &Styles, out: &mut BytesMut) -> Result<()> {
         match self {
             Self::Null => {}
             Self::Bool(a) => out.put_u8(if a.value(row) { b't' } else { b'f' }),
             Self::Int16(a) => text::display(a.value(row), out),
             Self::Int32(a) => text::display(a.value(row), out),
             Self::Int64(a) => text::display(a.value(row), out),
-            Self::Float32(a) => text::float(a.value(row), text::FLOAT4_DIGITS, out),
-            Self::Float64(a) => text::float(a.value(row), text::FLOAT8_DIGITS, out),
+            Self::Float32(a) => text::float(a.value(row), &text::FLOAT4, styles.extra_float_digits, out),
+            Self::Float64(a) => text::float(a.value(row), &text::FLOAT8, styles.extra_float_digits, out),
+            Self::Numeric(a, scale) => {
+                let (value, scale) = without_zeros(a.value(row), *scale);
+                text::decimal(value, scale, out);
+            }
             Self::Decimal128(a, scale) => text::decimal(a.value(row), *scale, out),
             Self::Decimal256(a, scale) => text::decimal(a.value(row), *scale, out),
             Self::Utf8(a) | Self::Jsonb(a) | Self::Uuid(a) => out.put_slice(a.value(row).as_bytes()),
+            Self::Blank(a, length) => padded(a.value(row), *length, out),
             Self::Utf8View(a) => out.put_slice(a.value(row).as_bytes()),
-            Self::Binary(a) => text::bytea(a.value(row), out),
-            Self::BinaryView(a) => text::bytea(a.value(row), out),
-            Self::Date(a) => text::date(a.value(row), out),
+            Self::Binary(a) => text::bytea(a.value(row), styles.bytes, out),
+            Self::BinaryView(a) => text::bytea(a.value(row), styles.bytes, out),
+            Self::Date(a) => text::date(a.value(row), styles.dates, styles.order, out),
             Self::Time(a) => text::time(a.value(row), out),
-            Self::Timestamp(a) => text::timestamp(a.value(row), None, out),
-            Self::TimestampTz(a, zone) => text::timestamp(a.value(row), Some(zone), out),
+            Self::Timestamp(a) => text::timestamp(a.value(row), None, styles.dates, styles.order, out),
+            Self::TimestampTz(a, zone) => {
+                text::timestamp(a.value(row), Some(zone), styles.dates, styles.order, out);
+            }
             Self::Interval(a) => {
                 let v = a.value(row);
-                text::interval(v.months, v.days, v.nanoseconds / 1000, out);
+                text::interval(v.months, v.days, v.nanoseconds / 1000, styles.intervals, out);
             }
             Self::Duration(a) => {
                 let (days, micros) = text::whole_days(a.value(row));
-                text::interval(0, days, micros, out);
+                text::interval(0, days, micros, styles.intervals, out);
             }
             Self::List(list, child, _) => {
-                text::array(span(list, row), child.is_list(), |item, out| child.write_item(item, out), out)?
+                text::array(span(list, row), child.is_list(), |item, out| child.write_item(item, styles, out), out)?
             }
-            Self::Struct(_, children) => text::record(children.iter(), |child, out| child.0.write_item(row, out), out)?,
+            Self::Struct(_, children) => {
+                text::record(children.iter(), |child, out| child.0.write_item(row, styles, out), out)?
+            }
         }
         Ok(())
     }
 
     /// Appends the text form without a length, for inside arrays and records. `false` for null.
-    pub fn write_item(&self, row: usize, out: &mut BytesMut) -> Result<bool> {
+    pub fn write_item(&self, row: usize, styles: &Styles, out: &mut BytesMut) -> Result<bool> {
         if self.is_null(row) {
             return Ok(false);
         }
-        self.write_text(row, out)?;
+        self.write_text(row, styles, out)?;
         Ok(true)
     }
 
@@ -237,9 +271,14 @@ impl Column {
             Self::Int64(a) => out.put_i64(a.value(row)),
             Self::Float32(a) => out.put_f32(a.value(row)),
             Self::Float64(a) => out.put_f64(a.value(row)),
+            Self::Numeric(a, scale) => {
+                let (value, scale) = without_zeros(a.value(row), *scale);
+                binary::decimal(value, scale, out);
+            }
             Self::Decimal128(a, scale) => binary::decimal(a.value(row), *scale, out),
             Self::Decimal256(a, scale) => binary::decimal(a.value(row), *scale, out),
             Self::Utf8(a) => out.put_slice(a.value(row).as_bytes()),
+            Self::Blank(a, length) => padded(a.value(row), *length, out),
             // Behind the version of the format.
             Self::Jsonb(a) => {
                 out.put_u8(1);
@@ -269,12 +308,17 @@ impl Column {
                 out.put_i32(children.len() as i32);
                 for (child, oid) in children {
                     out.put_u32(*oid);
-                    child.write(row, Format::Binary, out)?;
+                    child.write(row, Format::Binary, &Styles::default(), out)?;
                 }
             }
         }
         Ok(())
     }
+}
+
+fn padded(text: &str, length: usize, out: &mut BytesMut) {
+    out.put_slice(text.as_bytes());
+    out.put_bytes(b' ', length.saturating_sub(text.chars().count()));
 }
 
 /// The rows of the child that are one list.

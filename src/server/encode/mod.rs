@@ -17,6 +17,7 @@ use pgwire::messages::data::{FieldDescription, RowDescription};
 use self::column::Column;
 use super::wire::Writer;
 use crate::common::{Error, Result};
+use crate::types::styles::Styles;
 
 pub use self::types::{PgType, pg_type};
 
@@ -57,6 +58,7 @@ pub struct RowEncoder {
     schema: SchemaRef,
     types: Arc<[PgType]>,
     formats: Arc<[Format]>,
+    styles: Styles,
 }
 
 impl RowEncoder {
@@ -65,7 +67,12 @@ impl RowEncoder {
     pub fn new(schema: &SchemaRef, format_codes: &[i16]) -> Result<Self> {
         let formats = Format::spread(format_codes, schema.fields().len())?.into();
         let types = schema.fields().iter().map(pg_type).collect::<Result<_>>()?;
-        Ok(Self { schema: schema.clone(), types, formats })
+        Ok(Self { schema: schema.clone(), types, formats, styles: Styles::default() })
+    }
+
+    /// The same columns in the text forms of a session.
+    pub fn in_styles(self, styles: Styles) -> Self {
+        Self { styles, ..self }
     }
 
     /// The same columns in other formats.
@@ -84,7 +91,7 @@ impl RowEncoder {
         let columns = self.names().zip(self.types.iter()).zip(self.formats.iter());
         let fields = columns.map(|((name, ty), format)| {
             let code = i16::from(*format == Format::Binary);
-            FieldDescription::new(name.replace('\0', ""), 0, 0, ty.oid, ty.size, -1, code)
+            FieldDescription::new(name.replace('\0', ""), 0, 0, ty.oid, ty.size, ty.modifier, code)
         });
         RowDescription::new(fields.collect())
     }
@@ -118,13 +125,14 @@ impl RowEncoder {
             .zip(self.types.iter().zip(self.formats.iter()))
             .map(|(array, (ty, format))| Ok((Column::of_type(array, *ty)?, *format)))
             .collect::<Result<_>>()?;
-        Ok(Rows { columns, next: 0, len: batch.num_rows(), text: BytesMut::new() })
+        Ok(Rows { columns, styles: self.styles, next: 0, len: batch.num_rows(), text: BytesMut::new() })
     }
 }
 
 /// A batch that is partly written.
 pub struct Rows {
     columns: Vec<(Column, Format)>,
+    styles: Styles,
     next: usize,
     len: usize,
     /// Of one value.
@@ -141,7 +149,7 @@ impl Rows {
         let row = self.next;
         for (number, (column, _)) in self.columns.iter().enumerate() {
             self.text.clear();
-            let there = column.write_item(row, &mut self.text)?;
+            let there = column.write_item(row, &self.styles, &mut self.text)?;
             each(number, there.then_some(&self.text[..]));
         }
         self.next += 1;
@@ -154,7 +162,7 @@ impl Rows {
     /// As [`Rows::write_next`].
     pub fn values(&mut self, out: &mut BytesMut) -> Result<()> {
         for (column, format) in &self.columns {
-            column.write(self.next, *format, out)?;
+            column.write(self.next, *format, &self.styles, out)?;
         }
         self.next += 1;
         Ok(())
@@ -166,13 +174,13 @@ impl Rows {
     /// A value that the format cannot hold; the row is then not sent.
     pub fn write_next(&mut self, writer: &mut Writer) -> Result<()> {
         let row = self.next;
-        let columns = &self.columns;
+        let (columns, styles) = (&self.columns, &self.styles);
         let count = u16::try_from(columns.len()).map_err(|_| {
             Error::not_supported("a result has at most 65535 columns").with_hint("select fewer columns")
         })?;
         writer.row(count, |out| {
             for (column, format) in columns {
-                column.write(row, *format, out)?;
+                column.write(row, *format, styles, out)?;
             }
             Ok(())
         })?;

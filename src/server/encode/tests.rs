@@ -1,5 +1,6 @@
 //! Values against what PostgreSQL 15 prints for them.
 
+use crate::types::styles::Styles;
 use std::sync::Arc;
 
 use arrow::array::*;
@@ -16,7 +17,7 @@ fn printed(array: ArrayRef) -> Vec<String> {
     (0..array.len())
         .map(|row| {
             let mut out = BytesMut::new();
-            match column.write_item(row, &mut out).unwrap() {
+            match column.write_item(row, &Styles::default(), &mut out).unwrap() {
                 true => String::from_utf8(out.to_vec()).unwrap(),
                 false => "null".to_string(),
             }
@@ -205,7 +206,7 @@ fn arrays_and_records() {
     assert_eq!(pg_type(&Arc::new(Field::new("n", nested.data_type().clone(), true))).unwrap().oid, 1007);
     let nested: ArrayRef = Arc::new(nested);
     let mut out = BytesMut::new();
-    assert!(Column::new(&nested).unwrap().write(0, Format::Binary, &mut out).is_err());
+    assert!(Column::new(&nested).unwrap().write(0, Format::Binary, &Styles::default(), &mut out).is_err());
 
     let fixed = FixedSizeListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1), Some(2)]), None], 2);
     check(fixed, &["{1,2}", "null"]);

@@ -14,6 +14,8 @@ pub struct PgType {
     pub oid: u32,
     /// Bytes of a value, -1 when they vary.
     pub size: i16,
+    /// Of a CHAR and VARCHAR with a length that and 4, else -1.
+    pub modifier: i32,
 }
 
 impl PgType {
@@ -26,7 +28,11 @@ impl PgType {
             Type::INTERVAL | Type::UUID => 16,
             _ => -1,
         };
-        Self { oid: ty.oid(), size }
+        Self { oid: ty.oid(), size, modifier: -1 }
+    }
+
+    fn of_length(ty: &Type, length: u32) -> Self {
+        Self { modifier: i32::try_from(length).map_or(-1, |n| n.saturating_add(4)), ..Self::of(ty) }
     }
 }
 
@@ -35,13 +41,19 @@ impl PgType {
 /// # Errors
 /// `NotSupported` for maps, unions and the like.
 pub fn pg_type(field: &FieldRef) -> Result<PgType> {
+    let nested = field.data_type().is_nested();
     match pg_type::PgType::of(field) {
+        Some(pg_type::PgType::Json) if nested => return Ok(PgType::of(&Type::JSON_ARRAY)),
+        Some(pg_type::PgType::Jsonb) if nested => return Ok(PgType::of(&Type::JSONB_ARRAY)),
+        Some(pg_type::PgType::Uuid) if nested => return Ok(PgType::of(&Type::UUID_ARRAY)),
         Some(pg_type::PgType::Json) => return Ok(PgType::of(&Type::JSON)),
         Some(pg_type::PgType::Jsonb) => return Ok(PgType::of(&Type::JSONB)),
         Some(pg_type::PgType::Uuid) => return Ok(PgType::of(&Type::UUID)),
-        Some(pg_type::PgType::Oid) if field.data_type().is_nested() => return Ok(PgType::of(&Type::OID_ARRAY)),
+        Some(pg_type::PgType::Oid) if nested => return Ok(PgType::of(&Type::OID_ARRAY)),
         Some(pg_type::PgType::Oid) => return Ok(PgType::of(&Type::OID)),
-        None => {}
+        Some(pg_type::PgType::Varchar(n)) => return Ok(PgType::of_length(&Type::VARCHAR, n)),
+        Some(pg_type::PgType::Char(n)) => return Ok(PgType::of_length(&Type::BPCHAR, n)),
+        Some(pg_type::PgType::Seconds(_)) | None => {}
     }
     let plain = Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type())));
     match arrow_pg::datatypes::field_into_pg_type(&plain) {

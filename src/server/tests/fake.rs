@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::common::{Error, ErrorKind, Result};
 use crate::server::backend::{Backend, BackendSession};
 use crate::session::{Notice, Prepared, Response, Statement, TransactionStatus};
+use crate::types::styles::Styles;
 use crate::types::{SessionId, Verifier};
 
 /// Counts what outlives a statement, so that tests can wait for it to end.
@@ -277,6 +278,10 @@ impl BackendSession for FakeSession {
 
     fn terminated(&self) -> CancellationToken {
         CancellationToken::new()
+    }
+
+    fn styles(&self) -> Styles {
+        Styles::default()
     }
 
     fn cancel_token(&self) -> CancellationToken {

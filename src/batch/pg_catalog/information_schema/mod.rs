@@ -228,9 +228,15 @@ fn of_type(column: &Column, types: &TypeNames) -> Row {
         row.push(("numeric_scale", ScalarValue::Int32(scale)));
     }
     if timely || data_type == "date" {
-        row.push(("datetime_precision", if timely { 6 } else { 0 }.into()));
+        let digits = if pg.modifier >= 0 { pg.modifier } else { 6 };
+        row.push(("datetime_precision", if timely { digits } else { 0 }.into()));
     }
-    if matches!(data_type.as_str(), "text" | "character varying") {
+    if matches!(data_type.as_str(), "character" | "character varying") && pg.modifier > 4 {
+        // The modifier counts itself.
+        let length = pg.modifier - 4;
+        row.push(("character_maximum_length", length.into()));
+        row.push(("character_octet_length", length.saturating_mul(4).into()));
+    } else if matches!(data_type.as_str(), "text" | "character varying") {
         // A GiB, as PostgreSQL tells of text without a limit.
         row.push(("character_octet_length", 1_073_741_824.into()));
     }

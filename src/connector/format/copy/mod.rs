@@ -7,6 +7,7 @@
 //! ```
 //! Errors are in PostgreSQL's words, with the line and the column.
 
+mod temporal;
 mod tokens;
 #[cfg(test)]
 mod tests;
@@ -15,18 +16,22 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use memchr::memchr_iter;
 
+use self::temporal::Reading;
 use self::tokens::{BadLine, Tokenizer};
 use super::RAW_BYTES;
 use super::column;
 use super::records::{Faults, Records};
 use crate::common::{Error, ErrorKind, Result};
+use crate::expr::modifier;
 use crate::types::copy::{CopyHeader, CopyOptions};
+use crate::types::pg_type::PgType;
 use crate::types::sql_name;
+use crate::types::styles::Styles;
 
 /// A piece is read once it has this much.
 const PIECE: usize = 1 << 20;
@@ -56,8 +61,7 @@ pub struct CopyReader {
     fields: Vec<FieldRef>,
     /// The same, nullable.
     schema: SchemaRef,
-    /// The zone of times that name none.
-    zone: Option<String>,
+    reading: Reading,
     tokenizer: Tokenizer,
     header: CopyHeader,
     ignore_errors: bool,
@@ -71,18 +75,18 @@ pub struct CopyReader {
 }
 
 impl CopyReader {
-    /// `fields` are the columns of the lines, in their order; `zone` is the session's.
+    /// `fields` are the columns of the lines, in their order; `zone` and `styles` are the session's.
     ///
     /// # Errors
     /// `NotSupported` for a column that has no text form; `UndefinedColumn` for one in a FORCE option that is not there.
-    pub fn new(table: &str, fields: Vec<FieldRef>, options: &CopyOptions, zone: &str) -> Result<Self> {
+    pub fn new(table: &str, fields: Vec<FieldRef>, options: &CopyOptions, zone: &str, styles: Styles) -> Result<Self> {
         fields.iter().try_for_each(column::check)?;
         let names: Vec<String> = fields.iter().map(|f| f.name().clone()).collect();
         let schema = Schema::new(fields.iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>());
         Ok(Self {
             table: table.to_string(),
             schema: Arc::new(schema),
-            zone: (!zone.eq_ignore_ascii_case("utc")).then(|| zone.to_string()),
+            reading: Reading { zone: (zone != "UTC").then(|| zone.parse()).transpose()?, styles },
             tokenizer: Tokenizer::new(options, &names),
             header: options.header,
             ignore_errors: options.ignore_errors,
@@ -182,18 +186,9 @@ impl CopyReader {
         let field = &self.fields[slot];
         let mut faults = Faults::default();
         let texts = self.records.column(data, slot, rows.clone());
-        let array = match (field.data_type(), &self.zone) {
-            (DataType::Timestamp(unit, Some(_)), Some(zone)) => {
-                let text = Arc::new(Field::new(field.name(), DataType::Utf8, field.is_nullable()));
-                let text = column::read(&text, &texts, None, &mut faults)?;
-                let local = DataType::Timestamp(*unit, Some(zone.as_str().into()));
-                let times = cast_with_options(&text, &local, &CastOptions { safe: true, ..CastOptions::default() })?;
-                for row in (0..times.len()).filter(|row| times.is_null(*row) && text.is_valid(*row)) {
-                    faults.add(rows.start + row, String::new);
-                }
-                cast_with_options(&times, field.data_type(), &CastOptions::default())?
-            }
-            _ => column::read(field, &texts, None, &mut faults)?,
+        let array = match temporal::read(field, &texts, &self.reading, &mut faults) {
+            Some(array) => array?,
+            None => column::read(field, &texts, None, &mut faults)?,
         };
         Ok((array, faults))
     }
@@ -235,6 +230,12 @@ impl CopyReader {
                 format!("null value in column \"{name}\" of relation \"{}\" violates not-null constraint", self.table);
             return Error::new(ErrorKind::NotNullViolation, message).with_origin(self.line(data, record));
         };
+        if let (Some(mark @ (PgType::Varchar(_) | PgType::Char(_))), Ok(text)) =
+            (PgType::of(field), std::str::from_utf8(text))
+        {
+            let origin = format!("{}, column {name}: \"{}\"", self.place(data, record), shown(text.as_bytes()));
+            return modifier::too_long(mark, text).with_origin(origin);
+        }
         let (kind, message) = refusal(field.data_type(), text);
         let origin = format!("{}, column {name}: \"{}\"", self.place(data, record), shown(text));
         Error::new(kind, message).with_origin(origin)

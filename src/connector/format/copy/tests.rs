@@ -1,5 +1,6 @@
 //! Lines to rows, whole and cut anywhere, and the words of what is refused.
 
+use arrow::datatypes::Field;
 use arrow::util::display::array_value_to_string;
 
 use super::*;
@@ -10,7 +11,7 @@ fn reader(options: &str, columns: &[(&str, DataType, bool)]) -> CopyReader {
     let parsed = crate::sql::parse(&format!("COPY t FROM STDIN {options}")).unwrap().remove(0);
     let Statement::Copy(Copy::From { options, .. }) = parsed.statement else { panic!("a COPY") };
     let fields = columns.iter().map(|(name, ty, null)| Arc::new(Field::new(*name, ty.clone(), *null))).collect();
-    CopyReader::new("t", fields, &options, "UTC").unwrap()
+    CopyReader::new("t", fields, &options, "UTC", Styles::default()).unwrap()
 }
 
 fn two(options: &str) -> CopyReader {
@@ -124,4 +125,42 @@ fn bad_lines_are_put_aside_when_asked() {
     let mut cut = read(two("(FORMAT csv, ON_ERROR ignore)"), data, 5).unwrap();
     cut.sort();
     assert_eq!(cut, expected);
+}
+
+#[test]
+fn dates_are_read_as_the_session_reads_them() {
+    let fields = ["d", "at", "z", "i"].map(|name| match name {
+        "d" => (name, DataType::Date32),
+        "at" => (name, crate::types::time::timestamp()),
+        "z" => (name, crate::types::time::timestamptz()),
+        _ => (name, DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano)),
+    });
+    let fields: Vec<FieldRef> = fields.map(|(name, ty)| Arc::new(Field::new(name, ty, true))).into();
+    let styles = |text: &str| text.parse::<Styles>().unwrap();
+    let row = "05/04/2024\t2024-01-02 03:04:05\t2024-07-01 12:00\t-1 2:03:04\n";
+    for (zone, styles, expected) in [
+        (
+            "UTC",
+            Styles::default(),
+            "2024-05-04|2024-01-02T03:04:05|2024-07-01T12:00:00Z|-1 days 2 hours 3 mins 4.000000000 secs",
+        ),
+        (
+            "Europe/Berlin",
+            styles("SQL DMY sql_standard hex 1"),
+            "2024-04-05|2024-01-02T03:04:05|2024-07-01T10:00:00Z|-1 days -2 hours -3 mins -4.000000000 secs",
+        ),
+    ] {
+        let parsed = crate::sql::parse("COPY t FROM STDIN").unwrap().remove(0);
+        let Statement::Copy(Copy::From { options, .. }) = parsed.statement else { panic!("a COPY") };
+        let reader = CopyReader::new("t", fields.clone(), &options, zone, styles).unwrap();
+        assert_eq!(read(reader, row.as_bytes(), 1000).unwrap(), [expected]);
+    }
+    let parsed = crate::sql::parse("COPY t FROM STDIN").unwrap().remove(0);
+    let Statement::Copy(Copy::From { options, .. }) = parsed.statement else { panic!("a COPY") };
+    let reader = CopyReader::new("t", fields, &options, "UTC", Styles::default()).unwrap();
+    let error = read(reader, b"13/13/2024\t\\N\t\\N\t\\N\n", 1000).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.message()),
+        (ErrorKind::InvalidDatetimeFormat, "invalid input syntax for type date: \"13/13/2024\"")
+    );
 }
