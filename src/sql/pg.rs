@@ -45,7 +45,7 @@ impl VisitorMut for Rewriter {
             let _ = item.visit(&mut ExistsAsValue { depth: 0 });
         }
         if let GroupByExpr::Expressions(groups, _) = &mut select.group_by {
-            for group in groups {
+            for group in groups.iter_mut() {
                 if let Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) = group {
                     sets.iter_mut().flatten().for_each(|key| by_place(key, &select.projection));
                 }

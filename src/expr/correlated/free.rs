@@ -177,7 +177,11 @@ impl<'p> Freeing<'p> {
             | LogicalPlan::Union(_)
             | LogicalPlan::Unnest(_) => self.refers(node),
             LogicalPlan::Join(join) if join.join_type != JoinType::Inner => self.refers(node),
-            LogicalPlan::Subquery(_) | LogicalPlan::SubqueryAlias(_) => Ok(false),
+            LogicalPlan::Subquery(_) => Ok(false),
+            // The columns of a derived table have its name.
+            LogicalPlan::SubqueryAlias(alias) => {
+                Ok(!matches!(alias.input.as_ref(), LogicalPlan::Subquery(_)) && self.refers(node)?)
+            }
             node => node.expressions().iter().try_fold(false, |found, e| Ok(found || self.mentions(e)?)),
         })
     }

@@ -24,6 +24,7 @@ use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
     BinaryExpr, Expr, FetchType, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit,
 };
@@ -151,7 +152,7 @@ fn values(node: LogicalPlan, names: &Names) -> DfResult<Transformed<LogicalPlan>
 fn asked(free: Free, outer: &LogicalPlan) -> DfResult<Subquery> {
     let schema = Arc::clone(outer.schema());
     let mut references = Vec::new();
-    let mut plan = LogicalPlanBuilder::from(free.plan.clone());
+    let mut asked = Vec::new();
     for condition in free.conditions() {
         let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { continue };
         let left = left.transform(|e| match e {
@@ -163,9 +164,11 @@ fn asked(free: Free, outer: &LogicalPlan) -> DfResult<Subquery> {
             }
             e => Ok(Transformed::no(e)),
         })?;
-        plan = plan.filter(Expr::BinaryExpr(BinaryExpr { left: Box::new(left.data), op, right }))?;
+        asked.push(Expr::BinaryExpr(BinaryExpr { left: Box::new(left.data), op, right }));
     }
-    let plan = plan.project(free.columns)?.build()?;
+    // In one filter: of two, DataFusion would find the columns of one alone.
+    let condition = conjunction(asked).unwrap_or_else(|| lit(true));
+    let plan = LogicalPlanBuilder::from(free.plan.clone()).filter(condition)?.project(free.columns)?.build()?;
     Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns: references, spans: Spans::new() })
 }
 
