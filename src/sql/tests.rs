@@ -348,7 +348,7 @@ fn errors_say_where() {
         ("CREATE TABLE x.public.t (a INT)", "0A000", 14, "cross-database"),
         ("CREATE TABLE t (a INT UNIQUE)", "0A000", 17, "UNIQUE on a column"),
         ("CREATE TABLE t (a INT, CHECK (a > 0))", "0A000", 24, "CHECK constraint"),
-        ("CREATE TABLE t AS SELECT 1", "0A000", 16, "CREATE TABLE AS"),
+        ("CREATE TABLE t AS SELECT 1 WITH DATA 2", "42601", 38, "at or near"),
         ("CREATE SOURCE s (t TIMESTAMP, WATERMARK FOR t AS t + INTERVAL '1 s')", "0A000", 50, "WATERMARK FOR t AS"),
         ("CREATE SOURCE s (t TIMESTAMP, WATERMARK FOR t AS t - INTERVAL '1 month')", "22023", 50, "months"),
         ("SELECT 1 SELECT 2", "42601", 10, "at or near"),
