@@ -40,10 +40,9 @@ const AS_OF_NOW: &str = "weir_as_of_now";
 /// Which row of the right side a left row meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd)]
 pub enum Moment {
-    /// ASOF: the nearest by the condition's inequality, as both sides change.
+    /// ASOF: the nearest by the condition's inequality, as both sides change. FOR SYSTEM_TIME AS OF a column is one: the
+    /// last that is not after it.
     Nearest,
-    /// FOR SYSTEM_TIME AS OF a column: the last that is not after it, once no other can come.
-    Version,
     /// FOR SYSTEM_TIME AS OF PROCTIME(): the one that is there when the left row comes.
     Now,
 }
@@ -76,10 +75,7 @@ pub fn marked(join: &Join) -> Option<(Moment, Vec<Expr>)> {
     for (i, conjunct) in conjuncts.into_iter().enumerate() {
         match conjunct {
             Expr::ScalarFunction(f) if i == at => match (f.name(), f.args.as_slice()) {
-                (AS_OF, [time, since]) => {
-                    moment = Moment::Version;
-                    condition.push(time.clone().gt_eq(since.clone()));
-                }
+                (AS_OF, [time, since]) => condition.push(time.clone().gt_eq(since.clone())),
                 (AS_OF_NOW, _) => moment = Moment::Now,
                 _ => {}
             },

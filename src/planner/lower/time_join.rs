@@ -16,10 +16,6 @@ impl Lowerer<'_> {
         match join.moment {
             Moment::Nearest => self.asof_join(join, &matching),
             Moment::Now => self.temporal_join(join, &matching),
-            Moment::Version => {
-                Err(Error::not_supported("FOR SYSTEM_TIME AS OF a time column is not supported in streaming jobs yet")
-                    .with_hint("write ASOF JOIN … ON l.k = r.k AND l.ts >= r.ts, or FOR SYSTEM_TIME AS OF PROCTIME()"))
-            }
         }
     }
 
