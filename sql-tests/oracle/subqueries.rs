@@ -23,7 +23,6 @@ pub(super) const VIEWS: &[(&str, &str)] = &[
         "two_levels",
         "SELECT id FROM t WHERE EXISTS (SELECT 1 FROM bag WHERE bag.k = t.k AND EXISTS (SELECT 1 FROM a WHERE a.v > bag.v AND a.v < t.v))",
     ),
-    ("not_in_own", "SELECT id FROM t WHERE v NOT IN (SELECT v FROM bag WHERE bag.k = t.k)"),
     ("not_there_own", "SELECT id FROM t WHERE NOT EXISTS (SELECT 1 FROM bag WHERE bag.k = t.k AND bag.v = t.v)"),
     ("row_in", "SELECT id FROM t WHERE (k, v) IN (SELECT k, v FROM bag)"),
     ("row_not_in", "SELECT id FROM t WHERE (k, v) NOT IN (SELECT k, v FROM bag)"),
