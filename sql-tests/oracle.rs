@@ -5,6 +5,7 @@ mod generate;
 mod moments;
 mod rank;
 mod rows;
+mod series;
 mod sinks;
 mod subqueries;
 
@@ -30,8 +31,18 @@ fn views() -> Vec<View> {
     let sunk: Vec<_> = sinks::TABLES.iter().map(|(name, _, query)| (*name, *query)).collect();
     let before =
         [("sunk_n", "SELECT n, count(*) AS g FROM (SELECT k, count(*) AS n FROM t GROUP BY k) AS s GROUP BY n")];
-    let views =
-        [VIEWS, rank::VIEWS, rows::VIEWS, moments::VIEWS, subqueries::VIEWS, &before, &sunk, sinks::VIEWS].concat();
+    let views = [
+        VIEWS,
+        rank::VIEWS,
+        rows::VIEWS,
+        moments::VIEWS,
+        subqueries::VIEWS,
+        series::VIEWS,
+        &before,
+        &sunk,
+        sinks::VIEWS,
+    ]
+    .concat();
     views.into_iter().map(|(name, query)| (name.to_string(), query.to_string())).collect()
 }
 

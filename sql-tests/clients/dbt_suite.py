@@ -46,6 +46,16 @@ select shop, count(*) as n, sum(amount) as total from {{ ref('large') }} group b
 {{ config(materialized='table', indexes=[{'columns': ['shop']}]) }}
 select shop, n, total from {{ ref('per_shop') }}
 """,
+    "models/large_so_far.sql": """
+{{ config(materialized='incremental', unique_key='id', on_schema_change='append_new_columns') }}
+select id, shop, amount from {{ source('shop', 'sale') }}
+{% if is_incremental() %} where id >= (select max(id) from {{ this }}) {% endif %}
+""",
+    "models/appended.sql": """
+{{ config(materialized='incremental', incremental_strategy='append') }}
+select id, amount from {{ ref('large_so_far') }}
+{% if is_incremental() %} where id > (select max(id) from {{ this }}) {% endif %}
+""",
     "seeds/city.csv": "shop,city\n1,Oslo\n2,Rome\n",
     "models/best.sql": "select shop from {{ ref('per_shop') }} where total > 50",
 }
@@ -108,6 +118,24 @@ def runs_again():
     assert "ERROR=0" in dbt("run")
     equal(sql("SELECT shop, n FROM per_shop ORDER BY shop"), [(1, 2), (2, 1)])
     equal(sql("SELECT shop, n FROM kept ORDER BY shop"), [(1, 2), (2, 1)])
+
+
+@check
+def increments():
+    equal(sql("SELECT id, amount FROM large_so_far ORDER BY id"), [(1, 5), (2, 20), (3, 100), (4, 200)])
+    sql("UPDATE sale SET amount = 7 WHERE id IN (1, 4)")
+    sql("INSERT INTO sale VALUES (5, 2, 30)")
+    assert "ERROR=0" in dbt("run", "--select", "large_so_far", "appended")
+    # What is older than the last run's end is not looked at again, what has its key is replaced.
+    equal(sql("SELECT id, amount FROM large_so_far ORDER BY id"), [(1, 5), (2, 20), (3, 100), (4, 7), (5, 30)])
+    equal(sql("SELECT id, amount FROM appended ORDER BY id"), [(1, 5), (2, 20), (3, 100), (4, 200), (5, 30)])
+    equal(sql("SELECT relname FROM pg_class WHERE relname LIKE '%dbt_tmp%'"), [])
+
+
+@check
+def increments_from_the_start():
+    assert "ERROR=0" in dbt("run", "--full-refresh", "--select", "large_so_far")
+    equal(sql("SELECT id, amount FROM large_so_far ORDER BY id"), [(1, 7), (2, 20), (3, 100), (4, 7), (5, 30)])
 
 
 @check

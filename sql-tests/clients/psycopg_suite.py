@@ -144,6 +144,25 @@ def pipeline_mode():
 
 
 @check
+def scrollable_cursors():
+    with psycopg.connect(CONNECT) as c:
+        with c.cursor("both", scrollable=True) as cursor:
+            cursor.execute("SELECT x FROM generate_series(1, 30000) AS g(x) ORDER BY x")
+            equal([r[0] for r in cursor.fetchmany(3)], [1, 2, 3])
+            cursor.scroll(-2)
+            equal(cursor.fetchone(), (2,))
+            cursor.scroll(29999, mode="absolute")
+            equal(cursor.fetchall(), [(30000,)])
+            cursor.scroll(0, mode="absolute")
+            equal(cursor.fetchone(), (1,))
+        with c.cursor("forward", scrollable=False) as cursor:
+            cursor.execute("SELECT 1")
+            cursor.fetchone()
+            raises("55000", psycopg.Error, cursor.scroll, -1)
+        c.rollback()
+
+
+@check
 def server_side_cursors():
     with psycopg.connect(CONNECT) as c:
         with c.cursor("many") as cursor:

@@ -1,8 +1,11 @@
 //! What a query may ask of the session that runs it: `current_user`, `current_setting`, `set_config`, and what other
 //! sessions do.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
+
+use parking_lot::Mutex;
 
 use super::context::PlanningCache;
 use crate::common::Result;
@@ -37,6 +40,37 @@ pub enum Signal {
     Terminate,
 }
 
+/// The last value that a session has taken of each sequence, for `currval` and `lastval`.
+#[derive(Debug, Default)]
+pub struct Taken(Mutex<TakenValues>);
+
+#[derive(Debug, Default)]
+struct TakenValues {
+    /// By the sequence's id.
+    each: HashMap<u32, i64>,
+    last: Option<i64>,
+}
+
+impl Taken {
+    pub fn set(&self, sequence: u32, value: i64) {
+        let mut values = self.0.lock();
+        values.each.insert(sequence, value);
+        values.last = Some(value);
+    }
+
+    pub fn of(&self, sequence: u32) -> Option<i64> {
+        self.0.lock().each.get(&sequence).copied()
+    }
+
+    pub fn last(&self) -> Option<i64> {
+        self.0.lock().last
+    }
+
+    pub fn clear(&self) {
+        *self.0.lock() = TakenValues::default();
+    }
+}
+
 pub trait Client: fmt::Debug + Send + Sync {
     fn id(&self) -> SessionId;
 
@@ -62,6 +96,9 @@ pub trait Client: fmt::Debug + Send + Sync {
     fn set(&self, name: &str, value: &str) -> Result<String>;
 
     fn planning(&self) -> &PlanningCache;
+
+    /// What it has taken of sequences.
+    fn taken(&self) -> &Taken;
 
     /// Every open session, by id.
     fn backends(&self) -> Vec<Backend>;

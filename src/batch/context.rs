@@ -16,7 +16,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::{SendableRecordBatchStream, SpillFile, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
@@ -36,6 +36,7 @@ use crate::common::clock::Clock;
 use crate::common::{Error, ErrorKind, Result};
 use crate::expr::{functions, push_down_filter, rules};
 use crate::planner;
+use crate::sql::name::TEMPORARY;
 use crate::sql::{ast, parse_query};
 use crate::state::StateStore;
 use crate::types::Epoch;
@@ -100,6 +101,11 @@ impl BatchEnv {
         &self.store
     }
 
+    /// A file for what does not fit in memory, deleted when it is dropped.
+    pub fn temporary_file(&self, what: &str) -> Result<Arc<dyn SpillFile>> {
+        Ok(self.base.runtime_env().disk_manager.create_tmp_file(what)?)
+    }
+
     pub(super) fn indexes(&self) -> &Indexes {
         &self.indexes
     }
@@ -119,7 +125,15 @@ impl BatchEnv {
         let planning = match kept {
             Some(planning) => planning,
             None => {
-                let planning = Arc::new(self.planning(snapshot, zone, styles, client.clone())?);
+                let moment = Arc::new(Mutex::new(Moment { epoch: Epoch(0), purpose: Purpose::Read, now: 0 }));
+                let given = Given { moment, zone, styles, client: client.clone() };
+                // A view's query names what it named when it was made.
+                let plain = snapshot.plain();
+                let views = match Arc::ptr_eq(&plain, &snapshot) {
+                    true => None,
+                    false => Some(Arc::new(self.planning(plain, given.clone(), None)?)),
+                };
+                let planning = Arc::new(self.planning(snapshot, given, views)?);
                 client.planning().keep(planning.clone());
                 planning
             }
@@ -128,14 +142,9 @@ impl BatchEnv {
         Ok(BatchContext { env: self.clone(), planning })
     }
 
-    fn planning(
-        &self,
-        snapshot: Arc<Snapshot>,
-        zone: Zone,
-        styles: Styles,
-        client: Arc<dyn Client>,
-    ) -> Result<Planning> {
-        let moment = Arc::new(Mutex::new(Moment { epoch: Epoch(0), purpose: Purpose::Read, now: 0 }));
+    /// `views` plans the queries of views, where those are to see other names.
+    fn planning(&self, snapshot: Arc<Snapshot>, given: Given, views: Option<Arc<Planning>>) -> Result<Planning> {
+        let Given { moment, zone, styles, client } = given;
         let changed = Arc::new(Mutex::new(None));
         let user = client.user();
         let list = Arc::new(MemoryCatalogProviderList::new());
@@ -147,10 +156,12 @@ impl BatchEnv {
             zone: zone.clone(),
             store: self.store.clone(),
             indexes: self.indexes.clone(),
+            views,
             state: OnceLock::new(),
         };
         let public = Arc::new(public);
         schemas.insert(crate::catalog::def::PUBLIC.into(), public.clone());
+        schemas.insert(TEMPORARY.into(), public.clone());
         let weir = SystemSchema { tables: self.system.clone(), moment: moment.clone(), zone: zone.clone() };
         schemas.insert("weir".into(), Arc::new(weir));
         let Opened { pg_catalog, information_schema, functions } = self.pg.open(snapshot.clone(), client);
@@ -178,7 +189,7 @@ impl BatchEnv {
         // Views plan their query in the same session.
         let _ = public.state.set(Arc::downgrade(&state));
         let tasks = state.task_ctx();
-        Ok(Planning { snapshot, user, zone, styles, state, tasks, moment, changed })
+        Ok(Planning { snapshot, user, zone, styles, public, state, tasks, moment, changed })
     }
 }
 
@@ -190,10 +201,20 @@ struct Planning {
     user: String,
     zone: Zone,
     styles: Styles,
+    public: Arc<PublicSchema>,
     state: Arc<SessionState>,
     tasks: Arc<TaskContext>,
     moment: Arc<Mutex<Moment>>,
     changed: Changed,
+}
+
+/// What a client's planning is made with, beside the catalog.
+#[derive(Clone)]
+struct Given {
+    moment: Arc<Mutex<Moment>>,
+    zone: Zone,
+    styles: Styles,
+    client: Arc<dyn Client>,
 }
 
 /// The rows that a statement writes, while what it returns is planned.
@@ -252,6 +273,11 @@ pub struct BatchContext {
 }
 
 impl BatchContext {
+    /// The catalog that it plans with.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.planning.snapshot
+    }
+
     /// Plans a query; window functions of the dialects are rewritten first.
     pub async fn plan(&self, query: &ast::Query) -> Result<LogicalPlan> {
         self.plan_statement(ast::Statement::Query(Box::new(query.clone()))).await
@@ -390,6 +416,8 @@ struct PublicSchema {
     zone: Zone,
     store: Arc<StateStore>,
     indexes: Arc<Indexes>,
+    /// Plans the queries of views, unless this does.
+    views: Option<Arc<Planning>>,
     /// The session that this is part of.
     state: OnceLock<Weak<SessionState>>,
 }
@@ -415,7 +443,8 @@ impl SchemaProvider for PublicSchema {
         }
         let Some(object) = self.snapshot.get(name) else { return Ok(None) };
         if let Definition::View(view) = &object.definition {
-            return Ok(Some(self.view(view).await?));
+            let public = self.views.as_ref().map_or(self, |views| &views.public);
+            return Ok(Some(public.view(view).await?));
         }
         let Moment { epoch, purpose, .. } = *self.moment.lock();
         let Some((table, key)) = object.definition.rows() else { return Ok(None) };

@@ -15,7 +15,7 @@ mod styles;
 pub mod table;
 pub mod zone;
 
-pub use client::{Backend, Client, Signal};
+pub use client::{Backend, Client, Signal, Taken};
 pub use context::{BatchContext, BatchEnv, PlanningCache, Purpose};
 pub use lookup::{LookupCache, Sought};
 pub use system::{SystemTable, SystemTables};

@@ -7,8 +7,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use super::role::Acl;
+use crate::types::options::WithOptions;
 use crate::types::pg_type::PgType;
-use crate::types::{Conflict, JobId, ROW_ID, TableId, WatermarkLimits, missing};
+use crate::types::{Conflict, JobId, ROW_ID, TableId, Temporary, WatermarkLimits, missing};
 
 /// The one schema that users' objects live in.
 pub const PUBLIC: &str = "public";
@@ -27,6 +28,9 @@ pub struct Object {
     pub depends_on: Vec<JobId>,
     /// What others than the owner may do.
     pub acl: Acl,
+    /// Of what only one session sees.
+    #[serde(default)]
+    pub temporary: Option<Temporary>,
     /// By column number from 1; 0 is the object itself.
     pub comments: BTreeMap<usize, String>,
     pub definition: Definition,
@@ -81,7 +85,7 @@ pub struct Watermark {
 pub struct Source {
     pub columns: Vec<Column>,
     pub watermark: Option<Watermark>,
-    pub options: BTreeMap<String, String>,
+    pub options: WithOptions,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,7 +96,7 @@ pub struct Table {
     pub conflict: Conflict,
     pub watermark: Option<Watermark>,
     /// Connector options; empty for a table that only takes DML.
-    pub options: BTreeMap<String, String>,
+    pub options: WithOptions,
     pub append_only: bool,
     pub table: TableId,
     /// How many sinks were ever made into it.
@@ -131,7 +135,7 @@ pub struct Sink {
     /// The table that it fills: its plan is then a part of that table's job.
     #[serde(default)]
     pub into: Option<JobId>,
-    pub options: BTreeMap<String, String>,
+    pub options: WithOptions,
     pub columns: Vec<Column>,
     /// The fragment graph as JSON: `plan::FragmentGraph`.
     pub graph: String,

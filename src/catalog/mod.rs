@@ -9,7 +9,10 @@
 pub mod def;
 mod function;
 pub mod role;
+mod secret;
+mod sequence;
 mod snapshot;
+mod temporary;
 
 use std::sync::Arc;
 
@@ -18,6 +21,8 @@ use parking_lot::{Mutex, RwLock};
 pub use def::{Added, Column, Definition, Index, MaterializedView, Object, Sink, Source, Table, View, Watermark};
 pub use function::Function;
 pub use role::{Acl, Privilege, Role};
+pub use secret::Secret;
+pub use sequence::{OwnedBy, Sequence};
 pub use snapshot::Snapshot;
 
 use crate::common::{Error, Result};
@@ -26,6 +31,8 @@ use crate::types::{JobId, TableId};
 const OBJECT: &str = "catalog/object/";
 const ROLE: &str = "catalog/role/";
 const FUNCTION: &str = "catalog/function/";
+const SECRET: &str = "catalog/secret/";
+const SEQUENCE: &str = "catalog/sequence/";
 const SCHEMA_ACL: &str = "catalog/schema_acl";
 const NEXT_ID: &str = "catalog/next_id";
 /// Ids below are left to tables that are not the catalog's.
@@ -62,6 +69,8 @@ impl Catalog {
         let mut next_id = FIRST_ID;
         let mut roles = Role::built_in();
         let mut functions = Vec::new();
+        let mut secrets = Vec::new();
+        let mut sequences = Vec::new();
         let mut schema_acl = None;
         for (key, value) in entries {
             let key = String::from_utf8_lossy(&key);
@@ -74,6 +83,10 @@ impl Catalog {
                 roles.insert(role.name.clone(), Arc::new(role));
             } else if key.starts_with(FUNCTION) {
                 functions.push(read::<Function>(&key, &value)?);
+            } else if key.starts_with(SECRET) {
+                secrets.push(read::<Secret>(&key, &value)?);
+            } else if key.starts_with(SEQUENCE) {
+                sequences.push(read::<Sequence>(&key, &value)?);
             } else if key == SCHEMA_ACL {
                 schema_acl = Some(read::<Acl>(&key, &value)?);
             }
@@ -84,6 +97,12 @@ impl Catalog {
         for function in functions {
             snapshot = snapshot.with_function(function);
         }
+        for secret in secrets {
+            snapshot = snapshot.with_secret(secret);
+        }
+        // The table of one that was made for it may not have come to be.
+        sequences.retain(|s| s.owned_by.as_ref().is_none_or(|by| snapshot.by_id(by.table).is_some()));
+        snapshot = snapshot.with_sequences(sequences);
         if let Some(acl) = schema_acl {
             snapshot.schema_acl = acl;
         }
@@ -154,7 +173,7 @@ impl Catalog {
     /// As [`Catalog::replace_all`] and [`Catalog::drop`].
     pub fn alter(&self, objects: Vec<Object>, dropped: &[JobId]) -> Result<Change> {
         let mut writes = objects.iter().map(|o| Ok((object_key(o.id), Some(write(o)?)))).collect::<Result<Vec<_>>>()?;
-        writes.extend(dropped.iter().map(|id| (object_key(*id), None)));
+        writes.extend(self.without_objects(dropped));
         let snapshot = self.snapshot().altered(objects, dropped)?;
         self.change(snapshot, writes)
     }
@@ -165,7 +184,15 @@ impl Catalog {
     /// `DependentObjects` when an object that stays needs one of them.
     pub fn drop(&self, ids: &[JobId]) -> Result<Change> {
         let snapshot = self.snapshot().without(ids)?;
-        self.change(snapshot, ids.iter().map(|id| (object_key(*id), None)).collect())
+        self.change(snapshot, self.without_objects(ids))
+    }
+
+    /// With the sequences of their columns.
+    fn without_objects(&self, ids: &[JobId]) -> MetaWrites {
+        let snapshot = self.snapshot();
+        let objects = ids.iter().map(|id| (object_key(*id), None));
+        let sequences = ids.iter().flat_map(|id| snapshot.sequences_of(*id)).map(|s| (sequence_key(&s.name), None));
+        objects.chain(sequences).collect()
     }
 
     /// Prepares the snapshot where `role` is new, or takes the place of the one of its name.
@@ -211,6 +238,48 @@ impl Catalog {
         self.change(self.snapshot().without_functions(names), writes)
     }
 
+    /// Prepares the snapshot where `secret` is new, or takes the place of the one of its name.
+    ///
+    /// # Errors
+    /// `Internal` when it cannot be written.
+    pub fn put_secret(&self, secret: Secret) -> Result<Change> {
+        let write = (secret_key(&secret.name), Some(write(&secret)?));
+        self.change(self.snapshot().with_secret(secret), vec![write])
+    }
+
+    /// Prepares the snapshot without the secrets of these names.
+    ///
+    /// # Errors
+    /// `DependentObjects` when one of them is used.
+    pub fn drop_secrets(&self, names: &[String]) -> Result<Change> {
+        let snapshot = self.snapshot().without_secrets(names)?;
+        self.change(snapshot, names.iter().map(|name| (secret_key(name), None)).collect())
+    }
+
+    /// A new sequence's id, of the same counter as those of objects.
+    pub fn next_sequence_id(&self) -> u32 {
+        self.next()
+    }
+
+    /// Prepares the snapshot where these sequences are new, or take the places of those of their names.
+    ///
+    /// # Errors
+    /// `Internal` when one cannot be written.
+    pub fn put_sequences(&self, sequences: Vec<Sequence>) -> Result<Change> {
+        let writes = sequences.iter().map(|s| Ok((sequence_key(&s.name), Some(write(s)?))));
+        let writes = writes.collect::<Result<MetaWrites>>()?;
+        self.change(self.snapshot().with_sequences(sequences), writes)
+    }
+
+    /// Prepares the snapshot without the sequences of these names.
+    ///
+    /// # Errors
+    /// `DependentObjects` when one of them is used.
+    pub fn drop_sequences(&self, names: &[String]) -> Result<Change> {
+        let snapshot = self.snapshot().without_sequences(names)?;
+        self.change(snapshot, names.iter().map(|name| (sequence_key(name), None)).collect())
+    }
+
     /// Prepares the snapshot where the schema grants `acl`.
     ///
     /// # Errors
@@ -250,6 +319,14 @@ fn function_key(name: &str) -> Vec<u8> {
     format!("{FUNCTION}{name}").into_bytes()
 }
 
+fn sequence_key(name: &str) -> Vec<u8> {
+    format!("{SEQUENCE}{name}").into_bytes()
+}
+
+fn secret_key(name: &str) -> Vec<u8> {
+    format!("{SECRET}{name}").into_bytes()
+}
+
 fn read<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
     serde_json::from_slice(value).map_err(|e| Error::corrupted(format!("the catalog entry {key}: {e}")))
 }
@@ -280,6 +357,7 @@ mod tests {
             created_at: 0,
             depends_on: depends_on.to_vec(),
             acl: Acl::default(),
+            temporary: None,
             comments: BTreeMap::new(),
             definition,
         }

@@ -73,13 +73,14 @@ pub enum Privilege {
     Delete,
     /// Of the schema: to make objects in it.
     Create,
-    /// Of the schema: to name objects in it.
+    /// Of the schema: to name objects in it. Of a secret: to make what uses it.
     Usage,
 }
 
 impl Privilege {
     pub const ON_RELATION: [Self; 4] = [Self::Insert, Self::Select, Self::Update, Self::Delete];
     pub const ON_SCHEMA: [Self; 2] = [Self::Usage, Self::Create];
+    pub const ON_SECRET: [Self; 1] = [Self::Usage];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -144,7 +145,7 @@ impl Snapshot {
         false
     }
 
-    fn granted(&self, role: &str, acl: &Acl, privilege: Privilege) -> bool {
+    pub(super) fn granted(&self, role: &str, acl: &Acl, privilege: Privilege) -> bool {
         acl.iter().any(|(grantee, privileges)| {
             privileges.contains_key(&privilege) && (grantee == EVERYONE || self.is_member(role, grantee))
         })

@@ -3,19 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::def::{Definition, PUBLIC};
+use super::def::Definition;
 use super::role::{self, Acl, Role};
-use super::{Function, Object};
+use super::{Function, Object, Secret, Sequence};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::JobId;
 
 /// All objects by id and by name. Cheap to clone; ids rise in the order of creation.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    by_id: BTreeMap<JobId, Arc<Object>>,
-    by_name: BTreeMap<String, JobId>,
+    pub(super) by_id: BTreeMap<JobId, Arc<Object>>,
+    /// Without temporary objects, but those of the session that sees this.
+    pub(super) by_name: BTreeMap<String, JobId>,
+    /// How many temporary objects there are.
+    pub(super) temporary: usize,
+    /// The catalog's own snapshot that this is a session's view of.
+    pub(super) plain: Option<Arc<Snapshot>>,
     pub(super) roles: BTreeMap<String, Arc<Role>>,
     pub(super) functions: BTreeMap<String, Arc<Function>>,
+    pub(super) secrets: BTreeMap<String, Arc<Secret>>,
+    pub(super) sequences: BTreeMap<String, Arc<Sequence>>,
     pub(super) schema_acl: Acl,
     pub(super) version: u64,
 }
@@ -25,8 +32,12 @@ impl Default for Snapshot {
         Self {
             by_id: BTreeMap::new(),
             by_name: BTreeMap::new(),
+            temporary: 0,
+            plain: None,
             roles: Role::built_in(),
             functions: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            sequences: BTreeMap::new(),
             schema_acl: role::schema_acl(),
             version: 0,
         }
@@ -136,10 +147,9 @@ impl Snapshot {
     pub fn altered(&self, objects: Vec<Object>, dropped: &[JobId]) -> Result<Self> {
         let mut next = self.clone();
         for id in dropped {
-            if let Some(object) = next.by_id.remove(id) {
-                next.by_name.remove(&object.name);
-            }
+            next.remove(*id);
         }
+        next.forget_sequences_of(dropped);
         let next = next.replacing(objects)?;
         let needs = next.objects().any(|o| o.depends_on.iter().any(|id| dropped.contains(id)));
         if needs { self.without(dropped) } else { Ok(next) }
@@ -153,10 +163,9 @@ impl Snapshot {
         let mut next = self.clone();
         next.version += 1;
         for object in &objects {
-            let old = next.by_id.remove(&object.id).ok_or_else(|| {
+            next.remove(object.id).ok_or_else(|| {
                 Error::new(ErrorKind::UndefinedObject, format!("there is no object {} to replace", object.id))
             })?;
-            next.by_name.remove(&old.name);
         }
         for object in objects {
             next.insert(Arc::new(object))?;
@@ -211,24 +220,29 @@ impl Snapshot {
         let mut next = self.clone();
         next.version += 1;
         for id in ids {
-            if let Some(object) = next.by_id.remove(id) {
-                next.by_name.remove(&object.name);
-            }
+            next.remove(*id);
         }
+        next.forget_sequences_of(ids);
         Ok(next)
     }
 
     fn insert(&mut self, object: Arc<Object>) -> Result<()> {
-        if let Some(other) = self.get(&object.name) {
-            return Err(Error::new(
-                ErrorKind::DuplicateTable,
-                format!("{} \"{}\" already exists", other.definition.kind(), other.name),
-            )
-            .with_hint(format!("choose another name in schema {PUBLIC}, write IF NOT EXISTS, or DROP it first")));
+        self.check_free(&object)?;
+        match object.temporary {
+            None => drop(self.by_name.insert(object.name.clone(), object.id)),
+            Some(_) => self.temporary += 1,
         }
-        self.by_name.insert(object.name.clone(), object.id);
         self.by_id.insert(object.id, object);
         Ok(())
+    }
+
+    fn remove(&mut self, id: JobId) -> Option<Arc<Object>> {
+        let object = self.by_id.remove(&id)?;
+        match object.temporary {
+            None => drop(self.by_name.remove(&object.name)),
+            Some(_) => self.temporary -= 1,
+        }
+        Some(object)
     }
 
     fn describe(&self, id: JobId) -> String {

@@ -58,6 +58,8 @@ kinds! {
     IntervalFieldOverflow = "22015",
     DataException = "22000",
     InvalidRegularExpression = "2201B",
+    SequenceLimitExceeded = "2200H",
+    GeneratedAlways = "428C9",
     CardinalityViolation = "21000",
     NotNullViolation = "23502",
     UniqueViolation = "23505",
@@ -163,6 +165,15 @@ impl Error {
     /// Puts what was being done before the message: `context: message`.
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.0.message = format!("{context}: {}", self.0.message);
+        self
+    }
+
+    /// The error with each of its texts replaced.
+    pub fn map_texts(mut self, change: impl Fn(&str) -> String) -> Self {
+        self.0.message = change(&self.0.message);
+        for text in [&mut self.0.detail, &mut self.0.hint, &mut self.0.origin] {
+            *text = text.as_deref().map(&change);
+        }
         self
     }
 

@@ -18,6 +18,7 @@ mod numbered;
 mod options;
 mod output;
 mod pace;
+mod secret;
 pub mod table_log;
 pub mod tcp;
 
@@ -34,11 +35,14 @@ use self::options::Given;
 use crate::common::clock::Clock;
 use crate::common::{Error, Result};
 use crate::log::Retention;
-use crate::types::{Epoch, JobId, StreamChunk};
+use crate::types::{Epoch, JobId, StreamChunk, WithOptions};
 
-/// Options as written in `WITH (…)` and `FORMAT … ENCODE …( … )`; keys in lower case. `format` and `encode` hold the
-/// words after FORMAT and ENCODE in lower case.
+/// Options as written in `WITH (…)` and `FORMAT … ENCODE …( … )`, the values of secrets in their places; keys in lower
+/// case. `format` and `encode` hold the words after FORMAT and ENCODE in lower case.
 pub type Options = BTreeMap<String, String>;
+
+/// The values of a secret by its name: the one that counts, then those that it had before.
+pub type Secrets = dyn Fn(&str) -> Result<Vec<String>> + Send + Sync;
 
 /// What a connector may use of the process.
 #[derive(Clone)]
@@ -50,6 +54,7 @@ pub struct Context {
     pub clock: Clock,
     /// Logs of the sources that cannot replay, by source.
     pub logs: Arc<dyn Fn(JobId) -> Result<Arc<crate::log::Log>> + Send + Sync>,
+    pub secrets: Arc<Secrets>,
 }
 
 /// A source as defined, its options checked.
@@ -179,7 +184,13 @@ const SOURCES: &[&str] = &["file", "tcp", "nexmark", "datagen"];
 const SINKS: &[&str] = &["file", "blackhole"];
 
 /// Opens the source `name`: checks every option and says which is wrong.
-pub fn source(id: JobId, name: &str, options: &Options, context: &Context) -> Result<Arc<dyn Source>> {
+pub fn source(id: JobId, name: &str, options: &WithOptions, context: &Context) -> Result<Arc<dyn Source>> {
+    let (options, hidden) = secret::resolve(options, context)?;
+    let source = open_source(id, name, &options, context).map_err(|e| hidden.in_error(e))?;
+    Ok(secret::hiding_source(source, hidden))
+}
+
+fn open_source(id: JobId, name: &str, options: &Options, context: &Context) -> Result<Arc<dyn Source>> {
     let object = format!("source \"{name}\"");
     let given = Given { object: &object, options };
     match given.required("connector", "file")? {
@@ -192,7 +203,13 @@ pub fn source(id: JobId, name: &str, options: &Options, context: &Context) -> Re
 }
 
 /// Opens the sink `name`: checks every option and says which is wrong.
-pub fn sink(id: JobId, name: &str, options: &Options, context: &Context) -> Result<Arc<dyn Sink>> {
+pub fn sink(id: JobId, name: &str, options: &WithOptions, context: &Context) -> Result<Arc<dyn Sink>> {
+    let (options, hidden) = secret::resolve(options, context)?;
+    let sink = open_sink(id, name, &options, context).map_err(|e| hidden.in_error(e))?;
+    Ok(secret::hiding_sink(sink, hidden))
+}
+
+fn open_sink(id: JobId, name: &str, options: &Options, context: &Context) -> Result<Arc<dyn Sink>> {
     let object = format!("sink \"{name}\"");
     let given = Given { object: &object, options };
     match given.required("connector", "file")? {
@@ -218,9 +235,10 @@ mod tests {
             data_dir: ".".into(),
             clock: Clock::manual(0),
             logs: Arc::new(|_| Err(Error::internal("no log"))),
+            secrets: Arc::new(|_| Err(Error::internal("no secret"))),
         };
         let open = |connector: &str, sink: bool| {
-            let options = Options::from([("connector".to_string(), connector.to_string())]);
+            let options = WithOptions::from([("connector".to_string(), connector.into())]);
             match sink {
                 false => super::source(JobId(1), "s", &options, &context).err(),
                 true => super::sink(JobId(1), "s", &options, &context).err(),

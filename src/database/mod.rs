@@ -8,11 +8,11 @@
 //!   log/<id>/ one durable log a table or source that cannot replay
 //! ```
 
+mod folder;
 mod system;
 mod watermarks;
 
-use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::fs::File;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -37,7 +37,7 @@ use crate::log::Log;
 use crate::log::logs::Logs;
 use crate::session::services::{Services, log_retention};
 use crate::session::settings::Settings;
-use crate::session::{Session, complete_index, inflow, logs_visible, replace};
+use crate::session::{Session, complete_index, inflow, logs_visible, replace, temporary};
 use crate::state::{StateConfig, StateStore};
 use crate::stream::pulse::Pulse;
 use crate::types::{Epoch, JobId, SessionId, Verifier};
@@ -46,6 +46,11 @@ use crate::types::{Epoch, JobId, SessionId, Verifier};
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// How often logs are looked at while nothing is committed.
 const TRUNCATE_EVERY: Duration = Duration::from_secs(10);
+
+/// How much nicer threads that compute are than those that serve clients, as in nice(1). Where both want the cores, 5
+/// leaves computing a quarter to a half of them.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 5;
 
 /// A running database.
 pub struct Database {
@@ -65,23 +70,29 @@ impl Database {
     /// format; nothing is touched then.
     pub async fn open(config: Config) -> Result<Arc<Self>> {
         failpoint::hit("recovery.begin")?;
-        let lock = lock(&config.data_dir)?;
+        let lock = folder::lock(&config.data_dir)?;
         let compute = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.parallelism.max(1))
             .thread_name("compute")
+            .on_thread_start(yield_to_clients)
             .enable_all()
             .build()?;
         let store = {
-            let state = StateConfig {
-                dir: config.data_dir.join("state"),
-                backend: config.state_backend,
-                cache_bytes: config.memory_limit / 4,
+            let dir = config.data_dir.join("state");
+            let cache_bytes = config.memory_limit / 4;
+            let state = StateConfig { dir: dir.clone(), backend: config.state_backend, cache_bytes };
+            let open = move || {
+                let store = StateStore::open(state)?;
+                folder::keep_private(&dir)?;
+                Ok::<_, Error>(store)
             };
-            tokio::task::spawn_blocking(move || StateStore::open(state))
-                .await
-                .map_err(|e| Error::internal(e.to_string()))??
+            tokio::task::spawn_blocking(open).await.map_err(|e| Error::internal(e.to_string()))??
         };
         let catalog = Arc::new(Catalog::load(store.meta_scan(b"catalog/")?)?);
+        {
+            let snapshot = catalog.snapshot();
+            store.sequences.sweep(|id| snapshot.sequences().any(|s| s.id == id));
+        }
         let clock = Clock::system();
         let pulse = Pulse::default();
         let logs = Logs::new(config.data_dir.join("log"));
@@ -111,6 +122,14 @@ impl Database {
             logs: {
                 let logs = logs.clone();
                 Arc::new(move |id| logs.get(id))
+            },
+            secrets: {
+                let catalog = catalog.clone();
+                Arc::new(move |name| {
+                    let snapshot = catalog.snapshot();
+                    let secret = snapshot.find_secret(name)?;
+                    Ok(std::iter::once(&secret.value).chain(&secret.former).cloned().collect())
+                })
             },
         };
         let env = JobEnv {
@@ -169,6 +188,7 @@ impl Database {
     /// Starts what the catalog holds.
     async fn recover(&self) -> Result<()> {
         replace::drop_unfinished(&self.services).await?;
+        temporary::drop_left(&self.services).await?;
         let snapshot = self.services.catalog.snapshot();
         let (logs, known) = (self.services.logs.clone(), snapshot.clone());
         let retained = tokio::task::spawn_blocking(move || logs.retain(|id| known.by_id(id).is_some())).await;
@@ -286,6 +306,7 @@ impl Database {
     pub async fn shutdown(&self) -> Result<()> {
         self.services.ingests.stop_all();
         let last = self.services.driver.commit().await;
+        let last = last.and_then(|last| self.services.store.sequences.close().map(|()| last));
         for task in self.tasks.lock().drain(..) {
             task.abort();
         }
@@ -307,28 +328,11 @@ impl Drop for Database {
     }
 }
 
-/// Creates the folder if need be and takes it for this process.
-fn lock(dir: &Path) -> Result<File> {
-    let shown = dir.display();
-    if let Ok(mut entries) = std::fs::read_dir(dir)
-        && !dir.join("LOCK").exists()
-        && entries.next().is_some()
-    {
-        let message = format!("{shown} is not empty and is not a data folder of Weir");
-        return Err(
-            Error::new(ErrorKind::InvalidDefinition, message).with_hint("name an empty or new folder with --data-dir")
-        );
-    }
-    std::fs::create_dir_all(dir).map_err(|e| Error::from(e).context(format!("cannot create {shown}")))?;
-    let file = File::options().create(true).truncate(false).write(true).open(dir.join("LOCK"));
-    let file = file.map_err(|e| Error::from(e).context(format!("cannot write to {shown}")))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::new(ErrorKind::ObjectInUse, format!("another Weir server uses the data folder {shown}"))
-                .with_hint("stop it, or name another folder with --data-dir"))
-        }
-        Err(TryLockError::Error(e)) => Err(Error::from(e).context(format!("cannot lock {shown}"))),
+/// For a thread that computes: a client's short question goes before. Elsewhere a process has one niceness.
+fn yield_to_clients() {
+    #[cfg(target_os = "linux")]
+    if let Err(e) = rustix::process::nice(NICE) {
+        tracing::debug!(error = %e, "the threads that compute are not nicer than those that serve");
     }
 }
 

@@ -13,7 +13,7 @@ use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use super::watermarks::{self, WatermarkRow};
 use crate::batch::system::Rows;
 use crate::batch::{SystemTable, SystemTables};
-use crate::catalog::Definition;
+use crate::catalog::{Definition, Secret};
 use crate::common::{Error, ErrorKind, Result};
 use crate::job::JobStatus;
 use crate::session::services::Services;
@@ -28,12 +28,13 @@ type Make = fn(&Services, Epoch) -> Result<RecordBatch>;
 
 /// Every table with its columns; see each function below for what they hold.
 pub fn tables(about: &About) -> Result<SystemTables> {
-    let all: [(&'static str, SchemaRef, Make); 9] = [
+    let all: [(&'static str, SchemaRef, Make); 10] = [
         ("checkpoints", schema_of(checkpoint_rows(Vec::new()))?, checkpoints),
         ("dead_letters", schema_of(dead_letter_rows(Vec::new()))?, dead_letters),
         ("jobs", schema_of(job_rows(&[]))?, jobs),
         ("late_rows", schema_of(late_row_rows(Vec::new()))?, late_rows),
         ("operators", schema_of(operator_rows(Vec::new()))?, operators),
+        ("secrets", schema_of(secret_rows(Vec::new()))?, secrets),
         ("settings", schema_of(setting_rows(Vec::new()))?, settings),
         ("sources", schema_of(source_rows(Vec::new()))?, sources),
         ("status", schema_of(status_rows(Vec::new()))?, status),
@@ -289,6 +290,19 @@ fn status_rows(rows: Vec<(&'static str, u64)>) -> Result<RecordBatch> {
     batch(vec![
         ("name", text(rows.iter().map(|(name, _)| Some(*name)))),
         ("value", int(rows.iter().map(|(_, value)| Some(*value as i64)))),
+    ])
+}
+
+/// One row a secret: `name`, `owner`, `comment`; never its value.
+fn secrets(services: &Services, _: Epoch) -> Result<RecordBatch> {
+    secret_rows(services.catalog.snapshot().secrets().cloned().collect())
+}
+
+fn secret_rows(rows: Vec<Arc<Secret>>) -> Result<RecordBatch> {
+    batch(vec![
+        ("name", text(rows.iter().map(|s| Some(&s.name)))),
+        ("owner", text(rows.iter().map(|s| Some(&s.owner)))),
+        ("comment", text(rows.iter().map(|s| s.comment.as_ref()))),
     ])
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::functions_aggregate::bool_and_or::bool_and_udaf;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
@@ -65,10 +66,12 @@ impl Registry {
         scalars.extend(super::checked::functions());
         scalars.push(Arc::new(super::bytea::function()));
         scalars.extend(super::series::functions());
+        scalars.extend(super::gap_fill::functions());
         scalars.extend(super::json::functions());
-        scalars.push(super::uuid::function());
+        scalars.extend(super::uuid::functions());
         scalars.extend(super::modifier::functions());
         scalars.push(super::marked_list::function());
+        scalars.push(super::marked_list::or_empty());
         scalars.extend(super::pg::functions());
         scalars.extend(super::time_join::functions().into_iter().map(super::function::Function::udf));
         scalars.push(Arc::new(ScalarUDF::from(TumbleStart::of_cumulate())));
@@ -79,6 +82,9 @@ impl Registry {
         });
         let mut aggregates = SessionStateDefaults::default_aggregate_functions();
         aggregates.extend(super::ordered_set::functions());
+        // The SQL standard's name.
+        let every = bool_and_udaf().as_ref().clone().with_aliases(["every"]);
+        aggregates.push(Arc::new(every));
         let aggregates = by_name(aggregates, |f| (f.name().to_string(), f.aliases().to_vec()));
         let mut windows = SessionStateDefaults::default_window_functions();
         windows.extend(SessionBound::all().map(|f| Arc::new(WindowUDF::from(f))));

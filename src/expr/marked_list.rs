@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, new_empty_array};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, ExprSchemable, ReturnFieldArgs, ScalarUDF, lit};
@@ -26,6 +28,30 @@ pub(super) fn function() -> Arc<ScalarUDF> {
         }
     };
     Function::one_of(NAME, forms, Returns::MarkedBy(told), eval).udf()
+}
+
+/// `array_or_empty(list)`: the list, or one without items where it is null.
+pub(super) fn or_empty() -> Arc<ScalarUDF> {
+    let marked = |args: &ReturnFieldArgs| args.arg_fields.first().and_then(|field| PgType::of(field));
+    Function::coercing("array_or_empty", |types| Ok(types.to_vec()), Returns::MarkedBy(marked), filled).udf()
+}
+
+fn filled(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let list = arg(args, 0)?;
+    match list.data_type() {
+        DataType::List(item) if list.null_count() > 0 => {
+            let lists = list.as_list::<i32>();
+            // What stands under a null is no item.
+            let items = (0..lists.len()).filter(|row| !lists.is_null(*row)).map(|row| lists.value(row));
+            let items: Vec<ArrayRef> = items.collect();
+            let items: Vec<&dyn Array> = items.iter().map(AsRef::as_ref).collect();
+            let values = if items.is_empty() { new_empty_array(item.data_type()) } else { concat(&items)? };
+            let lengths =
+                (0..lists.len()).map(|row| if lists.is_null(row) { 0 } else { lists.value_length(row) as usize });
+            Ok(Arc::new(ListArray::try_new(Arc::clone(item), OffsetBuffer::from_lengths(lengths), values, None)?))
+        }
+        _ => Ok(Arc::clone(list)),
+    }
 }
 
 fn told(args: &ReturnFieldArgs) -> Option<PgType> {

@@ -14,6 +14,7 @@ use super::bytea::ByteaInput;
 use super::checked::CheckedArithmetic;
 use super::correlated::CorrelatedRows;
 use super::lateral::LateralRows;
+use super::not_in::CorrelatedNotIn;
 use super::pg::rounding::RoundingCast;
 use super::pg::text_input::TextInput;
 use super::pg::text_output::TextOutput;
@@ -32,6 +33,7 @@ pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     ];
     if !streaming {
         rules.insert(0, Arc::new(RowOfMoment));
+        rules.insert(0, Arc::new(CorrelatedNotIn));
     }
     rules
 }

@@ -5,6 +5,7 @@
 
 pub mod agg;
 pub mod asof_join;
+pub mod changelog;
 pub mod expr;
 pub mod fragment;
 pub mod inflow;
@@ -14,6 +15,7 @@ pub mod over;
 pub mod temporal_join;
 
 pub use asof_join::AsofJoin;
+pub use changelog::Changelog;
 pub use expr::Expr;
 pub use fragment::{Edge, Fragment, FragmentGraph, Policy};
 pub use inflow::{NetChanges, RowId};

@@ -1,13 +1,13 @@
 //! The nodes of a stream plan and what is known of their output at plan time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{AsofJoin, Expr, HashJoin, NetChanges, OverWindow, RowId, SortColumn, TemporalJoin, TopN};
+use super::{AsofJoin, Changelog, Expr, HashJoin, NetChanges, OverWindow, RowId, SortColumn, TemporalJoin, TopN};
 pub use crate::expr::aggregate::AggMethod;
-use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows, WatermarkLimits};
+use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows, WatermarkLimits, WithOptions};
 
 /// One operator with its inputs. Also the fragment-local tree, where [`Operator::Exchange`] is a leaf.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -101,6 +101,7 @@ pub enum Operator {
     TemporalJoin(TemporalJoin),
     NetChanges(NetChanges),
     RowId(RowId),
+    Changelog(Changelog),
 }
 
 /// What an output column of Unnest is made of: input columns, by index.
@@ -130,7 +131,7 @@ pub struct SourceRead {
     pub name: String,
     /// The connector's options as written in WITH and FORMAT/ENCODE; for a table without a connector they name
     /// its log.
-    pub options: BTreeMap<String, String>,
+    pub options: WithOptions,
     /// All columns of a record, in the source's order: what the format needs to know.
     pub full_schema: SchemaRef,
     /// Which of them come out, in order; a last column `_row_id` follows them.
@@ -292,7 +293,7 @@ pub struct Materialize {
 pub struct SinkOp {
     pub sink: JobId,
     pub name: String,
-    pub options: BTreeMap<String, String>,
+    pub options: WithOptions,
     /// Which columns are written.
     pub columns: Vec<usize>,
 }
@@ -341,6 +342,7 @@ impl Node {
             Operator::OverWindow(o) => tables.push((node.id, o.state)),
             Operator::TemporalFilter(f) => tables.extend([(node.id, f.state), (node.id, f.clock)]),
             Operator::RowId(r) => tables.push((node.id, r.state)),
+            Operator::Changelog(c) => tables.push((node.id, c.state)),
             Operator::Materialize(m) => tables.push((node.id, m.table)),
             _ => {}
         });
@@ -364,6 +366,7 @@ impl Operator {
             Self::TemporalJoin(_) => "TemporalJoin",
             Self::NetChanges(_) => "NetChanges",
             Self::RowId(_) => "RowId",
+            Self::Changelog(_) => "Changelog",
             Self::TimeWindows { .. } => "TimeWindows",
             Self::SessionWindow(_) => "SessionWindow",
             Self::GroupingSets { .. } => "GroupingSets",

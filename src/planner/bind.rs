@@ -54,7 +54,7 @@ pub(super) fn streaming(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut config = super::config();
     // A join follows its subquery; the alternative runs it once, before the query.
     config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
-    let plan = super::not_in::rewrite(super::distinct_on::rewrite(plan)?)?;
+    let plan = crate::expr::not_in::rewrite(super::distinct_on::rewrite(plan)?)?;
     let mut analyzer = Analyzer::new();
     analyzer.rules.extend(analyzer_rules(true));
     let plan = analyzer.execute_and_check(plan, &config, |_, _| {})?;

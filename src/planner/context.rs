@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
@@ -18,6 +18,7 @@ use crate::catalog::def::{self, Column, Definition, PUBLIC};
 use crate::catalog::{Object, Snapshot, View};
 use crate::common::{Error, ErrorKind, Result};
 use crate::expr::functions;
+use crate::plan::Changelog;
 use crate::sql;
 use crate::sql::ast;
 use crate::types::JobId;
@@ -36,6 +37,8 @@ pub(super) struct Relation {
     schema: SchemaRef,
     /// The query of a view.
     inline: Option<LogicalPlan>,
+    /// Its changes as rows: the columns of [`Changelog`] follow its own.
+    pub changelog: bool,
 }
 
 impl TableSource for Relation {
@@ -63,8 +66,10 @@ impl<'a> Context<'a> {
     }
 
     fn relation(&self, name: &TableReference) -> Result<Relation> {
+        let changelog = name.schema() == Some(sql::changelog::CHANGELOG);
         if let Some(schema) = name.schema()
             && schema != PUBLIC
+            && !changelog
         {
             return Err(match schema {
                 "weir" | "pg_catalog" | "information_schema" => {
@@ -78,6 +83,13 @@ impl<'a> Context<'a> {
         let object = self.snapshot.find(name.table())?;
         self.used.borrow_mut().insert(object.id);
         let inline = match &object.definition {
+            Definition::View(_) if changelog => {
+                return Err(Error::new(
+                    ErrorKind::WrongObjectType,
+                    format!("\"{}\" is a view that is not materialized: it has no changes", name.table()),
+                )
+                .with_hint("take the CHANGELOG of a table, a materialized view or a source"));
+            }
             Definition::View(view) => Some(self.view(view).map_err(|e| e.context(format!("view \"{name}\"")))?),
             Definition::Sink(_) => {
                 return Err(Error::new(
@@ -93,7 +105,12 @@ impl<'a> Context<'a> {
             _ => None,
         };
         let visible: Vec<Column> = object.definition.columns().iter().filter(|c| !c.hidden).cloned().collect();
-        Ok(Relation { object: Arc::clone(object), schema: def::schema(&visible), inline })
+        let mut schema = def::schema(&visible);
+        if changelog {
+            let own = Changelog::COLUMNS.map(|(name, data_type)| Arc::new(Field::new(name, data_type, false)));
+            schema = Arc::new(Schema::new(schema.fields().iter().cloned().chain(own).collect::<Fields>()));
+        }
+        Ok(Relation { object: Arc::clone(object), schema, inline, changelog })
     }
 
     /// The view's query, under the names of the view's columns.

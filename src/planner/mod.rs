@@ -16,7 +16,6 @@ mod fragment;
 mod function;
 mod index;
 mod lower;
-mod not_in;
 mod now;
 mod options;
 mod sink_into;
@@ -46,7 +45,7 @@ use crate::sql;
 use crate::sql::ast;
 use crate::sql::names::{name_columns, shown};
 use crate::sql::statement::Emit;
-use crate::types::{JobId, TableId};
+use crate::types::{JobId, TableId, WithOptions};
 
 use self::context::Context;
 use self::lower::{Lowered, Lowerer};
@@ -109,8 +108,11 @@ pub enum Purpose {
 /// Names the columns of a query and rewrites its windows, FETCH, and functions that return rows to plain SQL that
 /// DataFusion plans; the batch side needs nothing more of them.
 pub fn rewrite(query: &mut ast::Query, snapshot: &Snapshot, purpose: Purpose) -> Result<()> {
+    sql::changelog::rewrite(query, purpose == Purpose::Stream)?;
     name_columns(query);
+    sql::gap_fill::rewrite(query, &|table| column_names(snapshot, table))?;
     inline_functions(query, snapshot)?;
+    sql::whole_row::rewrite(query, &|table| column_names(snapshot, table));
     sql::set_returning::rewrite(query, purpose == Purpose::Batch)?;
     sql::json::rewrite(query);
     sql::pg::rewrite(query);
@@ -178,7 +180,7 @@ pub fn plan_sink(
     id: JobId,
     name: &str,
     spec: QuerySpec,
-    options: &BTreeMap<String, String>,
+    options: &WithOptions,
     table_ids: &mut dyn FnMut() -> TableId,
 ) -> Result<PlannedSink> {
     let bound = bind(snapshot, spec)?;
@@ -261,6 +263,12 @@ fn columns(schema: &Schema, visible: usize) -> Vec<Column> {
     let column =
         |(i, field): (usize, &Arc<arrow::datatypes::Field>)| Column { hidden: i >= visible, ..Column::of(field) };
     schema.fields().iter().enumerate().map(column).collect()
+}
+
+/// The columns of a relation that are not hidden.
+fn column_names(snapshot: &Snapshot, table: &ast::ObjectName) -> Option<Vec<String>> {
+    let object = snapshot.get(&sql::name::object_name(table).ok()?)?;
+    Some(object.definition.columns().iter().filter(|c| !c.hidden).map(|c| c.name.clone()).collect())
 }
 
 /// The first column of a relation that carries a watermark.

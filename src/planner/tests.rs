@@ -115,6 +115,7 @@ impl World {
             created_at: 0,
             depends_on,
             acl: Default::default(),
+            temporary: None,
             comments: Default::default(),
             definition,
         })?;
@@ -396,5 +397,5 @@ fn options_reach_the_plan() {
             options = read.options.clone();
         }
     });
-    assert_eq!(options.get("encode").map(String::as_str), Some("csv"));
+    assert_eq!(options.get("encode").map(|v| v.text().unwrap_or_default()), Some("csv"));
 }

@@ -148,7 +148,7 @@ impl<S: BackendSession> Connection<S> {
             },
         };
         match encoder {
-            Some(encoder) => self.writer.send(&encoder.description()),
+            Some(encoder) => encoder.describe(&mut self.writer),
             None => self.writer.send(&NoData::new()),
         }
     }

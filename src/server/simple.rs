@@ -70,7 +70,7 @@ impl<S: BackendSession> Connection<S> {
             }
             Response::Rows { tag, stream } => {
                 let encoder = RowEncoder::new(&stream.schema(), &[])?.in_styles(self.session.styles());
-                self.writer.send(&encoder.description())?;
+                encoder.describe(&mut self.writer)?;
                 let mut rows = Rows::new(tag, stream, encoder);
                 if let Sent::All(tag) = rows.send(&mut self.writer, &token, None).await? {
                     self.tell_news()?;

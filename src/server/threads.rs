@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 /// Threads at most. More connections share them.
 const LIMIT: usize = 16;
 
+/// Of each thread, taken as it is needed: statements nest, and are planned where they arrive.
+const STACK_BYTES: usize = 16 << 20;
+
 /// Dropping it lets the threads end once they have no task in hand.
 #[derive(Default)]
 pub struct Threads {
@@ -84,7 +87,10 @@ impl Thread {
     fn start(stop: CancellationToken) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().thread_name("wire").enable_all().build()?;
         let handle = runtime.handle().clone();
-        thread::Builder::new().name("wire".into()).spawn(move || runtime.block_on(stop.cancelled()))?;
+        thread::Builder::new()
+            .name("wire".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || runtime.block_on(stop.cancelled()))?;
         Ok(Self { handle, connections: Arc::default() })
     }
 

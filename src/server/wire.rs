@@ -160,6 +160,18 @@ impl Writer {
         })
     }
 
+    /// Queues a RowDescription whose columns `fill` appends.
+    ///
+    /// # Errors
+    /// Of `fill`, and `NotSupported` when it is longer than the protocol allows; nothing is queued then.
+    pub fn row_description(&mut self, columns: u16, fill: impl FnOnce(&mut BytesMut)) -> Result<()> {
+        self.message(b'T', |buffer| {
+            buffer.put_u16(columns);
+            fill(buffer);
+            Ok(())
+        })
+    }
+
     /// Queues a CopyData whose bytes `fill` appends; one that fails half way leaves nothing.
     pub fn copy_data(&mut self, fill: impl FnOnce(&mut BytesMut) -> Result<()>) -> Result<()> {
         self.message(b'd', fill)
@@ -173,7 +185,7 @@ impl Writer {
         self.buffer.put_i32(0);
         fill(&mut self.buffer)?;
         let length = i32::try_from(self.buffer.len() - start - 1)
-            .map_err(|_| Error::not_supported("a row of more than 2 GB cannot be sent"))?;
+            .map_err(|_| Error::not_supported("a message of more than 2 GB cannot be sent"))?;
         self.buffer[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
         self.row = None;
         Ok(())

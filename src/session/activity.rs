@@ -13,6 +13,7 @@ use super::client::SessionClient;
 use crate::batch::Backend;
 use crate::common::clock::Clock;
 use crate::sql::Statement;
+use crate::sql::name::quote;
 use crate::types::SessionId;
 
 /// The open sessions.
@@ -137,9 +138,12 @@ impl Doing {
     }
 }
 
-/// A statement's text as others may see it: without what follows the word PASSWORD, and no secret at all.
+/// A statement's text as others may see it: without what follows the word PASSWORD, or AS of a secret.
 fn shown(text: &str, statement: &Statement) -> String {
     match statement {
+        Statement::Explain { inner, .. } => shown(text, inner),
+        Statement::CreateSecret { name, .. } => format!("CREATE SECRET {} AS <hidden>", quote(name)),
+        Statement::AlterSecret { name, .. } => format!("ALTER SECRET {} AS <hidden>", quote(name)),
         Statement::CreateRole(_) | Statement::AlterRole(_) => {
             let secret = text.to_ascii_lowercase().find("password");
             secret.map_or_else(|| text.to_string(), |at| format!("{}PASSWORD <hidden>", &text[..at]))
@@ -160,6 +164,10 @@ mod tests {
             ("CREATE USER a WITH ENCRYPTED PASSWORD 'password'", "CREATE USER a WITH ENCRYPTED PASSWORD <hidden>"),
             ("CREATE ROLE a LOGIN", "CREATE ROLE a LOGIN"),
             ("SELECT 'password'", "SELECT 'password'"),
+            ("EXPLAIN ALTER ROLE a PASSWORD 'x'", "EXPLAIN ALTER ROLE a PASSWORD <hidden>"),
+            ("CREATE SECRET s WITH (backend = 'meta') AS 'x'", "CREATE SECRET s AS <hidden>"),
+            ("ALTER SECRET s AS $$x$$", "ALTER SECRET s AS <hidden>"),
+            ("EXPLAIN CREATE SECRET s AS 'x'", "CREATE SECRET s AS <hidden>"),
         ] {
             let parsed = parse(sql).unwrap();
             assert_eq!(shown(sql, &parsed[0].statement), expected);

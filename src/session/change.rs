@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
-use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, new_empty_array};
+use arrow::compute::{concat, concat_batches, filter_record_batch};
+use arrow::datatypes::{DataType, Schema};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
@@ -15,15 +15,63 @@ use super::client::SessionClient;
 use super::dml::{
     Outcome, Written, append, as_stored, cast_to, check_not_null, convert, nullable, target, wait_visible, writable,
 };
+use super::others::{self, Other, selected};
 use super::query::with_parameters;
-use super::returning;
+use super::returning::{self, Rows};
 use super::services::Services;
 use crate::batch::{BatchContext, Client, Purpose};
 use crate::catalog::def::schema;
 use crate::catalog::{Privilege, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::sql::{self, ast};
-use crate::types::key;
+use crate::types::{JobId, key};
+
+/// Removes every row of the tables: of all of them, unless something goes wrong on the way that was not to be seen before.
+/// With `restart` their sequences begin again.
+///
+/// # Errors
+/// As [`change`].
+pub async fn truncate(
+    services: &Arc<Services>,
+    client: &Arc<SessionClient>,
+    tables: &[ast::ObjectName],
+    restart: bool,
+) -> Result<Vec<Written>> {
+    let changeable = |table| changeable(services, client, &sql::name::object_name(table)?, Privilege::Delete);
+    let ids = tables.iter().map(changeable).collect::<Result<Vec<_>>>()?;
+    let mut written = Vec::new();
+    for table in tables {
+        if let Some(sql::Statement::Delete(delete)) =
+            sql::parse(&format!("DELETE FROM {table}"))?.pop().map(|parsed| parsed.statement)
+        {
+            written.extend(Box::pin(change(services, client, &delete, &[])).await?.written);
+        }
+    }
+    let snapshot = services.catalog.snapshot();
+    for sequence in ids.iter().filter(|_| restart).flat_map(|id| snapshot.sequences_of(*id)) {
+        services.store.sequences.set(sequence.id, Some(sequence.range.start))?;
+    }
+    Ok(written)
+}
+
+/// The table of this name, if the client may change its rows.
+fn changeable(
+    services: &Arc<Services>,
+    client: &Arc<SessionClient>,
+    name: &str,
+    privilege: Privilege,
+) -> Result<JobId> {
+    let snapshot = services.snapshot(client);
+    let object = snapshot.find(name)?;
+    snapshot.check(&client.user(), privilege, object)?;
+    let table = writable(object)?;
+    if table.append_only {
+        let message = format!("table \"{name}\" is append only");
+        return Err(Error::new(ErrorKind::WrongObjectType, message)
+            .with_hint("create it without APPEND ONLY to update and delete"));
+    }
+    Ok(object.id)
+}
 
 /// DELETE and UPDATE: the rows as they are now, retracted; for UPDATE the new ones beside them.
 pub async fn change(
@@ -37,28 +85,21 @@ pub async fn change(
         ast::Statement::Update(_) => Privilege::Update,
         _ => Privilege::Delete,
     };
-    let id = {
-        let snapshot = services.catalog.snapshot();
-        let object = snapshot.find(&name)?;
-        snapshot.check(&client.user(), privilege, object)?;
-        let table = writable(object)?;
-        if table.append_only {
-            let message = format!("table \"{name}\" is append only");
-            return Err(Error::new(ErrorKind::WrongObjectType, message)
-                .with_hint("create it without APPEND ONLY to update and delete"));
-        }
-        object.id
-    };
+    let id = changeable(services, client, &name, privilege)?;
     let lock = services.table_lock(id);
     let _alone = lock.write().await;
     // What is in the log must be in the table before it is read.
     wait_visible(services, Written { table: id, end: services.logs.get(id)?.end() }).await?;
-    let (snapshot, epoch, pin) = services.pin()?;
+    let others = {
+        let snapshot = services.snapshot(client);
+        others::of(services, client, statement, writable(snapshot.find(&name)?)?).await?
+    };
+    let (snapshot, epoch, pin) = services.pin(client)?;
     let object = snapshot.find(&name)?.clone();
     let table = writable(&object)?;
     let context = services.batch.context(snapshot, epoch, Purpose::Change, client.clone())?;
     context.check(privilege, &object)?;
-    let Affected { query, assigned, others } = affected(statement, table)?;
+    let Affected { query, assigned, joins } = affected(statement, table, &others)?;
     let plan = with_parameters(context.plan(&query).await?, parameters)?;
     let physical = context.physical(plan).await?;
     drop(pin);
@@ -69,8 +110,9 @@ pub async fn change(
     let mut weights = Vec::new();
     let mut affected_rows = 0;
     let mut now = Vec::new();
+    let mut beside = Vec::new();
     // One that several rows of the others match is changed once.
-    let mut matched = others.then(HashSet::new);
+    let mut matched = joins.then(HashSet::new);
     for batch in batches {
         let batch = match &mut matched {
             Some(matched) => first_matches(batch, &table.primary_key, matched)?,
@@ -80,6 +122,7 @@ pub async fn change(
             continue;
         }
         affected_rows += batch.num_rows();
+        beside.push(batch.project(&(width + assigned.len()..batch.num_columns()).collect::<Vec<_>>())?);
         let old = convert(&batch.columns()[..width], &all)?;
         let gone = RecordBatch::try_new(nullable(&all), old.clone())?;
         changes.push(gone.clone());
@@ -98,11 +141,13 @@ pub async fn change(
             weights.extend(std::iter::repeat_n(1, batch.num_rows()));
         }
     }
-    let returned = match returning::query(statement)? {
+    let returned = match returning::query(statement, table, &others)? {
         Some(query) => {
             let shown: Vec<usize> = (0..width).filter(|i| !table.columns[*i].hidden).collect();
             let rows = concat_batches(&nullable(&all), &now)?.project(&shown)?;
-            Some(returning::answer(services, client, &query, &object, rows, false, parameters).await?)
+            let rows = with_others(&rows, &beside, &others)?;
+            let rows = Rows { rows, others: &others, settle: false };
+            Some(returning::answer(services, client, &query, &object, rows, parameters).await?)
         }
         None => None,
     };
@@ -130,20 +175,57 @@ struct Affected {
     /// The columns that the new values are for.
     assigned: Vec<usize>,
     /// Whether other tables are joined: a row may come more than once.
-    others: bool,
+    joins: bool,
 }
 
-fn affected(statement: &ast::Statement, table: &Table) -> Result<Affected> {
+/// The rows with the columns of the other relations behind their own.
+fn with_others(rows: &RecordBatch, beside: &[RecordBatch], others: &[Other]) -> Result<RecordBatch> {
+    if others.is_empty() {
+        return Ok(rows.clone());
+    }
+    let added = schema(&others::columns(others));
+    let mut columns = rows.columns().to_vec();
+    for (index, field) in added.fields().iter().enumerate() {
+        let parts = beside.iter().map(|batch| cast_to(batch.column(index), field)).collect::<Result<Vec<_>>>()?;
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        columns.push(match parts.is_empty() {
+            true => new_empty_array(field.data_type()),
+            false => concat(&parts)?,
+        });
+    }
+    let fields: Vec<_> = rows.schema().fields().iter().chain(added.fields()).cloned().collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// The table that a statement changes, and the relations beside it.
+pub fn changed(statement: &ast::Statement) -> Result<(Option<&ast::TableWithJoins>, &[ast::TableWithJoins])> {
+    match statement {
+        ast::Statement::Delete(delete) => {
+            let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
+            Ok((from.first(), delete.using.as_deref().unwrap_or_default()))
+        }
+        ast::Statement::Update(update) => {
+            let others = match &update.from {
+                Some(ast::UpdateTableFromKind::AfterSet(from) | ast::UpdateTableFromKind::BeforeSet(from)) => &from[..],
+                None => &[],
+            };
+            Ok((Some(&update.table), others))
+        }
+        _ => Ok((None, &[])),
+    }
+}
+
+fn affected(statement: &ast::Statement, table: &Table, named: &[Other]) -> Result<Affected> {
     let mut assigned = Vec::new();
     let mut values = String::new();
-    let (changed, others, selection) = match statement {
+    let (changed, others) = changed(statement)?;
+    let selection = match statement {
         ast::Statement::Delete(delete) => {
             if delete.limit.is_some() {
                 return Err(Error::not_supported("LIMIT is not supported in DELETE")
                     .with_hint("write WHERE key IN (SELECT key FROM … LIMIT n)"));
             }
-            let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
-            (from.first(), delete.using.as_deref().unwrap_or_default(), &delete.selection)
+            &delete.selection
         }
         ast::Statement::Update(update) => {
             for (name, value) in update.assignments.iter().map(assignments).collect::<Result<Vec<_>>>()?.concat() {
@@ -162,11 +244,7 @@ fn affected(statement: &ast::Statement, table: &Table) -> Result<Affected> {
                 };
                 values.push_str(&format!(", {value} AS \"__new_{column}\""));
             }
-            let others = match &update.from {
-                Some(ast::UpdateTableFromKind::AfterSet(from) | ast::UpdateTableFromKind::BeforeSet(from)) => &from[..],
-                None => &[],
-            };
-            (Some(&update.table), others, &update.selection)
+            &update.selection
         }
         _ => return Err(Error::internal("neither UPDATE nor DELETE")),
     };
@@ -175,8 +253,9 @@ fn affected(statement: &ast::Statement, table: &Table) -> Result<Affected> {
     };
     let condition = selection.as_ref().map_or(String::new(), |s| format!(" WHERE {s}"));
     let from: Vec<String> = std::iter::once(changed).chain(others).map(ToString::to_string).collect();
-    let query = sql::parse_query(&format!("SELECT {name}.*{values} FROM {}{condition}", from.join(", ")))?;
-    Ok(Affected { query: *query, assigned, others: !others.is_empty() })
+    let query =
+        sql::parse_query(&format!("SELECT {name}.*{values}{} FROM {}{condition}", selected(named), from.join(", ")))?;
+    Ok(Affected { query: *query, assigned, joins: !others.is_empty() })
 }
 
 /// The columns of one item of SET with their values.
@@ -207,5 +286,5 @@ pub fn changed_name(table: &ast::TableWithJoins) -> Option<ast::Ident> {
 
 /// The query behind an UPDATE or DELETE, to describe its parameters.
 pub async fn plan_change(context: &BatchContext, statement: &ast::Statement, table: &Table) -> Result<LogicalPlan> {
-    context.plan(&affected(statement, table)?.query).await
+    context.plan(&affected(statement, table, &[])?.query).await
 }

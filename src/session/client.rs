@@ -6,7 +6,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::activity::{Activity, Doing};
 use super::variables::Variables;
-use crate::batch::{Backend, Client, PlanningCache, Signal};
+use crate::batch::{Backend, Client, PlanningCache, Signal, Taken};
+use crate::catalog::Snapshot;
 use crate::common::Result;
 use crate::types::SessionId;
 use crate::types::styles::Styles;
@@ -28,7 +29,10 @@ pub struct SessionClient {
     names: Mutex<Names>,
     variables: Mutex<Variables>,
     planning: PlanningCache,
+    taken: Taken,
     pub doing: Doing,
+    /// The catalog's last snapshot, and what the session saw of it.
+    seen: Mutex<Option<(Arc<Snapshot>, Arc<Snapshot>)>>,
     activity: Arc<Activity>,
 }
 
@@ -36,8 +40,8 @@ impl SessionClient {
     pub fn new(id: SessionId, user: &str, activity: Arc<Activity>) -> Self {
         let name = || user.to_string();
         let names = Mutex::new(Names { login: name(), session: name(), current: name() });
-        let (variables, planning) = (Mutex::default(), PlanningCache::default());
-        Self { id, names, variables, planning, doing: Doing::start(), activity }
+        let (variables, planning, taken) = (Mutex::default(), PlanningCache::default(), Taken::default());
+        Self { id, names, variables, planning, taken, doing: Doing::start(), seen: Mutex::default(), activity }
     }
 
     /// As others see it.
@@ -64,6 +68,22 @@ impl SessionClient {
         names.session = user.map_or_else(|| names.login.clone(), str::to_string);
         names.current = names.session.clone();
         self.planning.clear();
+    }
+
+    /// What the session sees of the catalog's snapshot `now`.
+    pub fn seen(&self, now: Arc<Snapshot>) -> Arc<Snapshot> {
+        if !now.has_temporary() {
+            return now;
+        }
+        let mut seen = self.seen.lock();
+        match seen.as_ref() {
+            Some((of, seen)) if Arc::ptr_eq(of, &now) => seen.clone(),
+            _ => {
+                let sees = now.seen_by(self.id);
+                *seen = Some((now, sees.clone()));
+                sees
+            }
+        }
     }
 
     /// Locked for as long as the guard lives: not across an await.
@@ -105,6 +125,10 @@ impl Client for SessionClient {
 
     fn planning(&self) -> &PlanningCache {
         &self.planning
+    }
+
+    fn taken(&self) -> &Taken {
+        &self.taken
     }
 
     fn backends(&self) -> Vec<Backend> {

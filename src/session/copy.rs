@@ -8,11 +8,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, FieldRef, Schema};
 use bytes::Bytes;
-use futures::TryStreamExt;
+use datafusion::physical_expr_common::physical_expr::is_volatile;
+use datafusion::physical_plan::PhysicalExpr;
+use datafusion::physical_plan::projection::ProjectionExec;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -71,7 +72,7 @@ pub async fn start(
     columns: &[String],
     options: &CopyOptions,
 ) -> Result<CopyIn> {
-    let snapshot = services.catalog.snapshot();
+    let snapshot = services.snapshot(client);
     let object = snapshot.find(name)?.clone();
     snapshot.check(&client.user(), Privilege::Insert, &object)?;
     let table = dml::writable(&object)?;
@@ -113,14 +114,14 @@ fn listed(table: &Table, name: &str, columns: &[String]) -> Result<Vec<usize>> {
     Ok(listed)
 }
 
-/// One value each of the columns that the lines have not and that have a default.
+/// What gives the values of the columns that the lines have not and that have a default.
 async fn defaults(
     services: &Arc<Services>,
     client: &Arc<SessionClient>,
     table: &Table,
     name: &str,
     listed: &[usize],
-) -> Result<Vec<(Arc<Field>, ArrayRef)>> {
+) -> Result<Vec<(Arc<Field>, Arc<dyn PhysicalExpr>)>> {
     let mut values = Vec::new();
     for (index, column) in table.columns.iter().enumerate() {
         if column.hidden || listed.contains(&index) {
@@ -136,25 +137,49 @@ async fn defaults(
             continue;
         };
         let field = Arc::new(column.field().with_nullable(true));
-        values.push((field.clone(), default_value(services, client, default, &field).await?));
+        values.push((field, default_expression(services, client, default).await?));
     }
     Ok(values)
 }
 
+/// A default's text as what computes it, with the times that it asks for as they are now.
+async fn default_expression(
+    services: &Arc<Services>,
+    client: &Arc<SessionClient>,
+    text: &str,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let (snapshot, epoch, _pin) = services.pin(client)?;
+    let context = services.batch.context(snapshot, epoch, Purpose::Read, client.clone())?;
+    let physical = context.physical(context.plan(&*sql::parse_query(&format!("SELECT {text}"))?).await?).await?;
+    let projection = physical.downcast_ref::<ProjectionExec>().and_then(|p| p.expr().first());
+    projection.map(|computed| computed.expr.clone()).ok_or_else(|| {
+        Error::not_supported(format!("COPY cannot compute the default {text}")).with_hint("name the column in COPY")
+    })
+}
+
+/// As many values of a default, of the field's type.
+fn defaulted(expression: &dyn PhysicalExpr, field: &Field, rows: usize) -> Result<ArrayRef> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+    dml::cast_to(&expression.evaluate(&nothing)?.into_array(rows)?, field)
+}
+
 /// The one value of a default's text, as it is now.
+///
+/// # Errors
+/// `NotSupported` for one that each row has another of.
 pub async fn default_value(
     services: &Arc<Services>,
     client: &Arc<SessionClient>,
     text: &str,
     field: &Field,
 ) -> Result<ArrayRef> {
-    let (snapshot, epoch, _pin) = services.pin()?;
-    let context = services.batch.context(snapshot, epoch, Purpose::Read, client.clone())?;
-    let plan = context.plan(&*sql::parse_query(&format!("SELECT {text}"))?).await?;
-    let physical = context.physical(plan).await?;
-    let schema = physical.schema();
-    let batches: Vec<RecordBatch> = context.execute(physical)?.try_collect().await?;
-    dml::cast_to(concat_batches(&schema, &batches)?.column(0), field)
+    let expression = default_expression(services, client, text).await?;
+    if is_volatile(&expression) {
+        let message = format!("the rows that are there cannot each take a value of {text}");
+        return Err(Error::not_supported(message).with_hint("add the column without it, then UPDATE the rows"));
+    }
+    defaulted(expression.as_ref(), field, 1)
 }
 
 impl CopyIn {
@@ -192,7 +217,7 @@ fn joined<T>(joined: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
 struct Loader {
     reader: CopyReader,
     /// Values of the columns that the lines have not.
-    others: Vec<(Arc<Field>, ArrayRef)>,
+    others: Vec<(Arc<Field>, Arc<dyn PhysicalExpr>)>,
     /// The table's.
     columns: Vec<Column>,
     entry: EntryWriter,
@@ -245,12 +270,11 @@ impl Loader {
         if self.others.is_empty() {
             return Ok(rows);
         }
-        let all = UInt32Array::from_value(0, rows.num_rows());
         let mut fields = rows.schema().fields().to_vec();
         let mut columns = rows.columns().to_vec();
-        for (field, value) in &self.others {
+        for (field, expression) in &self.others {
             fields.push(field.clone());
-            columns.push(take(value, &all, None)?);
+            columns.push(defaulted(expression.as_ref(), field, rows.num_rows())?);
         }
         Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
     }

@@ -23,7 +23,7 @@ use crate::job::JobSpec;
 use crate::log::Retention;
 use crate::planner;
 use crate::sql::statement::{CreateTable, CreateTableAs};
-use crate::types::{JobId, sql_type};
+use crate::types::{JobId, Temporary, sql_type};
 
 /// What it answers.
 pub struct Created {
@@ -37,11 +37,13 @@ pub struct Created {
 /// # Errors
 /// Of the query; `DuplicateTable`; `DuplicateColumn`; `Syntax` for more names than columns. Nothing is there then.
 pub async fn run(services: &Arc<Services>, client: &Arc<SessionClient>, create: &CreateTableAs) -> Result<Created> {
-    let (snapshot, epoch, pin) = services.pin()?;
-    if let Some(notice) = exists(&snapshot, create)? {
+    let (snapshot, epoch, pin) = services.pin(client)?;
+    if let Some(notice) = exists(&snapshot, client, create)? {
         return Ok(Created { rows: None, notices: vec![notice] });
     }
-    snapshot.check_schema(&client.user(), Privilege::Create)?;
+    if create.temporary.is_none() {
+        snapshot.check_schema(&client.user(), Privilege::Create)?;
+    }
     let context = services.batch.context(snapshot, epoch, Purpose::Read, client.clone())?;
     let plan = context.plan(&create.query).await?;
     let physical = context.physical(plan).await?;
@@ -69,12 +71,13 @@ pub async fn run(services: &Arc<Services>, client: &Arc<SessionClient>, create: 
         created_at: services.jobs.env().clock.now_micros(),
         depends_on: Vec::new(),
         acl: Acl::default(),
+        temporary: create.temporary.map(|on_commit| Temporary { session: client.id(), on_commit }),
         comments: BTreeMap::new(),
         definition: Definition::Table(table),
     };
     let guard = services.ddl.lock().await;
     // Somebody else may have made one meanwhile.
-    if let Some(notice) = exists(&services.catalog.snapshot(), create)? {
+    if let Some(notice) = exists(&services.catalog.snapshot(), client, create)? {
         return Ok(Created { rows: None, notices: vec![notice] });
     }
     undo.id = None;
@@ -98,8 +101,13 @@ pub async fn run(services: &Arc<Services>, client: &Arc<SessionClient>, create: 
 }
 
 /// The notice of IF NOT EXISTS when there is such a table.
-fn exists(snapshot: &Snapshot, create: &CreateTableAs) -> Result<Option<String>> {
-    match snapshot.get(&create.name) {
+fn exists(snapshot: &Arc<Snapshot>, client: &SessionClient, create: &CreateTableAs) -> Result<Option<String>> {
+    let plain = snapshot.plain();
+    let there = match create.temporary {
+        None => plain.get(&create.name),
+        Some(_) => plain.temporary_of(client.id()).find(|o| o.name == create.name),
+    };
+    match there {
         None => Ok(None),
         Some(_) => {
             let message = format!("relation \"{}\" already exists", create.name);
@@ -132,6 +140,7 @@ fn define(services: &Services, id: JobId, create: &CreateTableAs, given: &Schema
     let empty = CreateTable {
         name: create.name.clone(),
         if_not_exists: false,
+        temporary: None,
         columns: Vec::new(),
         primary_key: Vec::new(),
         conflict: None,

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::client::SessionClient;
 use super::inflow;
 use super::replace;
 use super::services::{Services, log_retention};
+use super::temporary;
+use crate::batch::Client;
 use crate::catalog::{Acl, Catalog, Column, Definition, MaterializedView, Object, Privilege, Sink, Snapshot, View};
 use crate::common::{Error, ErrorKind, Result};
 use crate::connector;
@@ -17,7 +20,7 @@ use crate::sql::statement::{
     CreateIndex, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateView, Drop,
 };
 use crate::sql::{Statement, ast};
-use crate::types::JobId;
+use crate::types::{JobId, Temporary, WithOptions};
 
 /// What a statement answers.
 pub struct Done {
@@ -28,6 +31,7 @@ pub struct Done {
 /// Whose statement it is, and how it is to be run.
 #[derive(Clone, Copy)]
 pub struct Author<'a> {
+    pub client: &'a SessionClient,
     pub role: &'a str,
     /// CREATE does not wait until what it made is filled.
     pub background: bool,
@@ -35,6 +39,7 @@ pub struct Author<'a> {
 
 pub(super) struct Ddl<'a> {
     pub services: &'a Arc<Services>,
+    pub client: &'a SessionClient,
     pub owner: &'a str,
     pub(super) background: bool,
     pub text: &'a str,
@@ -42,8 +47,8 @@ pub(super) struct Ddl<'a> {
 }
 
 pub async fn run(services: &Arc<Services>, author: Author<'_>, text: &str, statement: &Statement) -> Result<Done> {
-    let Author { role: owner, background } = author;
-    let mut ddl = Ddl { services, owner, background, text, notices: Vec::new() };
+    let Author { client, role: owner, background } = author;
+    let mut ddl = Ddl { services, client, owner, background, text, notices: Vec::new() };
     // What runs below must not be torn in two by a client that goes away: see `finish`.
     let tag = match statement {
         Statement::CreateSource(create) => ddl.create_source(create).await?,
@@ -55,6 +60,14 @@ pub async fn run(services: &Arc<Services>, author: Author<'_>, text: &str, state
         Statement::Drop(drop) => ddl.drop(drop).await?,
         Statement::CreateFunction(create) => ddl.create_function(create).await?,
         Statement::DropFunction { if_exists, names } => ddl.drop_functions(*if_exists, names).await?,
+        Statement::CreateSequence(create) => ddl.create_sequence(create).await?,
+        Statement::RestartSequence { if_exists, name, value } => ddl.restart_sequence(name, *if_exists, *value).await?,
+        Statement::DropSequence { if_exists, names } => ddl.drop_sequences(*if_exists, names).await?,
+        Statement::CreateSecret { name, if_not_exists, value } => {
+            ddl.create_secret(name, *if_not_exists, value).await?
+        }
+        Statement::AlterSecret { name, value } => ddl.alter_secret(name, value).await?,
+        Statement::DropSecret { if_exists, names } => ddl.drop_secrets(*if_exists, names).await?,
         Statement::CancelJobs { ids } => ddl.cancel_jobs(ids).await?,
         _ => return Err(Error::internal("not a definition")),
     };
@@ -66,7 +79,7 @@ impl Ddl<'_> {
     pub(super) fn exists(&mut self, snapshot: &Snapshot, name: &str, if_not_exists: bool) -> bool {
         let exists = if_not_exists && snapshot.get(name).is_some();
         if exists {
-            self.notices.push(format!("relation \"{name}\" already exists, skipping"));
+            self.notices.push(skipping(name));
         }
         exists
     }
@@ -76,6 +89,7 @@ impl Ddl<'_> {
         snapshot.check_schema(self.owner, Privilege::Create)?;
         match query {
             Some(query) => {
+                temporary::refuse(snapshot, self.client, query)?;
                 let mut query = query.clone();
                 planner::rewrite(&mut query, snapshot, planner::Purpose::Stream)?;
                 planner::check_reads(&query, snapshot, self.owner)
@@ -100,6 +114,7 @@ impl Ddl<'_> {
             created_at: self.services.jobs.env().clock.now_micros(),
             depends_on,
             acl: Acl::default(),
+            temporary: None,
             comments: BTreeMap::new(),
             definition,
         }
@@ -143,6 +158,7 @@ impl Ddl<'_> {
         }
         let id = self.services.catalog.next_job_id();
         self.may_create(&snapshot, None)?;
+        snapshot.check_secrets(self.owner, &create.options)?;
         let source = self.open(id, &create.name, &create.options)?;
         let columns = source.default_schema()?;
         let definition = planner::define_source(create, columns.as_deref())?;
@@ -154,7 +170,7 @@ impl Ddl<'_> {
         Ok("CREATE_SOURCE")
     }
 
-    fn open(&self, id: JobId, name: &str, options: &connector::Options) -> Result<Arc<dyn connector::Source>> {
+    fn open(&self, id: JobId, name: &str, options: &WithOptions) -> Result<Arc<dyn connector::Source>> {
         connector::source(id, name, options, &self.services.jobs.env().connectors)
     }
 
@@ -166,19 +182,36 @@ impl Ddl<'_> {
     }
 
     async fn create_table(&mut self, create: &CreateTable) -> Result<&'static str> {
+        let id = self.services.catalog.next_job_id();
         let _guard = self.services.ddl.lock().await;
+        let made = self.create_table_of(create, id).await;
+        if made.is_err() {
+            self.disown_sequences(id).await?;
+        }
+        made
+    }
+
+    async fn create_table_of(&mut self, create: &CreateTable, id: JobId) -> Result<&'static str> {
         let snapshot = self.services.catalog.snapshot();
-        if self.exists(&snapshot, &create.name, create.if_not_exists) {
+        let there = match create.temporary {
+            None => snapshot.get(&create.name),
+            Some(_) => snapshot.temporary_of(self.client.id()).find(|o| o.name == create.name),
+        };
+        if there.is_some() && create.if_not_exists {
+            self.notices.push(skipping(&create.name));
             return Ok("CREATE_TABLE");
         }
-        let id = self.services.catalog.next_job_id();
-        self.may_create(&snapshot, None)?;
+        if create.temporary.is_none() {
+            self.may_create(&snapshot, None)?;
+        }
+        snapshot.check_secrets(self.owner, &create.options)?;
         let source = match create.options.is_empty() {
             true => None,
             false => Some(self.open(id, &create.name, &create.options)?),
         };
         let columns = source.as_ref().map(|s| s.default_schema()).transpose()?.flatten();
         let catalog = &self.services.catalog;
+        let create = &self.own_sequences(create, id).await?;
         let definition = planner::define_table(create, id, columns.as_deref(), &mut || catalog.next_table_id())?;
         if let Some(source) = &source {
             let visible: Vec<Column> = definition.columns.iter().filter(|c| !c.hidden).cloned().collect();
@@ -188,7 +221,9 @@ impl Ddl<'_> {
             .map_err(|e| Error::internal(format!("a plan cannot be stored: {e}")))?;
         let definition = Definition::Table(definition);
         let log = log_retention(&definition, source.as_deref());
-        self.finish(self.object(id, &create.name, Vec::new(), definition), Some(graph), log).await?;
+        let mut object = self.object(id, &create.name, Vec::new(), definition);
+        object.temporary = create.temporary.map(|on_commit| Temporary { session: self.client.id(), on_commit });
+        self.finish(object, Some(graph), log).await?;
         if let Some(source) = source {
             self.start_ingest(id, &create.name, source)?;
         }
@@ -302,6 +337,7 @@ impl Ddl<'_> {
             return Ok("CREATE_SINK");
         }
         self.may_create(&snapshot, Some(&create.query))?;
+        snapshot.check_secrets(self.owner, &create.options)?;
         let catalog = &self.services.catalog;
         let id = catalog.next_job_id();
         connector::sink(id, &create.name, &create.options, &self.services.jobs.env().connectors)?;
@@ -354,7 +390,7 @@ impl Ddl<'_> {
         const TAG: &str = "CREATE_INDEX";
         let id = {
             let _guard = self.services.ddl.lock().await;
-            let snapshot = self.services.catalog.snapshot();
+            let snapshot = self.services.snapshot(self.client);
             let name = match &create.name {
                 Some(name) => name.clone(),
                 None => planner::index_name(create, |name| snapshot.get(name).is_some()),
@@ -362,13 +398,16 @@ impl Ddl<'_> {
             if self.exists(&snapshot, &name, create.if_not_exists) {
                 return Ok(TAG);
             }
-            self.may_create(&snapshot, None)?;
             let base = snapshot.find(&create.table)?;
+            if base.temporary.is_none() {
+                self.may_create(&snapshot, None)?;
+            }
             snapshot.check_owner(self.owner, base)?;
             let catalog = &self.services.catalog;
             let id = catalog.next_job_id();
             let (index, graph) = planner::plan_index(base, create, &mut || catalog.next_table_id())?;
-            let object = self.object(id, &name, vec![base.id], Definition::Index(index));
+            let mut object = self.object(id, &name, vec![base.id], Definition::Index(index));
+            object.temporary = base.temporary;
             self.finish(object, Some(graph), None).await?;
             id
         };
@@ -380,7 +419,7 @@ impl Ddl<'_> {
 
     async fn drop(&mut self, drop: &Drop) -> Result<&'static str> {
         let _guard = self.services.ddl.lock().await;
-        let snapshot = self.services.catalog.snapshot();
+        let snapshot = self.services.snapshot(self.client);
         let kind = drop.kind.name();
         let mut ids = Vec::new();
         for name in &drop.names {
@@ -426,6 +465,11 @@ impl Ddl<'_> {
             _ => "DROP_SINK",
         })
     }
+}
+
+/// The notice of IF NOT EXISTS.
+fn skipping(name: &str) -> String {
+    format!("relation \"{name}\" already exists, skipping")
 }
 
 /// Takes objects out of the catalog and stops what they run; their state and logs go with them.

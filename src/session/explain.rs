@@ -10,6 +10,7 @@ use super::ddl::spec;
 use super::inflow;
 use super::query;
 use super::services::Services;
+use super::temporary;
 use crate::batch::Client;
 use crate::common::{Error, Result};
 use crate::planner;
@@ -43,6 +44,7 @@ pub async fn lines(
             let mut query = create.query.clone();
             planner::rewrite(&mut query, &snapshot, planner::Purpose::Stream)?;
             planner::check_reads(&query, &snapshot, &client.user())?;
+            temporary::refuse(&snapshot, client, &query)?;
             // A plan that is only shown takes no ids.
             let mut next = 0;
             let planned = planner::plan_materialized_view(&snapshot, spec(create), &mut || {
@@ -57,6 +59,7 @@ pub async fn lines(
             let mut query = query.clone();
             planner::rewrite(&mut query, &snapshot, planner::Purpose::Stream)?;
             planner::check_reads(&query, &snapshot, &client.user())?;
+            temporary::refuse(&snapshot, client, &query)?;
             let mut next = 0;
             let (planned, table) = inflow::plan(&snapshot, &client.user(), create, target, &mut || {
                 next += 1;

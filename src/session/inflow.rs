@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::ddl::{Ddl, encode};
 use super::dml;
+use super::temporary;
 use crate::catalog::{Definition, Object, Privilege, Sink, Snapshot};
 use crate::common::{Error, ErrorKind, Result};
 use crate::job::JobSpec;
@@ -107,7 +108,7 @@ pub fn plan<'s>(
 fn check_type(create: &CreateSink, planned: &PlannedSink) -> Result<()> {
     let invalid = |message: String| Error::new(ErrorKind::InvalidParameterValue, message);
     for (name, value) in &create.options {
-        match (name.as_str(), value.as_str()) {
+        match (name.as_str(), value.text().unwrap_or("SECRET")) {
             ("type", "upsert") => {}
             ("type", "append-only") if planned.append_only => {}
             ("type", "append-only") => {
@@ -136,6 +137,7 @@ impl Ddl<'_> {
                 return Ok(TAG);
             }
             self.may_create(&snapshot, Some(&create.query))?;
+            temporary::refuse_target(&snapshot, self.client, &target.table)?;
             let catalog = &self.services.catalog;
             let id = catalog.next_job_id();
             let (planned, table) = plan(&snapshot, self.owner, create, target, &mut || catalog.next_table_id())?;

@@ -63,7 +63,7 @@ impl Session {
         if let sql::ast::SetExpr::Select(select) = query.body.as_mut() {
             select.projection = expressions.iter().cloned().map(SelectItem::UnnamedExpr).collect();
         }
-        let (snapshot, epoch, pin) = self.services.pin()?;
+        let (snapshot, epoch, pin) = self.services.pin(&self.client)?;
         let context = self.services.batch.context(snapshot, epoch, Purpose::Read, self.client.clone())?;
         let physical = context.physical(context.plan(&query).await?).await?;
         drop(pin);

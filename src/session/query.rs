@@ -65,7 +65,7 @@ pub async fn run(
     parameters: &[ScalarValue],
     limits: Limits,
 ) -> Result<SendableRecordBatchStream> {
-    let (snapshot, epoch, pin) = services.pin()?;
+    let (snapshot, epoch, pin) = services.pin(client)?;
     let context = services.batch.context(snapshot, epoch, Purpose::Read, client.clone())?;
     let plan = with_parameters(context.plan(query).await?, parameters)?;
     let physical = context.physical(plan).await?;
@@ -106,7 +106,7 @@ pub async fn look_up(
     cache: &LookupCache,
     parameters: &[ScalarValue],
 ) -> Result<Option<SendableRecordBatchStream>> {
-    let (snapshot, epoch, pin) = services.pin()?;
+    let (snapshot, epoch, pin) = services.pin(client)?;
     let zone = Zone::new(client.setting("TimeZone"));
     let Some(lookup) = cache.lookup(&services.batch, query, &snapshot, client.user(), zone) else { return Ok(None) };
     let rows = match lookup.sought(parameters)? {
@@ -134,7 +134,7 @@ pub async fn explain(
     query: &ast::Query,
     analyze: bool,
 ) -> Result<Vec<String>> {
-    let (snapshot, epoch, pin) = services.pin()?;
+    let (snapshot, epoch, pin) = services.pin(client)?;
     let context = services.batch.context(snapshot, epoch, Purpose::Read, client.clone())?;
     let plan = context.plan(query).await?;
     let physical = context.physical(plan).await?;

@@ -15,6 +15,7 @@ use futures::TryStreamExt;
 use super::change::changed_name;
 use super::client::SessionClient;
 use super::dml::writable;
+use super::others::{self, Other};
 use super::query::{self, with_parameters};
 use super::services::Services;
 use crate::batch::changed::{CHANGED, reads_changed};
@@ -33,7 +34,7 @@ pub struct Returned {
 }
 
 /// The query over [`CHANGED`] that a statement's RETURNING is; `None` without one.
-pub fn query(statement: &ast::Statement) -> Result<Option<ast::Query>> {
+pub fn query(statement: &ast::Statement, table: &Table, others: &[Other]) -> Result<Option<ast::Query>> {
     let table_name = |name: &ast::ObjectName| name.0.last().and_then(|part| part.as_ident()).cloned();
     let (items, name) = match statement {
         ast::Statement::Insert(insert) => {
@@ -55,19 +56,29 @@ pub fn query(statement: &ast::Statement) -> Result<Option<ast::Query>> {
     let name = name.ok_or_else(|| Error::not_supported("RETURNING of something that is not a table"))?;
     let mut query = *sql::parse_query(&format!("SELECT 1 FROM {CHANGED} AS {name}"))?;
     let ast::SetExpr::Select(select) = query.body.as_mut() else { return Err(Error::internal("not a SELECT")) };
-    select.projection = items.clone();
+    select.projection = others::rewrite(items, statement, table, others)?;
     Ok(Some(query))
 }
 
-/// Plans RETURNING over `rows`, of the table's visible columns.
+/// The rows that RETURNING is about.
+pub struct Rows<'a> {
+    /// Of the table's visible columns, then those of the other relations.
+    pub rows: RecordBatch,
+    pub others: &'a [Other],
+    /// An INSERT's rows become what the table will have: the caller keeps other writers out then, and what they wrote is
+    /// visible.
+    pub settle: bool,
+}
+
+/// Plans RETURNING over rows of these columns.
 async fn plan(
     context: &BatchContext,
     query: &ast::Query,
     object: &Object,
-    table: &Table,
+    columns: &[Column],
     rows: &RecordBatch,
 ) -> Result<LogicalPlan> {
-    let plan = context.plan_changed(query, &visible(table), rows).await?;
+    let plan = context.plan_changed(query, columns, rows).await?;
     if reads_changed(&plan)? {
         context.check(Privilege::Select, object)?;
     }
@@ -80,29 +91,28 @@ pub async fn describe(
     client: &Arc<SessionClient>,
     query: &ast::Query,
     object: &Object,
+    others: &[Other],
 ) -> Result<LogicalPlan> {
-    let table = writable(object)?;
-    let (snapshot, epoch, _pin) = services.pin()?;
+    let columns = columns(writable(object)?, others);
+    let (snapshot, epoch, _pin) = services.pin(client)?;
     let context = services.batch.context(snapshot, epoch, Purpose::Read, client.clone())?;
-    plan(&context, query, object, table, &RecordBatch::new_empty(schema(&visible(table)))).await
+    plan(&context, query, object, &columns, &RecordBatch::new_empty(schema(&columns))).await
 }
 
-/// Answers RETURNING over `rows`, which are of the table's visible columns. With `settle`, an INSERT's rows become what
-/// the table will have: the caller keeps other writers out then, and what they wrote is visible.
+/// Answers RETURNING.
 pub async fn answer(
     services: &Arc<Services>,
     client: &Arc<SessionClient>,
     query: &ast::Query,
     object: &Object,
-    rows: RecordBatch,
-    settle: bool,
+    Rows { rows, others, settle }: Rows<'_>,
     parameters: &[ScalarValue],
 ) -> Result<Returned> {
     let table = writable(object)?;
-    let (snapshot, epoch, pin) = services.pin()?;
+    let (snapshot, epoch, pin) = services.pin(client)?;
     let context = services.batch.context(snapshot, epoch, Purpose::Read, client.clone())?;
     let rows = if settle { settled(&context, object, table, rows).await? } else { rows };
-    let plan = with_parameters(plan(&context, query, object, table, &rows).await?, parameters)?;
+    let plan = with_parameters(plan(&context, query, object, &columns(table, others), &rows).await?, parameters)?;
     let physical = context.physical_in_order(plan).await?;
     drop(pin);
     let schema = query::shown(&physical.schema());
@@ -114,6 +124,10 @@ pub async fn answer(
 /// Whether the rows that are there decide what becomes of those of an INSERT.
 pub fn settles(table: &Table) -> bool {
     matches!(table.conflict, Conflict::DoNothing | Conflict::UpdateIfNotNull)
+}
+
+fn columns(table: &Table, others: &[Other]) -> Vec<Column> {
+    visible(table).into_iter().chain(others::columns(others)).collect()
 }
 
 /// The columns that users see.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 
+use super::client::SessionClient;
 use super::services::Services;
 use crate::catalog::role::{EVERYONE, READ_ALL, ROOT, denied};
 use crate::catalog::{Acl, Change, Object, Privilege, Role, Snapshot};
 use crate::common::{Error, ErrorKind, Result};
 use crate::sql::Statement;
-use crate::sql::statement::{AlterRole, Comment, Grant, Granted, Password};
+use crate::sql::statement::{AlterRole, Comment, Commented, Grant, Granted, Password};
 use crate::types::Verifier;
 
 /// Who acts: the role whose privileges count, and the one that logged in.
@@ -24,11 +25,13 @@ pub struct Actor<'a> {
 /// Runs a statement on roles, privileges or comments; gives its tag and notices.
 pub async fn run(
     services: &Arc<Services>,
+    client: &SessionClient,
     actor: Actor<'_>,
     statement: &Statement,
 ) -> Result<(&'static str, Vec<String>)> {
     let _guard = services.ddl.lock().await;
-    let mut roles = Roles { services, snapshot: services.catalog.snapshot(), actor, notices: Vec::new() };
+    let snapshot = services.snapshot(client);
+    let mut roles = Roles { services, client, snapshot, actor, notices: Vec::new() };
     let tag = match statement {
         Statement::CreateRole(role) => roles.create(role).await?,
         Statement::AlterRole(role) => roles.alter(role).await?,
@@ -54,6 +57,7 @@ impl Actor<'_> {
 
 struct Roles<'a> {
     services: &'a Arc<Services>,
+    client: &'a SessionClient,
     snapshot: Arc<Snapshot>,
     actor: Actor<'a>,
     notices: Vec<String>,
@@ -63,7 +67,7 @@ impl Roles<'_> {
     /// Makes a change durable, then visible; to its end even if the client goes away.
     async fn commit(&mut self, change: Change) -> Result<()> {
         self.services.commit(change).await?;
-        self.snapshot = self.services.catalog.snapshot();
+        self.snapshot = self.services.snapshot(self.client);
         Ok(())
     }
 
@@ -160,6 +164,11 @@ impl Roles<'_> {
                 _ => None,
             };
             let mut needed: Vec<String> = self.snapshot.objects().filter_map(|o| needs(o)).collect();
+            needed.extend(self.snapshot.secrets().filter_map(|s| match (s.owner == name, s.acl.contains_key(&name)) {
+                (true, _) => Some(format!("owner of secret {}", s.name)),
+                (_, true) => Some(format!("privileges for secret {}", s.name)),
+                _ => None,
+            }));
             needed
                 .extend(self.snapshot.schema_acl().contains_key(&name).then(|| "privileges for schema public".into()));
             if !needed.is_empty() {
@@ -204,6 +213,18 @@ impl Roles<'_> {
                 let mut acl = self.snapshot.schema_acl().clone();
                 change(&mut acl, &grantees, &privileges, grant.option, give);
                 self.commit(self.services.catalog.put_schema_acl(acl)?).await?;
+            }
+            Granted::OnSecrets { privileges, names } => {
+                let privileges = named(privileges, &Privilege::ON_SECRET, "secret")?;
+                for name in names {
+                    let secret = self.snapshot.find_secret(name)?.clone();
+                    self.snapshot.check_secret_owner(self.actor.current, &secret)?;
+                    let mut next = secret.as_ref().clone();
+                    change(&mut next.acl, &grantees, &privileges, grant.option, give);
+                    // What the owner has by itself is not written down.
+                    next.acl.remove(&secret.owner);
+                    self.commit(self.services.catalog.put_secret(next)?).await?;
+                }
             }
             Granted::OnObjects { privileges, names } => {
                 let privileges = named(privileges, &Privilege::ON_RELATION, "relation")?;
@@ -259,9 +280,14 @@ impl Roles<'_> {
     }
 
     async fn comment(&mut self, comment: &Comment) -> Result<&'static str> {
+        if comment.on == Commented::Secret {
+            return self.comment_on_secret(comment).await;
+        }
         let mut object = self.snapshot.find(&comment.name)?.as_ref().clone();
         let is = object.definition.kind();
-        if let Some(kind) = comment.kind.filter(|kind| kind.name() != is) {
+        if let Commented::Object(kind) = comment.on
+            && kind.name() != is
+        {
             let message = format!("\"{}\" is not a {}", comment.name, kind.name());
             return Err(Error::new(ErrorKind::WrongObjectType, message).with_hint(format!(
                 "write COMMENT ON {} {}",
@@ -285,6 +311,14 @@ impl Roles<'_> {
             None => drop(object.comments.remove(&number)),
         }
         self.commit(self.services.catalog.replace(object)?).await?;
+        Ok("COMMENT")
+    }
+
+    async fn comment_on_secret(&mut self, comment: &Comment) -> Result<&'static str> {
+        let mut secret = self.snapshot.find_secret(&comment.name)?.as_ref().clone();
+        self.snapshot.check_secret_owner(self.actor.current, &secret)?;
+        secret.comment = comment.text.clone().filter(|text| !text.is_empty());
+        self.commit(self.services.catalog.put_secret(secret)?).await?;
         Ok("COMMENT")
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::activity::Activity;
+use super::client::SessionClient;
 use super::settings::Settings;
 use crate::batch::BatchEnv;
 use crate::catalog::{Catalog, Change, Definition, Snapshot};
@@ -45,10 +46,15 @@ pub struct Services {
 }
 
 impl Services {
-    /// The latest complete epoch, pinned, and the catalog at it.
-    pub fn pin(&self) -> Result<(Arc<Snapshot>, Epoch, EpochPin)> {
+    /// The catalog as the session sees it.
+    pub fn snapshot(&self, client: &SessionClient) -> Arc<Snapshot> {
+        client.seen(self.catalog.snapshot())
+    }
+
+    /// The latest complete epoch, pinned, and the catalog at it as the session sees it.
+    pub fn pin(&self, client: &SessionClient) -> Result<(Arc<Snapshot>, Epoch, EpochPin)> {
         loop {
-            let snapshot = self.catalog.snapshot();
+            let snapshot = self.snapshot(client);
             let epoch = self.driver.progress().complete;
             match self.store.pin(epoch) {
                 Ok(pin) => return Ok((snapshot, epoch, pin)),

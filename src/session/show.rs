@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::client::SessionClient;
 use super::services::Services;
-use super::variables::{Variables, canonical, description};
+use super::variables::{canonical, description};
 use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
 use crate::catalog::{Definition, Function, Object, Snapshot};
@@ -32,8 +33,9 @@ pub fn schema(statement: &Statement) -> Option<SchemaRef> {
     Some(text_schema(&names))
 }
 
-pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statement) -> Result<RecordBatch> {
-    let snapshot = services.catalog.snapshot();
+pub fn run(services: &Arc<Services>, client: &SessionClient, statement: &Statement) -> Result<RecordBatch> {
+    let snapshot = services.snapshot(client);
+    let variables = client.variables();
     match statement {
         Statement::Show { kind, like } => {
             let mut rows = match kind {
@@ -45,6 +47,8 @@ pub fn run(services: &Arc<Services>, variables: &Variables, statement: &Statemen
                 Show::Indexes(table) => indexes(&snapshot, table.as_deref())?,
                 Show::Jobs => jobs(services),
                 Show::Functions => functions(&snapshot),
+                Show::Sequences => snapshot.sequences().map(|s| vec![s.name.clone()]).collect(),
+                Show::Secrets => snapshot.secrets().map(|s| vec![s.name.clone()]).collect(),
                 Show::Databases => vec![vec![DATABASE.into()]],
                 Show::Schemas => ["information_schema", "pg_catalog", PUBLIC, "weir"].map(|s| vec![s.into()]).into(),
                 Show::Columns(name) => columns(snapshot.find(name)?),

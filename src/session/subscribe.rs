@@ -54,7 +54,7 @@ pub fn schema(catalog: &Snapshot, client: &SessionClient, subscribe: &Subscribe)
 
 /// Starts at the last commit, which has all that is complete now, or goes on from an epoch.
 pub async fn start(services: &Services, client: &SessionClient, subscribe: &Subscribe) -> Result<Subscription> {
-    let (object, shown, rows) = target(&services.catalog.snapshot(), client, &subscribe.name)?;
+    let (object, shown, rows) = target(&services.snapshot(client), client, &subscribe.name)?;
     let (id, _) = object.definition.rows().ok_or_else(|| Error::internal("no rows to subscribe to"))?;
     let progress = services.driver.watch();
     if subscribe.since.is_none() {

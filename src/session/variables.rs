@@ -1,5 +1,6 @@
 //! A session's variables: what clients set and ask for.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -65,12 +66,12 @@ impl Variables {
     /// The value of a variable, `None` if nobody knows it.
     pub fn get(&self, name: &str) -> Option<&str> {
         let name = canonical(name);
-        self.set.get(&name).map(String::as_str).or_else(|| default(&name))
+        self.set.get(name.as_ref()).map(String::as_str).or_else(|| default(&name))
     }
 
     /// Sets a variable; `None` sets it back.
     pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<()> {
-        let name = canonical(name);
+        let name = canonical(name).into_owned();
         if READ_ONLY.contains(&name.as_str()) {
             let message = format!("parameter {name:?} cannot be changed");
             return Err(Error::new(ErrorKind::InvalidParameterValue, message));
@@ -100,7 +101,7 @@ impl Variables {
 
     /// Sets a variable until the transaction ends.
     pub fn set_local(&mut self, name: &str, value: Option<&str>) -> Result<()> {
-        let before = self.set.get(&canonical(name)).cloned();
+        let before = self.set.get(canonical(name).as_ref()).cloned();
         self.set(name, value)?;
         self.local.push((name.to_string(), before));
         Ok(())
@@ -207,14 +208,18 @@ fn default(name: &str) -> Option<&'static str> {
 }
 
 /// The spelling under which a variable is kept: names are compared without case.
-pub fn canonical(name: &str) -> String {
-    let aliases = [("rw_implicit_flush", "implicit_flush"), ("names", "client_encoding"), ("time zone", TIME_ZONE)];
-    let lower = name.to_ascii_lowercase();
-    if let Some((_, known)) = aliases.iter().find(|(alias, _)| *alias == lower) {
-        return known.to_string();
+pub fn canonical(name: &str) -> Cow<'_, str> {
+    // Every statement asks for some.
+    if default(name).is_some() {
+        return Cow::Borrowed(name);
     }
-    let known = DEFAULTS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name));
-    known.map_or(lower, |(known, ..)| known.to_string())
+    let aliases = [("rw_implicit_flush", "implicit_flush"), ("names", "client_encoding"), ("time zone", TIME_ZONE)];
+    let alias = aliases.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name)).map(|(_, known)| *known);
+    let known = || DEFAULTS.iter().map(|(known, ..)| *known).find(|known| known.eq_ignore_ascii_case(name));
+    match alias.or_else(known) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(name.to_ascii_lowercase()),
+    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,19 @@
 //! `CREATE SOURCE | TABLE | MATERIALIZED VIEW | VIEW | SINK`; of what else can be created, where it is read.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::cursor::{Cursor, is_word};
-use super::options::options;
+use super::options::{no_secret, options, plain};
 use super::statement::{
     ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateTableAs, CreateView, Emit,
     SinkTarget, Statement, WatermarkDef,
 };
-use super::{ast, function, index, interval, name, role, types};
+use super::{ast, function, index, interval, name, role, secret, sequence, types};
 use crate::common::{Error, ErrorKind, Result};
-use crate::types::{Conflict, WatermarkLimits};
+use crate::types::{Conflict, OnCommit, OptionValue, WatermarkLimits, WithOptions};
 
 pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
     c.expect(&["CREATE"])?;
@@ -29,12 +28,23 @@ pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
     }
     if c.take(&["ROLE"]) {
         role::create(c, false)
+    } else if c.take(&["SECRET"]) {
+        secret::create(c)
+    } else if c.take(&["SEQUENCE"]) {
+        sequence::create(c)
     } else if c.take(&["USER"]) {
         role::create(c, true)
     } else if c.take(&["SOURCE"]) {
         source(c)
     } else if c.take(&["TABLE"]) {
-        table(c)
+        table(c, false)
+    } else if take_temporary(c) {
+        if !c.take(&["TABLE"]) {
+            return Err(c
+                .not_supported("only tables can be temporary")
+                .with_hint("leave TEMPORARY out, and DROP it when it is not needed any more"));
+        }
+        table(c, true)
     } else if c.take(&["MATERIALIZED", "VIEW"]) {
         materialized_view(c, or_replace)
     } else if c.take(&["VIEW"]) {
@@ -50,9 +60,9 @@ pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
     } else {
         let word = c.peek().token.to_string().to_uppercase();
         match c.peek().token {
-            Token::Word(_) => Err(c
-                .not_supported(&format!("CREATE {word} is not supported"))
-                .with_hint("what can be created: SOURCE, TABLE, MATERIALIZED VIEW, VIEW, SINK, INDEX, FUNCTION, ROLE")),
+            Token::Word(_) => Err(c.not_supported(&format!("CREATE {word} is not supported")).with_hint(
+                "what can be created: SOURCE, TABLE, MATERIALIZED VIEW, VIEW, SINK, INDEX, FUNCTION, ROLE, SECRET, SEQUENCE",
+            )),
             _ => Err(c.unexpected("SOURCE, TABLE, MATERIALIZED VIEW, VIEW or SINK")),
         }
     }
@@ -66,27 +76,63 @@ fn source(c: &mut Cursor) -> Result<Statement> {
         return Err(Error::not_supported("a source has no primary key")
             .with_hint("write CREATE TABLE with the same connector: it keeps one row a key"));
     }
+    if let Some(column) = elements.columns.iter().find(|column| column.sequence.is_some()) {
+        return Err(Error::not_supported(format!("column \"{}\" of a source takes its values from it", column.name))
+            .with_hint("SERIAL and IDENTITY are for tables"));
+    }
     let mut options = options(c)?;
     let Elements { columns, mut watermark, .. } = elements;
     take_limits(&mut options, watermark.as_mut())?;
     Ok(Statement::CreateSource(CreateSource { name, if_not_exists, columns, watermark, options }))
 }
 
-fn table(c: &mut Cursor) -> Result<Statement> {
+/// `[LOCAL | GLOBAL] TEMP[ORARY]`.
+fn take_temporary(c: &mut Cursor) -> bool {
+    [&["TEMP"] as &[&str], &["TEMPORARY"], &["LOCAL", "TEMP"], &["LOCAL", "TEMPORARY"], &["GLOBAL", "TEMP"]]
+        .into_iter()
+        .chain([&["GLOBAL", "TEMPORARY"] as &[&str]])
+        .any(|words| c.take(words))
+}
+
+/// `ON COMMIT …`, if it comes next.
+fn on_commit(c: &mut Cursor, temporary: bool) -> Result<Option<OnCommit>> {
+    if !c.at("ON") || !is_word(c.peek_nth(1), "COMMIT") {
+        return Ok(None);
+    }
+    if !temporary {
+        return Err(Error::new(ErrorKind::InvalidDefinition, "ON COMMIT can only be used on temporary tables")
+            .with_position(c.position()));
+    }
+    c.expect(&["ON", "COMMIT"])?;
+    if c.take(&["PRESERVE", "ROWS"]) {
+        Ok(Some(OnCommit::PreserveRows))
+    } else if c.take(&["DELETE", "ROWS"]) {
+        Ok(Some(OnCommit::DeleteRows))
+    } else if c.take(&["DROP"]) {
+        Ok(Some(OnCommit::Drop))
+    } else {
+        Err(c.unexpected("PRESERVE ROWS, DELETE ROWS or DROP"))
+    }
+}
+
+fn table(c: &mut Cursor, temporary: bool) -> Result<Statement> {
     let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
     let name = c.object_name()?;
     let only_names = matches!(c.peek_nth(2), Token::Comma | Token::RParen) && c.peek().token == Token::LParen;
-    if c.at("AS") || only_names {
-        return table_as(c, name, if_not_exists);
+    if c.at("AS") || c.at("ON") || only_names {
+        return table_as(c, name, if_not_exists, temporary);
     }
     let Elements { columns, primary_key, mut watermark } = elements(c)?;
     let mut append_only = false;
     let mut conflict = None;
+    let mut at_commit = None;
     loop {
         if c.take(&["APPEND", "ONLY"]) {
             append_only = true;
         } else if c.take(&["ON", "CONFLICT"]) {
             conflict = Some(on_conflict(c)?);
+        } else if let Some(on_commit) = on_commit(c, temporary)? {
+            at_commit = Some(on_commit);
         } else {
             break;
         }
@@ -105,12 +151,18 @@ fn table(c: &mut Cursor) -> Result<Statement> {
             .with_hint("make it a SOURCE: what holds back the others of a view is known there"));
     }
     take_limits(&mut options, watermark.as_mut())?;
+    if temporary && !options.is_empty() {
+        return Err(Error::not_supported("a temporary table has no connector")
+            .with_hint("leave WITH out, or leave TEMPORARY out"));
+    }
+    let temporary = temporary.then(|| at_commit.unwrap_or_default());
     if c.at("INCLUDE") {
         return Err(c.not_supported("INCLUDE is not supported yet"));
     }
     Ok(Statement::CreateTable(CreateTable {
         name,
         if_not_exists,
+        temporary,
         columns,
         primary_key,
         conflict,
@@ -120,15 +172,17 @@ fn table(c: &mut Cursor) -> Result<Statement> {
     }))
 }
 
-fn table_as(c: &mut Cursor, name: String, if_not_exists: bool) -> Result<Statement> {
+fn table_as(c: &mut Cursor, name: String, if_not_exists: bool, temporary: bool) -> Result<Statement> {
     let columns = column_names(c)?;
+    let at_commit = on_commit(c, temporary)?;
+    let temporary = temporary.then(|| at_commit.unwrap_or_default());
     c.expect(&["AS"])?;
     let query = c.with(Parser::parse_query)?;
     let with_data = !c.take(&["WITH", "NO", "DATA"]);
     if with_data {
         c.take(&["WITH", "DATA"]);
     }
-    Ok(Statement::CreateTableAs(CreateTableAs { name, if_not_exists, columns, query, with_data }))
+    Ok(Statement::CreateTableAs(CreateTableAs { name, if_not_exists, temporary, columns, query, with_data }))
 }
 
 fn on_conflict(c: &mut Cursor) -> Result<Conflict> {
@@ -147,8 +201,11 @@ const IDLE_TIMEOUT: &str = "idle_timeout";
 const MAX_FUTURE_SKEW: &str = "max_future_skew";
 
 /// Moves what WITH says of the watermark to it: the rest is the connector's.
-fn take_limits(options: &mut BTreeMap<String, String>, watermark: Option<&mut WatermarkDef>) -> Result<()> {
-    let mut length = |name: &str| match options.remove(name).map(|text| interval::of_text(&text)) {
+fn take_limits(options: &mut WithOptions, watermark: Option<&mut WatermarkDef>) -> Result<()> {
+    let mut length = |name: &str| match options.remove(name).map(|value| match value {
+        OptionValue::Text(text) => interval::of_text(&text),
+        OptionValue::Secret { .. } => Err(no_secret(name)),
+    }) {
         None => Ok(None),
         Some(Ok(micros)) if micros > 0 => Ok(Some(micros)),
         Some(Ok(_)) => Err(Error::new(ErrorKind::InvalidParameterValue, format!("{name} must be above zero"))),
@@ -238,20 +295,35 @@ pub(super) fn column(c: &mut Cursor) -> Result<(ColumnDef, bool)> {
     let column = c.with(Parser::parse_column_def)?;
     let name = name::fold(&column.name);
     let mut is_key = false;
-    let data_type = types::arrow(&column.data_type).map_err(|e| e.with_position(at))?;
-    let mut def = ColumnDef { name, data_type, mark: types::mark(&column.data_type), nullable: true, default: None };
+    let serial = sequence::serial(&column.data_type);
+    let is_serial = serial.is_some();
+    let data_type = serial.unwrap_or(column.data_type);
+    let mark = types::mark(&data_type);
+    let data_type = types::arrow(&data_type).map_err(|e| e.with_position(at))?;
+    let sequence = if is_serial { Some(sequence::of_serial(&data_type)?) } else { None };
+    let mut def = ColumnDef { name, data_type, mark, nullable: !is_serial, default: None, sequence };
     for option in column.options {
         match option.option {
             ast::ColumnOption::Null => {}
             ast::ColumnOption::NotNull => def.nullable = false,
             ast::ColumnOption::Default(value) => def.default = Some(value.to_string()),
             ast::ColumnOption::PrimaryKey(_) => is_key = true,
+            ast::ColumnOption::Generated { generated_as, sequence_options, generation_expr: None, .. } => {
+                let said = sequence_options.unwrap_or_default();
+                let identity = sequence::of_identity(generated_as, &said, &def.data_type);
+                def.sequence = Some(identity.map_err(|e| e.with_position(at))?);
+                def.nullable = false;
+            }
             other => {
                 return Err(Error::not_supported(format!("{other} on a column is not supported"))
-                    .with_hint("columns take NOT NULL, DEFAULT and PRIMARY KEY")
+                    .with_hint("columns take NOT NULL, DEFAULT, PRIMARY KEY and GENERATED … AS IDENTITY")
                     .with_position(at));
             }
         }
+    }
+    if def.sequence.is_some() && def.default.is_some() {
+        let message = format!("multiple default values specified for column \"{}\"", def.name);
+        return Err(Error::new(ErrorKind::Syntax, message).with_position(at));
     }
     Ok((def, is_key))
 }
@@ -293,7 +365,7 @@ fn materialized_view(c: &mut Cursor, or_replace: bool) -> Result<Statement> {
     let name = c.object_name()?;
     let columns = column_names(c)?;
     let before = take_emit(c)?;
-    let options = options(c)?;
+    let options = plain(options(c)?)?;
     let between = take_emit(c)?;
     c.expect(&["AS"])?;
     let (query, behind) = emitting_query(c)?;

@@ -3,9 +3,9 @@
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, is_word};
-use super::options::options;
+use super::options::{options, plain};
 use super::parse;
-use super::statement::{Statement, Subscribe};
+use super::statement::{Direction, Statement, Subscribe};
 use crate::common::{Error, ErrorKind, Result};
 
 /// The statement, or `None` when its first word is none of these.
@@ -15,15 +15,15 @@ pub(super) fn cursors(c: &mut Cursor) -> Result<Option<Statement>> {
     } else if c.take(&["DECLARE"]) {
         declare(c)?
     } else if c.take(&["FETCH"]) {
-        let (name, rows) = direction(c)?;
-        let timeout = options(c)?.into_iter().try_fold(None, |_, (key, value)| match key.as_str() {
+        let (name, direction) = direction(c)?;
+        let timeout = plain(options(c)?)?.into_iter().try_fold(None, |_, (key, value)| match key.as_str() {
             "timeout" => Ok(Some(value)),
             other => Err(unknown(other, "timeout")),
         })?;
-        Statement::FetchCursor { name, rows, timeout }
+        Statement::FetchCursor { name, direction, timeout }
     } else if c.take(&["MOVE"]) {
-        let (name, rows) = direction(c)?;
-        Statement::MoveCursor { name, rows }
+        let (name, direction) = direction(c)?;
+        Statement::MoveCursor { name, direction }
     } else {
         return Ok(None);
     };
@@ -45,7 +45,7 @@ fn subscribe(c: &mut Cursor) -> Result<Subscribe> {
     };
     let mut subscribe = Subscribe { name, since, snapshot: since.is_none(), progress: false };
     let at = c.position();
-    for (key, value) in options(c)? {
+    for (key, value) in plain(options(c)?)? {
         let on = boolean(&key, &value).map_err(|e| e.with_position(at));
         match key.as_str() {
             "snapshot" => subscribe.snapshot = on?,
@@ -86,14 +86,22 @@ fn unknown(key: &str, known: &str) -> Error {
         .with_hint(format!("known: {known}"))
 }
 
-/// `name [INSENSITIVE | ASENSITIVE | NO SCROLL]… CURSOR [WITH | WITHOUT HOLD] FOR query | SUBSCRIBE …`.
+/// `name [INSENSITIVE | ASENSITIVE | [NO] SCROLL]… CURSOR [WITH | WITHOUT HOLD] FOR query | SUBSCRIBE …`.
 fn declare(c: &mut Cursor) -> Result<Statement> {
     let name = c.ident()?;
+    let mut scroll = false;
     loop {
-        if c.at("SCROLL") || c.at("BINARY") {
-            return Err(c.not_supported("cursors go forward only, with text").with_hint("leave the word out"));
+        if c.at("BINARY") {
+            return Err(c.not_supported("cursors give text").with_hint("leave BINARY out"));
         }
-        if !(c.take(&["INSENSITIVE"]) || c.take(&["ASENSITIVE"]) || c.take(&["NO", "SCROLL"])) {
+        let at = c.position();
+        if c.take(&["SCROLL"]) {
+            scroll = true;
+            if is_word(&c.peek().token, "NO") {
+                let message = "cannot specify both SCROLL and NO SCROLL";
+                return Err(Error::new(ErrorKind::InvalidDefinition, message).with_position(at));
+            }
+        } else if !(c.take(&["INSENSITIVE"]) || c.take(&["ASENSITIVE"]) || c.take(&["NO", "SCROLL"])) {
             break;
         }
     }
@@ -103,42 +111,70 @@ fn declare(c: &mut Cursor) -> Result<Statement> {
         c.take(&["WITHOUT", "HOLD"]);
     }
     c.expect(&["FOR"])?;
-    let inner = if c.take(&["SUBSCRIBE"]) {
+    let inner = if scroll && c.at("SUBSCRIBE") {
+        return Err(c.not_supported("a subscription goes forward only").with_hint("leave SCROLL out"));
+    } else if c.take(&["SUBSCRIBE"]) {
         Statement::Subscribe(subscribe(c)?)
     } else if c.peek().token == Token::LParen || ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| c.at(word)) {
         parse::query(c)?
     } else {
         return Err(c.unexpected("a query or SUBSCRIBE"));
     };
-    Ok(Statement::DeclareCursor { name, hold, inner: Box::new(inner) })
+    Ok(Statement::DeclareCursor { name, hold, scroll, inner: Box::new(inner) })
 }
 
-/// `[NEXT | n | ALL | FORWARD [n | ALL]] [FROM | IN] name`.
-fn direction(c: &mut Cursor) -> Result<(String, Option<usize>)> {
+/// `[NEXT | PRIOR | FIRST | LAST | ABSOLUTE n | RELATIVE n | n | ALL | FORWARD [n | ALL] | BACKWARD [n | ALL]] [FROM | IN]
+/// name`.
+fn direction(c: &mut Cursor) -> Result<(String, Direction)> {
     // What stands alone is the name, whatever word it is.
     let alone = matches!(c.peek_nth(1), Token::EOF) || is_word(c.peek_nth(1), "WITH");
     if alone {
-        return Ok((c.ident()?, Some(1)));
+        return Ok((c.ident()?, Direction::Forward(Some(1))));
     }
-    for word in ["PRIOR", "FIRST", "LAST", "ABSOLUTE", "RELATIVE", "BACKWARD"] {
-        if c.at(word) {
-            return Err(c
-                .not_supported(&format!("{word}: cursors go forward only"))
-                .with_hint("NEXT, n, ALL, FORWARD"));
-        }
-    }
-    let mut rows = Some(1);
-    if !c.take(&["NEXT"]) {
+    let direction = if c.take(&["NEXT"]) {
+        Direction::Forward(Some(1))
+    } else if c.take(&["PRIOR"]) {
+        Direction::Backward(Some(1))
+    } else if c.take(&["FIRST"]) {
+        Direction::Absolute(1)
+    } else if c.take(&["LAST"]) {
+        Direction::Absolute(-1)
+    } else if c.take(&["ABSOLUTE"]) {
+        Direction::Absolute(count(c)?)
+    } else if c.take(&["RELATIVE"]) {
+        Direction::Relative(count(c)?)
+    } else if c.take(&["BACKWARD"]) {
+        many(c, false)?
+    } else {
         c.take(&["FORWARD"]);
-        if c.take(&["ALL"]) {
-            rows = None;
-        } else if let Token::Number(digits, _) = c.peek().token.clone() {
-            rows = Some(digits.parse().map_err(|_| c.unexpected("a number of rows"))?);
-            c.next();
-        }
-    }
+        many(c, true)?
+    };
     if !c.take(&["FROM"]) {
         c.take(&["IN"]);
     }
-    Ok((c.ident()?, rows))
+    Ok((c.ident()?, direction))
+}
+
+/// `[n | ALL]`; fewer than none are as many in the other direction.
+fn many(c: &mut Cursor, forward: bool) -> Result<Direction> {
+    let (forward, rows) = if c.take(&["ALL"]) {
+        (forward, None)
+    } else if matches!(c.peek().token, Token::Number(..) | Token::Minus) {
+        let count = count(c)?;
+        (forward == (count >= 0), Some(usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX)))
+    } else {
+        (forward, Some(1))
+    };
+    Ok(if forward { Direction::Forward(rows) } else { Direction::Backward(rows) })
+}
+
+fn count(c: &mut Cursor) -> Result<i64> {
+    let minus = c.take_token(&Token::Minus);
+    let digits = match &c.peek().token {
+        Token::Number(digits, _) => digits.parse::<i64>().ok(),
+        _ => None,
+    };
+    let count = digits.ok_or_else(|| c.unexpected("a number of rows"))?;
+    c.next();
+    Ok(if minus { -count } else { count })
 }

@@ -6,8 +6,11 @@
 //!
 //! Knows no catalog and plans nothing: names are only folded and checked for their schema.
 
+pub mod changelog;
+pub mod columns;
 pub mod fetch;
 pub mod function;
+pub mod gap_fill;
 pub mod interval;
 pub mod json;
 pub mod name;
@@ -19,8 +22,10 @@ pub mod set_returning;
 pub mod statement;
 pub mod time_join;
 pub mod types;
+pub mod whole_row;
 pub mod window;
 mod alter;
+mod array_query;
 mod copy;
 mod create;
 mod cursor;
@@ -33,6 +38,8 @@ mod membership;
 mod options;
 mod parse;
 mod role;
+mod secret;
+mod sequence;
 mod utility;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,18 @@
 //! Names of objects and columns as SQL writes them: folded to lower case unless quoted, all in schema `public`.
 
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
 use super::ast::{
     self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
 };
+use super::dialect::DIALECT;
 use crate::common::{Error, ErrorKind, Result};
 
 /// The one database and the one schema of users' objects.
 const DATABASE: &str = "dev";
 const SCHEMA: &str = "public";
+/// What the session's own tables can be named with.
+pub const TEMPORARY: &str = "pg_temp";
 /// Schemas of the server's own tables.
 const SERVERS: [&str; 3] = ["weir", "pg_catalog", "information_schema"];
 
@@ -27,7 +32,7 @@ pub fn object_name(name: &ObjectName) -> Result<String> {
     let parts = parts(name)?;
     match parts.as_slice() {
         [object] => Ok(object.clone()),
-        [schema, object] if schema == SCHEMA => Ok(object.clone()),
+        [schema, object] if schema == SCHEMA || schema == TEMPORARY => Ok(object.clone()),
         [database, schema, object] if database == DATABASE && schema == SCHEMA => Ok(object.clone()),
         [schema, _] | [_, schema, _] if SERVERS.contains(&schema.as_str()) => Err(Error::new(
             ErrorKind::WrongObjectType,
@@ -83,4 +88,35 @@ pub fn call(name: &str, args: Vec<Expr>) -> Expr {
         over: None,
         within_group: Vec::new(),
     })
+}
+
+/// The names that `text` gives with their schema, in pairs with it; what is in strings or comments is none.
+pub fn qualified(text: &str) -> Vec<(String, String)> {
+    let Ok(tokens) = Tokenizer::new(&DIALECT, text).tokenize() else { return Vec::new() };
+    let tokens: Vec<Token> = tokens.into_iter().filter(|t| !matches!(t, Token::Whitespace(_))).collect();
+    let word = |token: &Token| match token {
+        Token::Word(word) => Some(match word.quote_style {
+            Some(_) => word.value.clone(),
+            None => word.value.to_lowercase(),
+        }),
+        _ => None,
+    };
+    let pair = |window: &[Token]| match window {
+        [schema, Token::Period, name] => Some((word(schema)?, word(name)?)),
+        _ => None,
+    };
+    tokens.windows(3).filter_map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_their_schemas() {
+        let pairs = qualified("SELECT a.b, 'x.y' FROM dev.Public.\"T\" -- c.d\n JOIN pg_temp . u");
+        let pairs: Vec<_> = pairs.iter().map(|(s, n)| format!("{s}/{n}")).collect();
+        assert_eq!(pairs, ["a/b", "dev/public", "public/T", "pg_temp/u"]);
+        assert!(qualified("SELECT 'open").is_empty());
+    }
 }

@@ -6,22 +6,23 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use crate::common::{Error, ErrorKind, Result};
+use crate::types::{OptionValue, WithOptions};
 
 /// Reads the option clauses that come next, if any. Keys fold to lower case and may be dotted.
-pub(super) fn options(c: &mut Cursor) -> Result<BTreeMap<String, String>> {
-    let mut options = BTreeMap::new();
+pub(super) fn options(c: &mut Cursor) -> Result<WithOptions> {
+    let mut options = WithOptions::new();
     loop {
         if matches!(c.peek_nth(1), Token::LParen) && c.take(&["WITH"]) {
             list(c, &mut options)?;
         } else if c.take(&["FORMAT"]) {
             let format = c.ident()?;
-            insert(c, &mut options, "format".to_string(), format)?;
+            insert(c, &mut options, "format".to_string(), format.into())?;
             if c.peek().token == Token::LParen {
                 list(c, &mut options)?;
             }
             c.expect(&["ENCODE"])?;
             let encode = c.ident()?;
-            insert(c, &mut options, "encode".to_string(), encode)?;
+            insert(c, &mut options, "encode".to_string(), encode.into())?;
             if c.peek().token == Token::LParen {
                 list(c, &mut options)?;
             }
@@ -31,7 +32,7 @@ pub(super) fn options(c: &mut Cursor) -> Result<BTreeMap<String, String>> {
     }
 }
 
-fn list(c: &mut Cursor, options: &mut BTreeMap<String, String>) -> Result<()> {
+fn list(c: &mut Cursor, options: &mut WithOptions) -> Result<()> {
     if matches!(c.peek_nth(1), Token::RParen) {
         c.expect_token(&Token::LParen)?;
         return c.expect_token(&Token::RParen);
@@ -42,7 +43,7 @@ fn list(c: &mut Cursor, options: &mut BTreeMap<String, String>) -> Result<()> {
             key = format!("{key}.{}", key_part(c)?);
         }
         c.expect_token(&Token::Eq)?;
-        let value = value(c)?;
+        let value = if names_secret(c) { secret(c, &key)? } else { value(c)?.into() };
         insert(c, options, key, value)
     })?;
     Ok(())
@@ -56,6 +57,38 @@ fn key_part(c: &mut Cursor) -> Result<String> {
         }
         _ => c.ident(),
     }
+}
+
+/// `SECRET name`: SECRET alone is a word.
+fn names_secret(c: &Cursor) -> bool {
+    c.at("SECRET") && matches!(c.peek_nth(1), Token::Word(_))
+}
+
+/// What must be known to read the others is no secret.
+const PLAIN: [&str; 3] = ["connector", "format", "encode"];
+
+fn secret(c: &mut Cursor, key: &str) -> Result<OptionValue> {
+    if PLAIN.contains(&key) {
+        return Err(c.not_supported(&format!("option \"{key}\" cannot be a secret")).with_hint("write it in quotes"));
+    }
+    c.expect(&["SECRET"])?;
+    Ok(OptionValue::Secret { secret: c.object_name()? })
+}
+
+/// The options of what takes no secrets.
+///
+/// # Errors
+/// `NotSupported` when there is one.
+pub(super) fn plain(options: WithOptions) -> Result<BTreeMap<String, String>> {
+    let text = |(key, value): (String, OptionValue)| match value {
+        OptionValue::Text(text) => Ok((key, text)),
+        OptionValue::Secret { .. } => Err(no_secret(&key)),
+    };
+    options.into_iter().map(text).collect()
+}
+
+pub(super) fn no_secret(key: &str) -> Error {
+    Error::not_supported(format!("option \"{key}\" cannot be a secret")).with_hint("write its value in quotes")
 }
 
 /// A string, a number or a bare word such as `true`.
@@ -76,7 +109,7 @@ fn value(c: &mut Cursor) -> Result<String> {
     }
 }
 
-fn insert(c: &Cursor, options: &mut BTreeMap<String, String>, key: String, value: String) -> Result<()> {
+fn insert(c: &Cursor, options: &mut WithOptions, key: String, value: OptionValue) -> Result<()> {
     match options.insert(key.clone(), value) {
         None => Ok(()),
         Some(_) => Err(Error::new(ErrorKind::Syntax, format!("option \"{key}\" is given twice"))

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use super::cursor::{Cursor, is_word};
 use super::dialect::DIALECT;
 use super::statement::Statement;
-use super::{ast, copy, create, error, time_join, utility};
+use super::{ast, changelog, copy, create, error, time_join, utility};
 use crate::common::{Error, Result};
 
 /// One statement and the text that it was parsed from, without the semicolon.
@@ -25,7 +25,7 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
     let mut parsed = Vec::new();
     for tokens in tokens.split(|t| t.token == Token::SemiColon) {
         let Some(text) = text(tokens, sql) else { continue };
-        let tokens = time_join::with_marks(with_plain_windows(tokens), sql)?;
+        let tokens = marked(tokens, sql)?;
         let statement = Cursor::read(tokens, sql, statement)?;
         parsed.push(Parsed { text: text.to_string(), statement });
     }
@@ -34,8 +34,13 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
 
 /// Parses one query, as the catalog keeps the text of a view's.
 pub fn parse_query(sql: &str) -> Result<Box<ast::Query>> {
-    let tokens = time_join::with_marks(with_plain_windows(&tokens(sql)?), sql)?;
+    let tokens = marked(&tokens(sql)?, sql)?;
     Cursor::read(tokens, sql, |c| c.with(Parser::parse_query))
+}
+
+/// What the parser does not know, in words that it knows.
+fn marked(tokens: &[TokenWithSpan], sql: &str) -> Result<Vec<TokenWithSpan>> {
+    changelog::with_marks(time_join::with_marks(with_plain_windows(tokens), sql)?, sql)
 }
 
 /// Parses one expression, as the catalog keeps a column's default.
@@ -127,9 +132,18 @@ fn unknown(c: &mut Cursor) -> Result<Statement> {
     Err(Error::not_supported(format!("{word} is not supported")).with_position(at))
 }
 
+/// Whether a function of this name reads a table in partitions.
+fn takes_partition(name: &str) -> bool {
+    super::window::is_window_name(name) || super::gap_fill::is_name(name)
+}
+
 /// Makes Flink's input of a window one that is parsed as arguments: drops TABLE in `TUMBLE(TABLE t, …)` and
 /// `DATA => TABLE t`, and makes `SESSION(t PARTITION BY k, …)` into `SESSION(t, PARTITION => k, …)`.
 fn with_plain_windows(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let partitions = |token: &Token| matches!(token, Token::Word(w) if takes_partition(&w.value));
+    if !tokens.iter().any(|t| partitions(&t.token)) {
+        return tokens.to_vec();
+    }
     let mut kept: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut before: [Token; 2] = [Token::EOF, Token::EOF];
     // Of each open parenthesis: it holds the arguments of a window.
@@ -143,14 +157,14 @@ fn with_plain_windows(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
             continue;
         }
         let next = solid.next();
-        let of_window = matches!(&before[1], Token::Word(w) if super::window::is_window_name(&w.value));
+        let of_window = partitions(&before[1]);
         match &t.token {
             Token::LParen => open.push(of_window),
             Token::RParen => drop(open.pop()),
             _ => {}
         }
         let input = match &before {
-            [Token::Word(w), Token::LParen] => super::window::is_window_name(&w.value),
+            [name, Token::LParen] => partitions(name),
             [Token::Word(w), Token::RArrow] => w.value.eq_ignore_ascii_case("DATA"),
             _ => false,
         };
@@ -158,10 +172,11 @@ fn with_plain_windows(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
             continue;
         }
         let [_, last] = before;
-        before = [last, t.token.clone()];
+        before = [last.clone(), t.token.clone()];
         let by = next.is_some_and(|next| is_word(&next.token, "BY"));
         if by && open.last() == Some(&true) && is_word(&t.token, "PARTITION") {
-            let tokens = [Token::Comma, t.token.clone(), Token::RArrow];
+            let comma = Some(Token::Comma).filter(|comma| last != *comma);
+            let tokens = comma.into_iter().chain([t.token.clone(), Token::RArrow]);
             kept.extend(tokens.map(|token| TokenWithSpan { token, span: t.span }));
             skip_by = true;
             continue;

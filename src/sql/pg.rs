@@ -13,6 +13,7 @@
 //! '1.50'::numeric, bytes::text    -->  '1.50'::numeric(38, 2), as_text(bytes)::text
 //! make_interval(days => 10)       -->  make_interval(0, 0, 0, 10)
 //! SELECT EXISTS (SELECT 1 FROM t) -->  SELECT ((SELECT count(*) FROM t) > 0)
+//! ARRAY(SELECT x FROM t)          -->  array_or_empty((SELECT array_agg(x) FROM t))
 //! GROUP BY ROLLUP(1)              -->  GROUP BY ROLLUP(what stands first in the list)
 //! ```
 
@@ -138,6 +139,9 @@ fn by_place(key: &mut Expr, list: &[SelectItem]) {
 }
 
 fn rewritten(expr: &mut Expr) -> Option<Expr> {
+    if let Some(list) = super::array_query::rewritten(expr) {
+        return Some(list);
+    }
     match expr {
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
             // DataFusion would negate the first part alone.

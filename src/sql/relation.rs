@@ -321,8 +321,11 @@ impl Visitor for Finder<'_> {
     }
 }
 
+/// Or a changelog's mark, or one that fills gaps.
 fn is_window(function: &ObjectName) -> bool {
-    matches!(function.0.as_slice(), [part] if part.as_ident().is_some_and(|i| window::is_window_name(&i.value)))
+    super::changelog::is_mark_name(function)
+        || matches!(function.0.as_slice(), [part] if part.as_ident().is_some_and(|i| super::gap_fill::is_name(&i.value)))
+        || matches!(function.0.as_slice(), [part] if part.as_ident().is_some_and(|i| window::is_window_name(&i.value)))
 }
 
 /// What a window reads: its first argument, or the one named DATA.

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, is_word};
-use super::statement::{AlterRole, Comment, Grant, Granted, Password, Statement};
+use super::statement::{AlterRole, Comment, Commented, Grant, Granted, Password, Statement};
 use super::utility;
 use crate::common::Result;
 
@@ -170,6 +170,9 @@ fn granted(c: &mut Cursor) -> Result<Granted> {
         }
         return Ok(Granted::OnSchema { privileges });
     }
+    if c.take(&["SECRET"]) {
+        return Ok(Granted::OnSecrets { privileges, names: object_names(c)? });
+    }
     if c.take(&["ALL"]) {
         if ["TABLES", "SEQUENCES", "FUNCTIONS"].iter().all(|word| !c.take(&[word])) {
             return Err(c.unexpected("TABLES IN SCHEMA"));
@@ -181,16 +184,20 @@ fn granted(c: &mut Cursor) -> Result<Granted> {
     if !c.take(&["MATERIALIZED", "VIEW"]) {
         let _ = ["TABLE", "SOURCE", "VIEW", "SINK"].iter().any(|word| c.take(&[word]));
     }
+    Ok(Granted::OnObjects { privileges, names: object_names(c)? })
+}
+
+fn object_names(c: &mut Cursor) -> Result<Vec<String>> {
     let mut names = vec![c.object_name()?];
     while c.take_token(&Token::Comma) {
         names.push(c.object_name()?);
     }
-    Ok(Granted::OnObjects { privileges, names })
+    Ok(names)
 }
 
 /// After `COMMENT ON`.
 fn comment(c: &mut Cursor) -> Result<Statement> {
-    let (kind, name, column) = if c.take(&["COLUMN"]) {
+    let (on, name, column) = if c.take(&["COLUMN"]) {
         let at = c.position();
         let mut parts: Vec<String> = Vec::new();
         loop {
@@ -201,13 +208,15 @@ fn comment(c: &mut Cursor) -> Result<Statement> {
         }
         let column = parts.pop();
         match parts.pop() {
-            Some(relation) if parts.len() <= 2 => (None, relation, column),
+            Some(relation) if parts.len() <= 2 => (Commented::Column, relation, column),
             _ => return Err(c.unexpected("relation.column").with_position(at)),
         }
+    } else if c.take(&["SECRET"]) {
+        (Commented::Secret, c.object_name()?, None)
     } else {
-        (Some(utility::kind(c)?), c.object_name()?, None)
+        (Commented::Object(utility::kind(c)?), c.object_name()?, None)
     };
     c.expect(&["IS"])?;
     let text = if c.take(&["NULL"]) { None } else { Some(c.string()?) };
-    Ok(Statement::Comment(Comment { kind, name, column, text }))
+    Ok(Statement::Comment(Comment { on, name, column, text }))
 }

@@ -7,8 +7,9 @@ use arrow::datatypes::DataType;
 use super::ast;
 pub use super::copy::Copy;
 use crate::types::pg_type::PgType;
+use crate::types::sequence::SequenceRange;
 use crate::types::sql_function::SqlFunction;
-use crate::types::{Conflict, WatermarkLimits};
+use crate::types::{Conflict, OnCommit, WatermarkLimits, WithOptions};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
@@ -29,6 +30,30 @@ pub enum Statement {
     CreateRole(AlterRole),
     AlterRole(AlterRole),
     DropRole {
+        if_exists: bool,
+        names: Vec<String>,
+    },
+    CreateSequence(CreateSequence),
+    RestartSequence {
+        if_exists: bool,
+        name: String,
+        /// `None` is where it began.
+        value: Option<i64>,
+    },
+    DropSequence {
+        if_exists: bool,
+        names: Vec<String>,
+    },
+    CreateSecret {
+        name: String,
+        if_not_exists: bool,
+        value: Password,
+    },
+    AlterSecret {
+        name: String,
+        value: Password,
+    },
+    DropSecret {
         if_exists: bool,
         names: Vec<String>,
     },
@@ -141,20 +166,30 @@ pub enum Statement {
         name: String,
         /// Outlives its transaction.
         hold: bool,
+        /// Goes back, too.
+        scroll: bool,
         /// A query or SUBSCRIBE.
         inner: Box<Statement>,
     },
+    /// Every row of these tables goes.
+    Truncate {
+        tables: Vec<ast::ObjectName>,
+        /// Their sequences begin again.
+        restart: bool,
+    },
+    /// What PostgreSQL's storage needs and this one does by itself.
+    Maintain {
+        tag: &'static str,
+    },
     FetchCursor {
         name: String,
-        /// `None` is ALL.
-        rows: Option<usize>,
+        direction: Direction,
         /// How long to wait for the first row of a subscription.
         timeout: Option<String>,
     },
     MoveCursor {
         name: String,
-        /// `None` is ALL.
-        rows: Option<usize>,
+        direction: Direction,
     },
 }
 
@@ -177,6 +212,12 @@ impl Statement {
             Self::CreateRole(r) => ("CREATE ROLE", r.name.clone()),
             Self::AlterRole(r) => ("ALTER ROLE", r.name.clone()),
             Self::DropRole { names, .. } => ("DROP ROLE", names.join(", ")),
+            Self::CreateSequence(c) => ("CREATE SEQUENCE", c.name.clone()),
+            Self::RestartSequence { name, .. } => ("ALTER SEQUENCE", name.clone()),
+            Self::DropSequence { names, .. } => ("DROP SEQUENCE", names.join(", ")),
+            Self::CreateSecret { name, .. } => ("CREATE SECRET", name.clone()),
+            Self::AlterSecret { name, .. } => ("ALTER SECRET", name.clone()),
+            Self::DropSecret { names, .. } => ("DROP SECRET", names.join(", ")),
             Self::Grant(g) => ("GRANT", format!("{:?} TO {}", g.what, g.roles.join(", "))),
             Self::Revoke(g) => ("REVOKE", format!("{:?} FROM {}", g.what, g.roles.join(", "))),
             Self::Comment(c) => ("COMMENT", c.name.clone()),
@@ -190,6 +231,19 @@ impl Statement {
 pub struct CreateFunction {
     pub or_replace: bool,
     pub function: SqlFunction,
+}
+
+/// Where FETCH and MOVE go, from the row that the cursor is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The next rows; `None` is ALL. 0 is the row again.
+    Forward(Option<usize>),
+    /// The rows before, the last first.
+    Backward(Option<usize>),
+    /// The row of this number from 1, or from -1 back from the end; 0 is before the first.
+    Absolute(i64),
+    /// The row so many after or before.
+    Relative(i64),
 }
 
 /// A kind of catalog object, as DDL names it.
@@ -226,6 +280,23 @@ pub struct ColumnDef {
     pub nullable: bool,
     /// SQL text of the value that INSERT takes where the column is not named.
     pub default: Option<String>,
+    /// What the default is taken from, for SERIAL and IDENTITY.
+    pub sequence: Option<ColumnSequence>,
+}
+
+/// The sequence of a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnSequence {
+    pub range: SequenceRange,
+    /// GENERATED ALWAYS.
+    pub always: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateSequence {
+    pub if_not_exists: bool,
+    pub name: String,
+    pub range: SequenceRange,
 }
 
 /// `WATERMARK FOR column AS column - delay`.
@@ -245,13 +316,15 @@ pub struct CreateSource {
     pub columns: Vec<ColumnDef>,
     pub watermark: Option<WatermarkDef>,
     /// WITH and FORMAT/ENCODE options in one map; `format` and `encode` hold the words, in lower case.
-    pub options: BTreeMap<String, String>,
+    pub options: WithOptions,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateTable {
     pub name: String,
     pub if_not_exists: bool,
+    /// Of a temporary table.
+    pub temporary: Option<OnCommit>,
     pub columns: Vec<ColumnDef>,
     /// Column names, in key order; empty for a table without a key.
     pub primary_key: Vec<String>,
@@ -260,7 +333,7 @@ pub struct CreateTable {
     pub watermark: Option<WatermarkDef>,
     pub append_only: bool,
     /// Empty for a table that only takes DML.
-    pub options: BTreeMap<String, String>,
+    pub options: WithOptions,
 }
 
 /// `CREATE TABLE name [(columns)] AS query [WITH [NO] DATA]`.
@@ -268,6 +341,8 @@ pub struct CreateTable {
 pub struct CreateTableAs {
     pub name: String,
     pub if_not_exists: bool,
+    /// Of a temporary table.
+    pub temporary: Option<OnCommit>,
     /// Names of the first columns, instead of the query's.
     pub columns: Vec<String>,
     pub query: Box<ast::Query>,
@@ -320,7 +395,7 @@ pub struct CreateSink {
     /// `FROM name` arrives as `SELECT * FROM name`.
     pub query: Box<ast::Query>,
     pub emit: Emit,
-    pub options: BTreeMap<String, String>,
+    pub options: WithOptions,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -450,17 +525,28 @@ pub enum Granted {
     OnSchema {
         privileges: Vec<String>,
     },
+    OnSecrets {
+        privileges: Vec<String>,
+        names: Vec<String>,
+    },
 }
 
 /// `COMMENT ON`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comment {
-    /// `None` for whatever the object is: its column.
-    pub kind: Option<ObjectKind>,
+    pub on: Commented,
     pub name: String,
     pub column: Option<String>,
     /// `None` takes it away.
     pub text: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commented {
+    Object(ObjectKind),
+    /// Of whatever the object is.
+    Column,
+    Secret,
 }
 
 /// What `SHOW` lists.
@@ -475,6 +561,8 @@ pub enum Show {
     Indexes(Option<String>),
     Jobs,
     Functions,
+    Secrets,
+    Sequences,
     Databases,
     Schemas,
     Columns(String),

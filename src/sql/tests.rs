@@ -35,7 +35,7 @@ fn create_source() {
         s.watermark,
         Some(WatermarkDef { column: "date_time".into(), delay_micros: 4_000_000, limits: Default::default() })
     );
-    let options: Vec<_> = s.options.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let options: Vec<_> = s.options.iter().map(|(k, v)| format!("{k}={}", v.text().unwrap_or("SECRET"))).collect();
     assert_eq!(
         options,
         [
@@ -274,12 +274,14 @@ fn subscriptions_and_cursors() {
     ] {
         assert_eq!(one(sql), Statement::Subscribe(expected.clone()), "{sql}");
         let inner = Box::new(Statement::Subscribe(expected));
-        let declared = Statement::DeclareCursor { name: "c".into(), hold: false, inner };
+        let declared = Statement::DeclareCursor { name: "c".into(), hold: false, scroll: false, inner };
         assert_eq!(one(&format!("DECLARE c CURSOR FOR {sql}")), declared, "{sql}");
     }
+    use Direction::{Absolute, Backward, Forward, Relative};
+    let to = |direction| Statement::FetchCursor { name: "c".into(), direction, timeout: None };
     let fetch = |rows, timeout: Option<&str>| Statement::FetchCursor {
         name: "c".into(),
-        rows,
+        direction: Forward(rows),
         timeout: timeout.map(str::to_string),
     };
     for (sql, expected) in [
@@ -295,8 +297,18 @@ fn subscriptions_and_cursors() {
         ("FETCH ALL c", fetch(None, None)),
         ("FETCH c WITH (timeout = '1s')", fetch(Some(1), Some("1s"))),
         ("FETCH ALL FROM c WITH (timeout = '1s')", fetch(None, Some("1s"))),
-        ("MOVE FORWARD 3 IN c", Statement::MoveCursor { name: "c".into(), rows: Some(3) }),
-        ("MOVE ALL c", Statement::MoveCursor { name: "c".into(), rows: None }),
+        ("MOVE FORWARD 3 IN c", Statement::MoveCursor { name: "c".into(), direction: Forward(Some(3)) }),
+        ("FETCH PRIOR FROM c", to(Backward(Some(1)))),
+        ("FETCH FIRST c", to(Absolute(1))),
+        ("FETCH LAST IN c", to(Absolute(-1))),
+        ("FETCH ABSOLUTE -3 FROM c", to(Absolute(-3))),
+        ("FETCH RELATIVE 0 FROM c", to(Relative(0))),
+        ("FETCH -2 FROM c", to(Backward(Some(2)))),
+        ("FETCH BACKWARD c", to(Backward(Some(1)))),
+        ("FETCH BACKWARD -2 c", to(Forward(Some(2)))),
+        ("FETCH BACKWARD ALL FROM c", to(Backward(None))),
+        ("FETCH prior", Statement::FetchCursor { name: "prior".into(), direction: Forward(Some(1)), timeout: None }),
+        ("MOVE ALL c", Statement::MoveCursor { name: "c".into(), direction: Forward(None) }),
         ("CLOSE c", Statement::CloseCursor { name: Some("c".into()) }),
     ] {
         assert_eq!(one(sql), expected, "{sql}");
@@ -306,9 +318,10 @@ fn subscriptions_and_cursors() {
         ("DECLARE c INSENSITIVE NO SCROLL CURSOR WITHOUT HOLD FOR SELECT 1", false),
         ("DECLARE c ASENSITIVE CURSOR WITH HOLD FOR WITH a AS (SELECT 1) SELECT * FROM a", true),
         ("DECLARE c CURSOR WITH HOLD FOR VALUES (1)", true),
+        ("DECLARE c SCROLL CURSOR FOR SELECT 1", false),
     ] {
-        let Statement::DeclareCursor { name, hold: held, inner } = one(sql) else { panic!("{sql}") };
-        assert_eq!((name.as_str(), held), ("c", hold), "{sql}");
+        let Statement::DeclareCursor { name, hold: held, scroll, inner } = one(sql) else { panic!("{sql}") };
+        assert_eq!((name.as_str(), held, scroll), ("c", hold, sql.starts_with("DECLARE c SCROLL")), "{sql}");
         assert!(matches!(*inner, Statement::Query(_)), "{sql}");
     }
     for (sql, state, part) in [
@@ -320,10 +333,11 @@ fn subscriptions_and_cursors() {
         ("SUBSCRIBE TO v SINCE 1 WITH (snapshot = true)", "22023", "has no snapshot"),
         ("SUBSCRIBE TO v WITH (snapshot = perhaps)", "22023", "snapshot must be true or false"),
         ("SUBSCRIBE TO v WITH (shape = 1)", "22023", "no option \"shape\""),
-        ("DECLARE c SCROLL CURSOR FOR SELECT 1", "0A000", "forward only"),
+        ("DECLARE c SCROLL CURSOR FOR SUBSCRIBE TO v", "0A000", "forward only"),
+        ("DECLARE c SCROLL NO SCROLL CURSOR FOR SELECT 1", "42P17", "both SCROLL and NO SCROLL"),
         ("DECLARE c CURSOR FOR DELETE FROM t", "42601", "DELETE"),
-        ("FETCH PRIOR FROM c", "0A000", "forward only"),
-        ("FETCH -1 FROM c", "42601", "\"-\""),
+        ("FETCH ABSOLUTE FROM c", "42601", "\"FROM\""),
+        ("FETCH - FROM c", "42601", "\"FROM\""),
         ("FETCH c WITH (patience = '1s')", "22023", "no option \"patience\""),
         ("FETCH", "42601", "end of input"),
     ] {

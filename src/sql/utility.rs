@@ -5,13 +5,17 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, is_word};
 use super::statement::{Drop, ObjectKind, Show, Statement};
-use super::{alter, cursors, role, types};
+use super::{alter, cursors, role, secret, sequence, types};
 use crate::common::{Error, Result};
 
 /// The statement, or `None` when its first word is none of these.
 pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
     let statement = if let Some(statement) = role::statement(c)? {
         statement
+    } else if c.take(&["DROP", "SECRET"]) {
+        secret::drop_secrets(c)?
+    } else if c.take(&["DROP", "SEQUENCE"]) {
+        sequence::drop_sequences(c)?
     } else if c.take(&["DROP"]) {
         drop_objects(c)?
     } else if c.take(&["SHOW"]) {
@@ -25,6 +29,10 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
         Statement::ResetVariable { name: if all { None } else { Some(variable(c)?) } }
     } else if c.take(&["ALTER", "SYSTEM"]) {
         alter_system(c)?
+    } else if c.take(&["ALTER", "SECRET"]) {
+        secret::alter(c)?
+    } else if c.take(&["ALTER", "SEQUENCE"]) {
+        sequence::alter(c)?
     } else if c.take(&["ALTER"]) {
         alter::alter(c)?
     } else if c.take(&["FLUSH"]) {
@@ -33,6 +41,11 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
         refresh(c)?
     } else if c.take(&["WAIT"]) {
         Statement::Wait
+    } else if c.take(&["TRUNCATE"]) {
+        truncate(c)?
+    } else if let Some(tag) = ["VACUUM", "ANALYZE"].into_iter().find(|word| c.take(&[word])) {
+        c.rest();
+        Statement::Maintain { tag }
     } else if c.take(&["CANCEL", "JOBS"]) || c.take(&["CANCEL", "JOB"]) {
         let mut ids = vec![job(c)?];
         while c.take_token(&Token::Comma) {
@@ -67,6 +80,30 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
         return transaction(c);
     };
     Ok(Some(statement))
+}
+
+/// `[TABLE] [ONLY] name [*] [, …] [RESTART IDENTITY | CONTINUE IDENTITY] [CASCADE | RESTRICT]`.
+fn truncate(c: &mut Cursor) -> Result<Statement> {
+    c.take(&["TABLE"]);
+    let table = |c: &mut Cursor| {
+        c.take(&["ONLY"]);
+        let name = c.with(|parser| parser.parse_object_name(false))?;
+        c.take_token(&Token::Mul);
+        Ok::<_, Error>(name)
+    };
+    let mut tables = vec![table(c)?];
+    while c.take_token(&Token::Comma) {
+        tables.push(table(c)?);
+    }
+    let restart = c.take(&["RESTART", "IDENTITY"]);
+    if !restart {
+        c.take(&["CONTINUE", "IDENTITY"]);
+    }
+    // Nothing refers to a table by a foreign key.
+    if !c.take(&["CASCADE"]) {
+        c.take(&["RESTRICT"]);
+    }
+    Ok(Statement::Truncate { tables, restart })
 }
 
 /// `[CONCURRENTLY] name [WITH DATA]`.
@@ -214,7 +251,7 @@ fn show(c: &mut Cursor) -> Result<Statement> {
     if c.take(&["CREATE"]) {
         return Ok(Statement::ShowCreate { kind: kind(c)?, name: c.object_name()? });
     }
-    let lists: [(&[&str], Show); 10] = [
+    let lists: [(&[&str], Show); 12] = [
         (&["TABLES"], Show::Tables),
         (&["SOURCES"], Show::Sources),
         (&["SINKS"], Show::Sinks),
@@ -222,6 +259,8 @@ fn show(c: &mut Cursor) -> Result<Statement> {
         (&["VIEWS"], Show::Views),
         (&["JOBS"], Show::Jobs),
         (&["FUNCTIONS"], Show::Functions),
+        (&["SECRETS"], Show::Secrets),
+        (&["SEQUENCES"], Show::Sequences),
         (&["DATABASES"], Show::Databases),
         (&["SCHEMAS"], Show::Schemas),
         (&["ALL"], Show::AllVariables),

@@ -70,8 +70,12 @@ pub(super) fn lookup(
             blocks.push(page.keys().clone(), page.rows().clone(), page.bytes(), &mut found.picks)?;
         }
     }
-    let sources = used.batches.iter().copied().chain(blocks.blocks.iter().map(|(keys, rows)| (keys, rows)));
-    let rows = Sources::of(table.schema(), sources).gather_rows(&found.picks)?;
+    let mut sources = used.batches.iter().copied().chain(blocks.blocks.iter().map(|(keys, rows)| (keys, rows)));
+    let rows = match (found.picks.as_slice(), find) {
+        // A reader lets the page go soon.
+        ([(source, row)], Find::Searched) if let Some((_, rows)) = sources.nth(*source) => rows.slice(*row, 1),
+        (picks, _) => Sources::of(table.schema(), sources).gather_rows(picks)?,
+    };
     Ok(Lookup { rows, index: found.index })
 }
 

@@ -29,6 +29,7 @@ use super::hot::HotBytes;
 use super::memory::MemoryBackend;
 use super::page::{PageCodec, TARGET_BYTES};
 use super::pins::{EpochPin, Pins};
+use super::sequences::Sequences;
 use super::sled::SledBackend;
 use super::space::Space;
 use super::stage::Stage;
@@ -49,6 +50,7 @@ pub struct StateStore {
     pub(super) pins: Arc<Pins>,
     committed: AtomicU64,
     pub(super) change_logs: Logs,
+    pub sequences: Sequences,
     /// Bytes that deltas may hold in memory.
     delta_bytes: usize,
     /// Bytes of new pages that a commit may hold.
@@ -104,6 +106,7 @@ impl StateStore {
         Ok(Arc::new(Self {
             backend,
             change_logs,
+            sequences: Sequences::new(config.dir.join("sequences")),
             // Pages are what readers use; deltas are what keeps random updates cheap: the more of them there may be, the
             // more rarely pages are rewritten.
             cache: Arc::new(PageCache::new(config.cache_bytes / 8 * 3)),

@@ -40,6 +40,7 @@ fn snapshot() -> Arc<Snapshot> {
             created_at: 0,
             depends_on: vec![],
             acl: Default::default(),
+            temporary: None,
             comments: BTreeMap::new(),
             definition,
         };

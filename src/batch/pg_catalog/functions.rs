@@ -17,7 +17,7 @@ use datafusion::scalar::ScalarValue;
 use super::live::{self, Live, SystemRelation};
 use super::procs::{self, Function};
 use super::types::TypeNames;
-use super::{backends, oid, vectors};
+use super::{backends, oid, sequences, type_of, vectors};
 use crate::batch::client::Client;
 use crate::batch::zone::Zone;
 use crate::catalog::{Privilege, Snapshot};
@@ -111,12 +111,12 @@ pub fn make(
     ScalarUDF::from(RowFunction { name, returns, signature, answer: Arc::new(answer) })
 }
 
-fn text(value: Option<impl Into<String>>) -> DfResult<ScalarValue> {
+pub(super) fn text(value: Option<impl Into<String>>) -> DfResult<ScalarValue> {
     Ok(ScalarValue::Utf8(value.map(Into::into)))
 }
 
 /// A text argument; `None` for null and for one that is not there.
-fn word(args: &[ScalarValue], index: usize) -> Option<&str> {
+pub(super) fn word(args: &[ScalarValue], index: usize) -> Option<&str> {
     args.get(index)?.try_as_str().flatten()
 }
 
@@ -148,7 +148,7 @@ fn constants() -> Vec<ScalarUDF> {
     }
     // There are no such locks.
     all.push(constant("pg_advisory_unlock_all", "".into()));
-    for name in ["pg_get_serial_sequence", "shobj_description", "pg_get_function_sqlbody"] {
+    for name in ["shobj_description", "pg_get_function_sqlbody"] {
         all.push(constant(name, ScalarValue::Utf8(None)));
     }
     for name in ["pg_get_ruledef", "pg_get_triggerdef", "pg_tablespace_location"] {
@@ -172,6 +172,7 @@ fn constant(name: &'static str, answer: ScalarValue) -> ScalarUDF {
 pub fn global(types: Arc<TypeNames>) -> Vec<ScalarUDF> {
     let mut all = constants();
     all.extend(vectors::functions());
+    all.push(type_of::function(types.clone()));
     let names = types.clone();
     let formats = types.clone();
     all.push(function("regtypeout", DataType::Utf8, move |args| text(id(args, 0).map(|oid| formats.format(oid, -1)))));
@@ -299,11 +300,12 @@ impl Scope {
             [_, schema, name] => (Some(schema.as_str()), name),
             _ => return None,
         };
-        let is_in = |of: i32| match schema {
-            Some(schema) => live.schema_name(of) == Some(schema),
-            None => of == oid::PUBLIC || of == oid::PG_CATALOG,
-        };
-        live.find(name, &is_in)
+        match schema {
+            Some(schema) => live.find(name, &|of| live.schema_name(of) == Some(schema)),
+            None => live
+                .find(name, &|of| of == oid::TEMPORARY)
+                .or_else(|| live.find(name, &|of| of == oid::PUBLIC || of == oid::PG_CATALOG)),
+        }
     }
 
     /// Bytes of a relation's rows at the last checkpoint.
@@ -318,6 +320,7 @@ impl Scope {
 pub fn scoped(scope: &Scope) -> Vec<ScalarUDF> {
     let mut all = session(&scope.client);
     all.extend(backends::functions(scope));
+    all.extend(sequences::functions(scope));
     type Name = fn(&Live, i32) -> Option<String>;
     let outs: [(_, Name); 3] = [
         ("regclassout", |live, oid| live.relation_name(oid)),
@@ -421,7 +424,7 @@ pub fn scoped(scope: &Scope) -> Vec<ScalarUDF> {
 }
 
 /// The parts of a dotted name, folded; quotes are taken off.
-fn split(name: &str) -> Vec<String> {
+pub(super) fn split(name: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut quoted = false;
     let mut rest = name.trim().chars().peekable();

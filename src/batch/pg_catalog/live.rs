@@ -14,8 +14,9 @@ use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
 use crate::catalog::role::EVERYONE;
 use crate::catalog::{Definition, Object, Privilege, Role, Snapshot};
+use crate::sql::name::TEMPORARY;
 use crate::sql::name::quote;
-use crate::types::pg_type;
+use crate::types::{OptionValue, pg_type};
 
 /// What the rows are made from.
 pub struct Live<'a> {
@@ -33,7 +34,7 @@ pub struct SystemRelation {
 }
 
 pub struct Relation<'a> {
-    oid: i32,
+    pub oid: i32,
     pub schema: i32,
     pub name: String,
     /// As in `pg_class.relkind`.
@@ -162,7 +163,7 @@ impl Live<'_> {
         });
         Some(Relation {
             oid: oid::relation(object),
-            schema: oid::PUBLIC,
+            schema: schema_of(object),
             name: object.name.clone(),
             kind: relkind(definition)?,
             owner: self.role(&object.owner),
@@ -186,7 +187,7 @@ impl Live<'_> {
                     ("relam", method.into()),
                     ("relnamespace", relation.schema.into()),
                     ("relowner", relation.owner.into()),
-                    ("relpersistence", "p".into()),
+                    ("relpersistence", if relation.schema == oid::TEMPORARY { "t" } else { "p" }.into()),
                     ("relispopulated", true.into()),
                     ("relreplident", "d".into()),
                     ("reltuples", (-1.0).into()),
@@ -312,7 +313,7 @@ impl Live<'_> {
         tables
             .map(|o| -> Row {
                 vec![
-                    ("schemaname", PUBLIC.into()),
+                    ("schemaname", schema_name_of(o).into()),
                     ("tablename", o.name.as_str().into()),
                     ("tableowner", o.owner.as_str().into()),
                     (
@@ -390,13 +391,20 @@ impl Live<'_> {
     }
 
     fn schemas(&self) -> Vec<Row> {
-        SCHEMAS
-            .map(|(oid, name)| vec![("oid", oid.into()), ("nspname", name.into()), ("nspowner", oid::ROOT.into())])
-            .into()
+        let row = |(oid, name): (i32, &str)| -> Row {
+            vec![("oid", oid.into()), ("nspname", name.into()), ("nspowner", oid::ROOT.into())]
+        };
+        self.known_schemas().map(row).collect()
+    }
+
+    /// Their numbers and names; that of temporary tables while there are any.
+    fn known_schemas(&self) -> impl Iterator<Item = (i32, &'static str)> {
+        let temporary = self.snapshot.has_temporary();
+        SCHEMAS.into_iter().filter(move |(oid, _)| temporary || *oid != oid::TEMPORARY)
     }
 
     pub fn schema_names(&self) -> impl Iterator<Item = &'static str> {
-        SCHEMAS.iter().map(|(_, name)| *name)
+        self.known_schemas().map(|(_, name)| name)
     }
 
     pub fn schema_name(&self, schema: i32) -> Option<&'static str> {
@@ -531,9 +539,20 @@ impl Live<'_> {
     }
 }
 
-const SCHEMAS: [(i32, &str); 4] = [
+/// Where a user's object is.
+fn schema_of(object: &Object) -> i32 {
+    if object.temporary.is_some() { oid::TEMPORARY } else { oid::PUBLIC }
+}
+
+/// The name of that schema.
+fn schema_name_of(object: &Object) -> &'static str {
+    if object.temporary.is_some() { TEMPORARY } else { PUBLIC }
+}
+
+const SCHEMAS: [(i32, &str); 5] = [
     (oid::INFORMATION_SCHEMA, "information_schema"),
     (oid::PG_CATALOG, "pg_catalog"),
+    (oid::TEMPORARY, TEMPORARY),
     (oid::PUBLIC, PUBLIC),
     (oid::WEIR, "weir"),
 ];
@@ -584,7 +603,9 @@ pub fn key(definition: &Definition) -> Vec<i16> {
 
 fn connector(definition: &Definition) -> Option<&str> {
     match definition {
-        Definition::Source(source) => Some(source.options.get("connector").map_or("none", String::as_str)),
+        Definition::Source(source) => {
+            Some(source.options.get("connector").and_then(OptionValue::text).unwrap_or("none"))
+        }
         _ => None,
     }
 }

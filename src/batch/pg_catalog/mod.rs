@@ -17,6 +17,8 @@ mod oid;
 mod procs;
 mod rewrite;
 mod row;
+mod sequences;
+mod type_of;
 mod types;
 mod vectors;
 

@@ -10,6 +10,8 @@ pub const PG_CATALOG: i32 = 11;
 pub const PUBLIC: i32 = 2200;
 pub const WEIR: i32 = 12_000;
 pub const INFORMATION_SCHEMA: i32 = 12_001;
+/// Of the session's own tables.
+pub const TEMPORARY: i32 = 12_003;
 /// Access methods as PostgreSQL numbers them.
 pub const HEAP: i32 = 2;
 pub const BTREE: i32 = 403;

@@ -112,10 +112,15 @@ fn plan(m: &str) -> Error {
         return error(ErrorKind::UndefinedFunction, format!("function {} does not exist", signature(call)))
             .with_hint(CASTS);
     }
+    if m.starts_with("null_aware anti join only supports single column") {
+        return Error::not_supported("this NOT IN, of other than the plain rows for each outer row, is not supported")
+            .with_hint("compare with the value, v <> (SELECT max(v) FROM …), or write NOT EXISTS");
+    }
     if let Some(name) = quoted_after(m, "Invalid function ") {
         if name == "array" {
-            return Error::not_supported("ARRAY(SELECT …) is not supported")
-                .with_hint("write (SELECT array_agg(x) FROM …)");
+            return Error::not_supported("this ORDER BY of ARRAY(SELECT …) is not supported").with_hint(
+                "order by the one column that it selects, or write (SELECT array_agg(x ORDER BY y) FROM …)",
+            );
         }
         let e = error(ErrorKind::UndefinedFunction, format!("function {name} does not exist"));
         // DataFusion names the nearest, however far it is.

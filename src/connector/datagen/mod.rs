@@ -130,6 +130,7 @@ mod tests {
             base_dir: ".".into(),
             data_dir: ".".into(),
             clock: Clock::manual(0),
+            secrets: Arc::new(|_| unreachable!("no option is a secret")),
             logs: Arc::new(|_| unreachable!("datagen needs no log")),
         };
         source(Given { object: "source \"d\"", options: &options }, &context)

@@ -20,6 +20,7 @@ fn context(dir: &Path) -> Context {
         base_dir: dir.to_path_buf(),
         data_dir: dir.to_path_buf(),
         clock: Clock::manual(0),
+        secrets: Arc::new(|_| unreachable!("no option is a secret")),
         logs: Arc::new(|_| unreachable!("a file needs no log")),
     }
 }

@@ -101,7 +101,8 @@ impl Walk {
         let mut file = match File::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound && follow && known.offset == 0 => {
-                tracing::warn!(file = known.path, "a followed file is gone before it was read");
+                // Its path may be a secret.
+                tracing::warn!("a followed file is gone before it was read");
                 known.seen = None;
                 return Ok(None);
             }

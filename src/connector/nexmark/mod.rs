@@ -185,6 +185,7 @@ mod tests {
             base_dir: ".".into(),
             data_dir: ".".into(),
             clock,
+            secrets: Arc::new(|_| unreachable!("no option is a secret")),
             logs: Arc::new(|_| unreachable!("nexmark needs no log")),
         };
         source(Given { object: "source \"n\"", options: &options }, &context)

@@ -85,7 +85,7 @@ impl TcpIngest {
                         pause = Pause::default();
                     }
                 }
-                Err(e) => tracing::warn!(source = self.name, address, error = %e, "cannot connect; trying again"),
+                Err(e) => tracing::warn!(source = self.name, error = %e, "cannot connect; trying again"),
             }
             if !pause.wait(&cancel).await {
                 return Ok(());

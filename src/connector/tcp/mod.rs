@@ -169,6 +169,7 @@ mod tests {
             base_dir: dir.path().into(),
             data_dir: dir.path().into(),
             clock: Clock::system(),
+            secrets: Arc::new(|_| unreachable!("no option is a secret")),
             logs: Arc::new({
                 let log = Arc::clone(&log);
                 move |_| Ok(Arc::clone(&log))

@@ -21,7 +21,7 @@ use crate::plan::{
     JoinKind, Node, Operator, OverWindow, RowOrder, SourceRead, TableRead, TemporalJoin, TopN, UnnestColumn,
 };
 use crate::sql;
-use crate::types::{Conflict, TimeWindows};
+use crate::types::{Conflict, OptionValue, TimeWindows};
 
 /// The plan as text, the fragment of the result first.
 pub fn explain(graph: &FragmentGraph) -> String {
@@ -133,7 +133,7 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
             }
         }
         Operator::NetChanges(net) => format!("{name} of an epoch, by {}", columns(&net.key, &n.schema)),
-        Operator::RowId(_) => name.to_string(),
+        Operator::RowId(_) | Operator::Changelog(_) => name.to_string(),
         Operator::Sink(s) => format!("{name} {} ({})", s.name, columns(&s.columns, &n.schema)),
     }
 }
@@ -173,7 +173,7 @@ fn properties(n: &Node) -> String {
 }
 
 fn source(read: &SourceRead) -> String {
-    let connector = read.options.get("connector").map_or("log", String::as_str);
+    let connector = read.options.get("connector").and_then(OptionValue::text).unwrap_or("log");
     format!("{} ({}) from {connector}", read.name, columns(&read.projection, &read.full_schema))
 }
 

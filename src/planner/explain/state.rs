@@ -8,6 +8,7 @@ use crate::plan::{
     SessionWindow, SourceRead, TopN,
 };
 use crate::sql;
+use crate::types::OptionValue;
 
 /// One kind of rows in state.
 pub(super) struct State {
@@ -67,7 +68,7 @@ pub(super) fn of(n: &Node) -> Vec<State> {
         Operator::TemporalFilter(_) => {
             vec![State::new("rows whose time is yet to come", Freed::By("now()".into()))]
         }
-        Operator::RowId(_) => vec![State::new("the next number", Freed::Bounded)],
+        Operator::RowId(_) | Operator::Changelog(_) => vec![State::new("the next number", Freed::Bounded)],
         Operator::Materialize(m) if m.key.is_empty() => vec![State::new("one row", Freed::Bounded)],
         Operator::Materialize(_) => vec![State::new("the result", with_input(n.properties.append_only))],
         _ => Vec::new(),
@@ -168,7 +169,7 @@ pub fn growth(graph: &FragmentGraph) -> Option<String> {
 
 /// Whether the source is known to come to an end.
 fn ends(read: &SourceRead) -> bool {
-    let option = |name: &str| read.options.get(name).map(String::as_str);
+    let option = |name: &str| read.options.get(name).and_then(OptionValue::text);
     match option("connector") {
         Some("file") => option("follow").is_none_or(|follow| matches!(follow, "false" | "f" | "off" | "no" | "0")),
         Some("nexmark") => option("nexmark.event.num").or(option("events")).is_some(),

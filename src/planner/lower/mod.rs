@@ -4,6 +4,7 @@
 //! stream key needs. Exchanges stand where rows of one group must meet.
 
 mod agg;
+mod changelog;
 mod grouping;
 mod index;
 mod join;

@@ -1,6 +1,5 @@
 //! The roots: what a view or a table materializes, what a sink writes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::physical_expr::expressions::Literal;
@@ -11,7 +10,7 @@ use super::{Lowered, Lowerer};
 use crate::catalog::def::{self, Column, Watermark};
 use crate::common::{Error, Result};
 use crate::plan::{Distribution, Expr, Materialize, NetChanges, Node, Operator, Properties, RowId, SinkOp, SourceRead};
-use crate::types::{Conflict, JobId, ROW_ID, TableId, key};
+use crate::types::{Conflict, JobId, ROW_ID, TableId, WithOptions, key};
 
 /// A table's job.
 pub(crate) struct TablePlan {
@@ -29,7 +28,7 @@ pub(crate) struct TableSpec<'t> {
     pub conflict: Conflict,
     pub watermark: Option<&'t Watermark>,
     /// Empty for a table that only takes DML: it reads its log.
-    pub options: &'t BTreeMap<String, String>,
+    pub options: &'t WithOptions,
     pub append_only: bool,
 }
 
@@ -63,7 +62,7 @@ impl Lowerer<'_> {
         Ok((Lowered { node: self.node(operator, vec![input], schema, properties), visible }, table))
     }
 
-    pub fn sink(&mut self, input: Lowered, id: JobId, name: &str, options: &BTreeMap<String, String>) -> Lowered {
+    pub fn sink(&mut self, input: Lowered, id: JobId, name: &str, options: &WithOptions) -> Lowered {
         let Lowered { node: input, visible } = input;
         let columns = (0..visible).collect();
         let operator = Operator::Sink(SinkOp { sink: id, name: name.into(), options: options.clone(), columns });

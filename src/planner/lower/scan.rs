@@ -23,10 +23,18 @@ impl Lowerer<'_> {
         let object = &relation.object;
         // The relation shows the columns that are not hidden.
         let shown: Vec<usize> = visible(object);
+        if relation.changelog {
+            let all = self.read(object, shown)?;
+            return self.changelog(all, scan.projection.as_deref());
+        }
         let projection: Vec<usize> = match &scan.projection {
             Some(projection) => projection.iter().filter_map(|i| shown.get(*i).copied()).collect(),
             None => shown,
         };
+        self.read(object, projection)
+    }
+
+    fn read(&mut self, object: &Object, projection: Vec<usize>) -> Result<Lowered> {
         match &object.definition {
             Definition::Source(source) => Ok(self.source(object, source, projection)),
             Definition::Table(t) => {

@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, SchemaRef};
-use bytes::BytesMut;
-use pgwire::messages::data::{FieldDescription, RowDescription};
+use bytes::{BufMut, BytesMut};
 
 use self::column::Column;
 use super::wire::Writer;
@@ -87,13 +86,25 @@ impl RowEncoder {
         self.schema.fields().iter().map(|field| field.name().as_str())
     }
 
-    pub fn description(&self) -> RowDescription {
-        let columns = self.names().zip(self.types.iter()).zip(self.formats.iter());
-        let fields = columns.map(|((name, ty), format)| {
-            let code = i16::from(*format == Format::Binary);
-            FieldDescription::new(name.replace('\0', ""), 0, 0, ty.oid, ty.size, ty.modifier, code)
-        });
-        RowDescription::new(fields.collect())
+    /// Queues the RowDescription.
+    ///
+    /// # Errors
+    /// As [`Writer::row_description`].
+    pub fn describe(&self, writer: &mut Writer) -> Result<()> {
+        writer.row_description(count(self.types.len())?, |out| {
+            for ((name, ty), format) in self.names().zip(self.types.iter()).zip(self.formats.iter()) {
+                // A zero would end it.
+                name.split('\0').for_each(|part| out.put_slice(part.as_bytes()));
+                out.put_u8(0);
+                // Neither a table's number nor a column's.
+                out.put_i32(0);
+                out.put_i16(0);
+                out.put_u32(ty.oid);
+                out.put_i16(ty.size);
+                out.put_i32(ty.modifier);
+                out.put_i16(i16::from(*format == Format::Binary));
+            }
+        })
     }
 
     /// Whether rows of the schema are what it has described.
@@ -175,10 +186,7 @@ impl Rows {
     pub fn write_next(&mut self, writer: &mut Writer) -> Result<()> {
         let row = self.next;
         let (columns, styles) = (&self.columns, &self.styles);
-        let count = u16::try_from(columns.len()).map_err(|_| {
-            Error::not_supported("a result has at most 65535 columns").with_hint("select fewer columns")
-        })?;
-        writer.row(count, |out| {
+        writer.row(count(columns.len())?, |out| {
             for (column, format) in columns {
                 column.write(row, *format, styles, out)?;
             }
@@ -187,6 +195,11 @@ impl Rows {
         self.next += 1;
         Ok(())
     }
+}
+
+fn count(columns: usize) -> Result<u16> {
+    u16::try_from(columns)
+        .map_err(|_| Error::not_supported("a result has at most 65535 columns").with_hint("select fewer columns"))
 }
 
 #[cfg(test)]

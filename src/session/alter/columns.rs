@@ -44,6 +44,10 @@ impl Altering<'_> {
         }
         self.check_new_column(object, &def.name)?;
         inflow::check_no_sinks(&self.snapshot, object)?;
+        if def.sequence.is_some() {
+            return Err(Error::not_supported("SERIAL and IDENTITY are for the columns that a table is made with")
+                .with_hint("CREATE SEQUENCE s, ADD COLUMN c BIGINT, then UPDATE t SET c = nextval('s')"));
+        }
         let mut added = Column::new(&def.name, def.data_type.clone(), def.nullable);
         added.mark = def.mark;
         added.default.clone_from(&def.default);
@@ -172,7 +176,7 @@ impl Altering<'_> {
 
     fn has_rows(&self, object: &Object) -> Result<bool> {
         let Definition::Table(Table { table, .. }) = &object.definition else { return Ok(false) };
-        let (_, epoch, _pin) = self.services.pin()?;
+        let (_, epoch, _pin) = self.services.pin(self.client)?;
         let rows = self.services.store.table(*table, object.stored_schema())?.scan(epoch, &KeyRange::all(), Some(1))?;
         Ok(rows.iter().any(|(keys, _)| !keys.is_empty()))
     }

@@ -49,7 +49,7 @@ pub async fn run(
     alter: &Alter,
 ) -> Result<(&'static str, Vec<String>)> {
     let _guard = services.ddl.lock().await;
-    let snapshot = services.catalog.snapshot();
+    let snapshot = services.snapshot(client);
     let kind = alter.kind.name();
     let mut altering = Altering { services, client, snapshot, actor, kind, notices: Vec::new() };
     let tag = match kind {
@@ -129,6 +129,10 @@ impl Altering<'_> {
         }
         if other.id == object.id {
             return Err(Error::new(ErrorKind::InvalidParameterValue, "cannot swap an object with itself"));
+        }
+        if object.temporary.is_some() || other.temporary.is_some() {
+            return Err(Error::not_supported("SWAP WITH is not supported for temporary tables")
+                .with_hint("write ALTER TABLE … RENAME TO"));
         }
         self.renamed(&[(object, &other.name), (&other, &object.name)]).await
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::asof_join::AsofJoin;
+use super::changelog::Changelog;
 use super::filter::Filter;
 use super::grouping_sets::GroupingSets;
 use super::hash_agg::HashAgg;
@@ -44,6 +45,7 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
         }
         Operator::NetChanges(net) => Box::new(NetChanges::new(net.key.clone(), Arc::clone(&context.input))),
         Operator::RowId(ids) => Box::new(RowId::new(name, ids, &node.schema, context)?),
+        Operator::Changelog(op) => Box::new(Changelog::new(op, &node.schema, context)?),
         Operator::HashAgg(agg) => Box::new(HashAgg::new(name, agg, node, context)?),
         Operator::HashJoin(join) => Box::new(HashJoin::new(name, join, node, context)?),
         Operator::AsofJoin(join) => Box::new(AsofJoin::new(name, join, node, context)?),

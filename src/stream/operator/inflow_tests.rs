@@ -72,5 +72,5 @@ fn actors_have_ids_of_their_own() {
     bench.run("+ 1 a\nbarrier");
     let mut two = bench.restart_as(2);
     let got: Vec<_> = two.iter_mut().map(|b| b.run("+ 5 x\nbarrier").remove(0)).collect();
-    assert_eq!(got, [format!("+ 5 {} x", id(1, 0)), format!("+ 5 {} x", id(0, 128))]);
+    assert_eq!(got, [format!("+ 5 {} x", id(1, 0)), format!("+ 5 {} x", id(1, 128))]);
 }

@@ -6,6 +6,7 @@
 mod absent;
 mod asof_join;
 pub mod build;
+mod changelog;
 mod event_time;
 mod filter;
 mod grouping_sets;
@@ -14,6 +15,7 @@ mod hash_join;
 mod letter;
 mod materialize;
 mod net_changes;
+mod numbers;
 mod over_window;
 mod project;
 mod row_id;
@@ -27,6 +29,8 @@ mod top_n;
 mod union;
 mod unnest;
 mod watermark;
+#[cfg(test)]
+mod changelog_tests;
 #[cfg(test)]
 mod check;
 #[cfg(test)]

@@ -3,67 +3,46 @@
 //! ```text
 //! id = -1 - (sink 15 bits | number 40 bits | virtual node 8 bits)
 //! ```
-//! The log of the table gives its rows ids from 0. An actor numbers its rows under the first virtual node that it owns, and
-//! keeps the next number there: whoever owns that node after a restart goes on from it.
+//! The log of the table gives its rows ids from 0.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt64Array};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::datatypes::SchemaRef;
 
 use super::materialize::not_null;
+use super::numbers::{NODE_BITS, Numbers};
 use super::{BuildContext, Output, StreamOperator};
 use crate::common::{Error, ErrorKind, Result};
 use crate::plan;
-use crate::state::{KeyRange, StateWriter};
 use crate::stream::message::{Barrier, Watermark};
-use crate::types::{Epoch, StreamChunk, key};
+use crate::types::{Epoch, StreamChunk};
 
-const NODE_BITS: u32 = 8;
 const NUMBER_BITS: u32 = 40;
-
-/// One row a virtual node: `vnode`, `next` (the first number that is free).
-fn schema() -> SchemaRef {
-    let column = |name| Field::new(name, DataType::Int64, false);
-    Arc::new(Schema::new(vec![column("vnode"), column("next")]))
-}
 
 pub struct RowId {
     name: String,
     at: usize,
     sink: i64,
-    node: i64,
-    next: i64,
-    /// As state has it.
-    stored: i64,
-    state: StateWriter,
+    numbers: Numbers,
     output: SchemaRef,
 }
 
 impl RowId {
     pub(super) fn new(name: String, op: &plan::RowId, output: &SchemaRef, context: &BuildContext<'_>) -> Result<Self> {
-        let state = context.store.table(op.state, schema())?.writer();
-        let node = context.vnodes.start as i64;
-        let mut next = 0;
-        for (_, rows) in state.scan(&KeyRange::all(), None)? {
-            let [nodes, numbers] = rows.columns() else { return Err(Error::corrupted("the numbers of a sink's rows")) };
-            let nodes = nodes.as_primitive::<Int64Type>().values().iter();
-            let found = nodes.zip(numbers.as_primitive::<Int64Type>().values()).find(|(n, _)| **n == node);
-            next = found.map_or(next, |(_, number)| *number);
-        }
+        let numbers = Numbers::new(op.state, context)?;
         let (at, sink, output) = (op.at, i64::from(op.sink), Arc::clone(output));
-        Ok(Self { name, at, sink, node, next, stored: next, state, output })
+        Ok(Self { name, at, sink, numbers, output })
     }
 
     fn id(&mut self) -> Result<i64> {
-        let number = self.next;
-        if number >> NUMBER_BITS != 0 {
+        if self.numbers.peek() >> NUMBER_BITS != 0 {
             return Err(Error::new(ErrorKind::NumericValueOutOfRange, "a sink has no more numbers for its rows")
                 .with_hint("drop the sink and create it again")
                 .lasting());
         }
-        self.next += 1;
-        Ok(-1 - ((((self.sink << NUMBER_BITS) | number) << NODE_BITS) | self.node))
+        let number = self.numbers.take();
+        Ok(-1 - ((((self.sink << NUMBER_BITS) | number) << NODE_BITS) | self.numbers.node()))
     }
 
     /// The first column of the row that may not be null and is.
@@ -102,22 +81,15 @@ impl StreamOperator for RowId {
     }
 
     fn on_barrier(&mut self, _barrier: &Barrier, _out: &mut Output) -> Result<()> {
-        if self.next != self.stored {
-            let columns: Vec<ArrayRef> =
-                vec![Arc::new(Int64Array::from(vec![self.node])), Arc::new(Int64Array::from(vec![self.next]))];
-            let keys = key::encode(&columns[..1], 1)?;
-            self.state.write(keys, RecordBatch::try_new(schema(), columns)?, None)?;
-            self.stored = self.next;
-        }
-        Ok(())
+        self.numbers.on_barrier()
     }
 
     fn seal(&mut self, epoch: Epoch) -> Result<()> {
-        self.state.seal(epoch);
+        self.numbers.seal(epoch);
         Ok(())
     }
 
     fn memory_bytes(&self) -> usize {
-        self.state.open_bytes()
+        self.numbers.memory_bytes()
     }
 }

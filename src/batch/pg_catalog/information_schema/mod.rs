@@ -246,7 +246,7 @@ fn of_type(column: &Column, types: &TypeNames) -> Row {
 
 /// The users' object that a relation is.
 fn object<'a>(live: &Live<'a>, relation: &Relation) -> Option<&'a Arc<Object>> {
-    live.snapshot.get(&relation.name).filter(|_| relation.schema == oid::PUBLIC)
+    live.snapshot.objects().find(|o| oid::relation(o) == relation.oid)
 }
 
 fn takes_dml(live: &Live, relation: &Relation) -> bool {
@@ -257,6 +257,7 @@ fn tables(scope: &Scope) -> Vec<Row> {
     let live = &scope.live();
     let row = |relation: Relation| {
         let kind = match relation.kind {
+            "r" if relation.schema == oid::TEMPORARY => "LOCAL TEMPORARY",
             "r" => "BASE TABLE",
             "f" => "FOREIGN",
             _ => "VIEW",

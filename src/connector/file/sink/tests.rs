@@ -14,6 +14,7 @@ fn open(dir: &Path, id: u32, pairs: &[(&str, &str)]) -> Result<Arc<dyn Sink>> {
         base_dir: dir.to_path_buf(),
         data_dir: dir.join("data"),
         clock: Clock::manual(0),
+        secrets: Arc::new(|_| unreachable!("no option is a secret")),
         logs: Arc::new(|_| unreachable!("a file needs no log")),
     };
     sink(JobId(id), Given { object: "sink \"s\"", options: &options }, &context)

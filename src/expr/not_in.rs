@@ -5,20 +5,36 @@
 //! x NOT IN (SELECT y FROM s WHERE s.k = t.k)  -->  NOT EXISTS (SELECT y FROM s WHERE s.k = t.k AND (x = y) IS NOT FALSE)
 //! ```
 //! A null on either side finds nothing then, and a subquery without rows everything. Before the optimiser, which would
-//! leave the nulls out. A subquery that gives a row over nothing, or not all of its rows, stays: the optimiser refuses it.
+//! leave the nulls out of a view and refuse a SELECT. A subquery that gives a row over nothing, or not all of its rows, stays: the optimiser refuses it.
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ExprSchema, Spans};
+use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, Subquery, col};
+use datafusion::optimizer::AnalyzerRule;
 
 use crate::common::Result;
 
-pub(super) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
+/// The rule of SELECT; of a view's plan it is the first step.
+#[derive(Debug)]
+pub struct CorrelatedNotIn;
+
+impl AnalyzerRule for CorrelatedNotIn {
+    fn name(&self) -> &str {
+        "correlated_not_in"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+        Ok(rewrite(plan)?)
+    }
+}
+
+pub fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Filter(filter) => filtered(filter),
         node => Ok(Transformed::no(node)),
