@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType};
 use datafusion::logical_expr::{Expr, ReturnFieldArgs, ScalarUDF};
@@ -15,6 +15,7 @@ use super::function::{Function, Returns, arg};
 use super::functions;
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::pg_type::PgType;
+use crate::types::timetz::{TimeTz, WIDTH, timetz};
 
 /// 2000-01-01, from which PostgreSQL counts: halves of a digit go away from there.
 const EPOCH: i64 = 946_684_800_000_000;
@@ -138,6 +139,14 @@ fn seconds(column: &ArrayRef, digits: u8) -> Result<ArrayRef> {
     match column.data_type() {
         DataType::Time64(TimeUnit::Microsecond) => {
             Ok(Arc::new(column.as_primitive::<Time64MicrosecondType>().unary::<_, Time64MicrosecondType>(rounded)))
+        }
+        own if *own == timetz() => {
+            let times = column.as_fixed_size_binary();
+            let rounded = |bytes: &[u8]| {
+                TimeTz::of_bytes(bytes).map(|time| TimeTz { micros: rounded(time.micros), ..time }.to_bytes())
+            };
+            let times = times.iter().map(|bytes| bytes.and_then(rounded));
+            Ok(Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(times, WIDTH)?))
         }
         zoned @ DataType::Timestamp(TimeUnit::Microsecond, _) => {
             let times = column.as_primitive::<TimestampMicrosecondType>();

@@ -18,6 +18,7 @@ use super::not_in::CorrelatedNotIn;
 use super::pg::rounding::RoundingCast;
 use super::pg::text_input::TextInput;
 use super::pg::text_output::TextOutput;
+use super::pg::timetz::TimeTzCasts;
 use super::time_join::RowOfMoment;
 
 /// `streaming` plans have no relation of one row, and joins of a moment as a node of their own.
@@ -27,6 +28,7 @@ pub fn rules(streaming: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(CorrelatedRows),
         Arc::new(ByteaInput),
         Arc::new(RoundingCast),
+        Arc::new(TimeTzCasts),
         Arc::new(TextInput),
         Arc::new(TextOutput),
         Arc::new(CheckedArithmetic),

@@ -16,11 +16,13 @@ use crate::common::{Error, ErrorKind, Result};
 use crate::expr::{array_input, bytea, text_input};
 use crate::types::number_text::NUMERIC;
 use crate::types::styles::Styles;
+use crate::types::timetz::{TimeTz, timetz};
 use crate::types::{datetime_text, interval_text, time, uuid};
 
 /// From 1970 to 2000, where the binary format counts from.
 const EPOCH_DAYS: i32 = 10_957;
-const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
+const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * DAY_MICROS;
+const DAY_MICROS: i64 = 86_400_000_000;
 
 /// The type that a client declared by its object id. `None` leaves it to the planner.
 ///
@@ -49,6 +51,7 @@ pub fn declared(oid: u32) -> Result<Option<DataType>> {
         Type::BYTEA => DataType::Binary,
         Type::DATE => DataType::Date32,
         Type::TIME => DataType::Time64(TimeUnit::Microsecond),
+        Type::TIMETZ => timetz(),
         Type::TIMESTAMP => time::timestamp(),
         Type::TIMESTAMPTZ => time::timestamptz(),
         Type::INTERVAL => DataType::Interval(IntervalUnit::MonthDayNano),
@@ -148,6 +151,10 @@ fn from_text(text: &str, ty: &Type, expected: &DataType, styles: &Styles) -> Res
         Type::TIME => {
             ScalarValue::Time64Microsecond(Some(datetime_text::time(text).map_err(|bad| bad.error("time", text))?))
         }
+        Type::TIMETZ => {
+            let value = datetime_text::timetz(text, 0).map_err(|bad| bad.error("time with time zone", text))?;
+            bytes_of(value)
+        }
         Type::INT4 if *expected == DataType::Int32 => integer(text.parse().ok().map(|v| ScalarValue::Int32(Some(v))))?,
         Type::INT8 if *expected == DataType::Int64 => integer(text.parse().ok().map(|v| ScalarValue::Int64(Some(v))))?,
         Type::INT2 | Type::INT4 | Type::INT8 | Type::OID | Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC => {
@@ -191,6 +198,11 @@ fn from_binary(mut bytes: Bytes, ty: &Type) -> Result<ScalarValue> {
             days => days.checked_add(EPOCH_DAYS).ok_or_else(|| overflow(ty))?,
         })),
         Type::TIME => ScalarValue::Time64Microsecond(Some(b.try_get_i64().map_err(short)?)),
+        Type::TIMETZ => {
+            let (micros, west) = (b.try_get_i64().map_err(short)?, b.try_get_i32().map_err(short)?);
+            let in_range = (0..=DAY_MICROS).contains(&micros) && west.abs() < 16 * 3600;
+            bytes_of(if in_range { TimeTz { micros, east: -west } } else { return Err(overflow(ty)) })
+        }
         Type::TIMESTAMP | Type::TIMESTAMPTZ => {
             let micros = match b.try_get_i64().map_err(short)? {
                 end @ (i64::MAX | i64::MIN) => end,
@@ -224,6 +236,11 @@ fn from_binary(mut bytes: Bytes, ty: &Type) -> Result<ScalarValue> {
         return Err(violation(format!("{total} bytes are too many for a binary {}", ty.name())));
     }
     Ok(value)
+}
+
+fn bytes_of(value: TimeTz) -> ScalarValue {
+    let bytes = value.to_bytes();
+    ScalarValue::FixedSizeBinary(bytes.len() as i32, Some(bytes.to_vec()))
 }
 
 fn utf8(b: &mut Bytes) -> Result<ScalarValue> {
@@ -328,6 +345,7 @@ fn item_of(ty: &Type) -> Option<Type> {
         Type::BYTEA_ARRAY => Type::BYTEA,
         Type::DATE_ARRAY => Type::DATE,
         Type::TIME_ARRAY => Type::TIME,
+        Type::TIMETZ_ARRAY => Type::TIMETZ,
         Type::TIMESTAMP_ARRAY => Type::TIMESTAMP,
         Type::TIMESTAMPTZ_ARRAY => Type::TIMESTAMPTZ,
         Type::INTERVAL_ARRAY => Type::INTERVAL,

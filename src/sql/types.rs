@@ -9,6 +9,7 @@ use crate::common::{Error, ErrorKind, Result};
 use crate::types::number_text::NUMERIC;
 use crate::types::pg_type::PgType;
 use crate::types::time;
+use crate::types::timetz::timetz;
 
 pub const MAX_DIGITS: u64 = 38;
 
@@ -41,6 +42,7 @@ pub fn arrow(sql: &Sql) -> Result<DataType> {
         Sql::Bytea | Sql::Bytes(_) | Sql::Varbinary(_) | Sql::Binary(_) | Sql::Blob(_) => DataType::Binary,
         Sql::Date => DataType::Date32,
         Sql::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time64(TimeUnit::Microsecond),
+        Sql::Time(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => timetz(),
         Sql::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
         | Sql::TimestampNtz(_)
         | Sql::Datetime(_) => time::timestamp(),
@@ -102,6 +104,7 @@ fn custom(name: &ObjectName) -> Option<DataType> {
         "bytea" => DataType::Binary,
         "date" => DataType::Date32,
         "time" => DataType::Time64(TimeUnit::Microsecond),
+        "timetz" => timetz(),
         "timestamp" => time::timestamp(),
         "timestamptz" => time::timestamptz(),
         "interval" => DataType::Interval(IntervalUnit::MonthDayNano),
@@ -128,7 +131,7 @@ fn decimal(digits: &ExactNumberInfo) -> Result<DataType> {
 fn unknown(sql: &Sql) -> Error {
     Error::new(ErrorKind::UndefinedObject, format!("type \"{}\" does not exist", sql.to_string().to_lowercase()))
         .with_hint(
-            "types are BOOLEAN, SMALLINT, INT, BIGINT, REAL, DOUBLE PRECISION, NUMERIC, VARCHAR, BYTEA, DATE, TIME, \
+            "types are BOOLEAN, SMALLINT, INT, BIGINT, REAL, DOUBLE PRECISION, NUMERIC, VARCHAR, BYTEA, DATE, TIME, TIMETZ, \
              TIMESTAMP, TIMESTAMPTZ, INTERVAL, and arrays of them",
         )
 }
@@ -174,6 +177,8 @@ mod tests {
             ("bytea", "Binary"),
             ("date", "Date32"),
             ("time", "Time64(µs)"),
+            ("timetz", "FixedSizeBinary(12)"),
+            ("time with time zone", "FixedSizeBinary(12)"),
             ("timestamp", "Timestamp(µs)"),
             ("timestamp without time zone", "Timestamp(µs)"),
             ("timestamp(3)", "Timestamp(µs)"),

@@ -8,6 +8,7 @@
 
 use super::styles::DateOrder;
 use super::time::days_of;
+use super::timetz::TimeTz;
 use super::zone_rules::ZoneRules;
 use crate::common::{Error, ErrorKind};
 
@@ -113,6 +114,21 @@ pub fn date(text: &str, order: DateOrder) -> Read<i32> {
 pub fn time(text: &str) -> Read<i64> {
     let parts = Parts::read(text, DateOrder::default(), true)?;
     parts.clock.filter(|_| parts.special.is_none()).ok_or(Bad::Syntax)
+}
+
+/// A time of day with its offset, `east` seconds of UTC where the text tells none. A named zone needs a date.
+///
+/// # Errors
+/// [`Bad`].
+pub fn timetz(text: &str, east: i64) -> Read<TimeTz> {
+    let parts = Parts::read(text, DateOrder::default(), true)?;
+    let micros = parts.clock.filter(|_| parts.special.is_none()).ok_or(Bad::Syntax)?;
+    let east = match &parts.zone {
+        Some(Zone::Offset(seconds)) => *seconds,
+        Some(Zone::Named(zone)) => zone.offset_of_local(parts.local()?),
+        None => east,
+    };
+    Ok(TimeTz { micros, east: i32::try_from(east).map_err(|_| Bad::Offset)? })
 }
 
 /// Microseconds since 1970, by the clock that the text shows; a zone is passed over.

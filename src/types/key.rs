@@ -222,6 +222,10 @@ impl<'a> Encoder<'a> {
                 let a = column.as_binary::<i32>();
                 Self::Bytes((0..a.len()).map(|i| a.value(i)).collect(), column)
             }
+            DataType::FixedSizeBinary(_) => {
+                let a = column.as_fixed_size_binary();
+                Self::Bytes((0..a.len()).map(|i| a.value(i)).collect(), column)
+            }
             DataType::LargeBinary => {
                 let a = column.as_binary::<i64>();
                 Self::Bytes((0..a.len()).map(|i| a.value(i)).collect(), column)

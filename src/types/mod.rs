@@ -21,6 +21,7 @@ pub mod text;
 mod temporary;
 pub mod time;
 pub mod time_windows;
+pub mod timetz;
 pub mod uuid;
 mod verifier;
 mod watermark_limits;

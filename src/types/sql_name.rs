@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 
 use super::pg_type::PgType;
 use super::time;
+use super::timetz::timetz;
 
 /// The name of a column's type: `JSONB`, `VARCHAR(3)`, `TIMESTAMP(0)`.
 pub fn column_type(data_type: &DataType, mark: Option<PgType>) -> String {
@@ -32,6 +33,7 @@ pub fn sql_name(data_type: &DataType) -> String {
         DataType::Binary => "BYTEA".into(),
         DataType::Date32 => "DATE".into(),
         DataType::Time64(_) => "TIME".into(),
+        own if *own == timetz() => "TIMETZ".into(),
         DataType::Timestamp(_, None) => "TIMESTAMP".into(),
         DataType::Timestamp(_, Some(_)) => "TIMESTAMPTZ".into(),
         DataType::Interval(_) => "INTERVAL".into(),
@@ -54,6 +56,7 @@ pub fn sql_type(data_type: &DataType) -> DataType {
             DataType::Decimal128(*precision, *scale)
         }
         DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => DataType::Utf8,
+        own if *own == timetz() => timetz(),
         DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => DataType::Binary,
         DataType::Date64 | DataType::Timestamp(_, None) => time::timestamp(),
         DataType::Timestamp(_, Some(_)) => time::timestamptz(),

@@ -23,6 +23,8 @@ use crate::batch::zone::Zone;
 use crate::catalog::{Privilege, Snapshot};
 use crate::common::{Error, ErrorKind, Result};
 use crate::state::StateStore;
+use crate::types::timetz::{TimeTz, WIDTH, timetz};
+use crate::types::zone_rules::ZoneRules;
 
 type Answer = dyn Fn(&[ScalarValue]) -> DfResult<ScalarValue> + Send + Sync;
 
@@ -449,11 +451,16 @@ pub fn clock(zone: &Zone, now: impl Fn() -> i64 + Clone + Send + Sync + 'static)
     let all = [
         ("now", ["current_timestamp", "proctime"].as_slice(), instant),
         ("current_date", &["today"], DataType::Date32),
-        ("current_time", &["localtime"], DataType::Time64(TimeUnit::Microsecond)),
+        ("localtime", &[], DataType::Time64(TimeUnit::Microsecond)),
+        ("current_time", &[], timetz()),
     ];
     all.map(|(name, aliases, returns)| {
         let (zone, now, wanted) = (zone.clone(), now.clone(), returns.clone());
         let answer = move |_: &[ScalarValue]| {
+            if wanted == timetz() {
+                let rules = zone.parse::<ZoneRules>().unwrap_or(ZoneRules::Fixed(0));
+                return Ok(ScalarValue::FixedSizeBinary(WIDTH, Some(TimeTz::at(now(), &rules).to_bytes().to_vec())));
+            }
             ScalarValue::TimestampMicrosecond(Some(now()), Some(zone.clone())).cast_to(&wanted)
         };
         function(name, returns, answer).with_aliases(aliases.iter().copied())

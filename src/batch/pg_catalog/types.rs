@@ -12,6 +12,7 @@ use crate::batch::zone::Zone;
 use crate::planner::Types;
 use crate::sql::ast;
 use crate::types::pg_type;
+use crate::types::timetz::timetz;
 
 /// A type as a column's row in `pg_attribute` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,7 @@ impl PgType {
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView => (BYTEA, -1),
             DataType::Date32 | DataType::Date64 => (1082, 4),
             DataType::Time32(_) | DataType::Time64(_) => (1083, 8),
+            own if *own == timetz() => (1266, 12),
             DataType::Timestamp(_, None) => (1114, 8),
             DataType::Timestamp(_, Some(_)) => (1184, 8),
             DataType::Interval(_) | DataType::Duration(_) => (1186, 16),
@@ -88,6 +90,7 @@ fn array_of(element: i32) -> i32 {
         700 => 1021,
         701 => 1022,
         1082 => 1182,
+        1266 => 1270,
         1083 => 1183,
         1114 => 1115,
         1184 => 1185,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::builder::{BooleanBufferBuilder, NullBufferBuilder};
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, PrimitiveArray, StringArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray,
+    StringArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::cast;
@@ -21,7 +22,8 @@ use super::scalar::{self, Bad, UnixUnit};
 use crate::common::{Error, Result};
 use crate::expr::{array_input, marked_list, modifier};
 use crate::types::pg_type::PgType;
-use crate::types::{column_type, json, uuid};
+use crate::types::timetz::{TimeTz, WIDTH, timetz};
+use crate::types::{column_type, datetime_text, json, uuid};
 
 /// Checks that columns of this type can be read from text.
 ///
@@ -56,6 +58,7 @@ const PLAIN: &[DataType] = &[
     DataType::Binary,
     DataType::Date32,
     DataType::Time64(TimeUnit::Microsecond),
+    timetz(),
     DataType::Interval(IntervalUnit::MonthDayNano),
 ];
 
@@ -77,6 +80,7 @@ pub(super) fn read(
         DataType::Boolean => Arc::new(reader.boolean()),
         DataType::Date32 => Arc::new(reader.primitive::<Date32Type>(scalar::date)),
         DataType::Time64(_) => Arc::new(reader.primitive::<Time64MicrosecondType>(scalar::time)),
+        own if *own == timetz() => Arc::new(reader.timetz()?),
         DataType::Timestamp(_, zone) => {
             let times = reader.primitive::<TimestampMicrosecondType>(|text| scalar::timestamp(text, unix));
             Arc::new(times.with_timezone_opt(zone.clone()))
@@ -180,6 +184,22 @@ impl Reader<'_, '_> {
             values.push(value.unwrap_or_default());
         }
         PrimitiveArray::new(ScalarBuffer::from(values), nulls.finish())
+    }
+
+    /// Times without an offset are UTC's.
+    fn timetz(&mut self) -> Result<FixedSizeBinaryArray> {
+        let mut values = Vec::with_capacity(self.texts.rows);
+        for text in self.texts.iter() {
+            let value = text.and_then(|text| {
+                let read = std::str::from_utf8(text).ok().and_then(|text| datetime_text::timetz(text, 0).ok());
+                if read.is_none() {
+                    self.fault(values.len(), text, Bad::Syntax);
+                }
+                read.map(TimeTz::to_bytes)
+            });
+            values.push(value);
+        }
+        Ok(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.into_iter(), WIDTH)?)
     }
 
     fn boolean(&mut self) -> BooleanArray {

@@ -19,6 +19,7 @@ use super::{
 use crate::common::{Error, ErrorKind, Result};
 use crate::expr::function::{Function, Returns, arg};
 use crate::types::time;
+use crate::types::timetz::timetz;
 
 const TEXT: DataType = DataType::Utf8;
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
@@ -322,6 +323,7 @@ fn of_local(local: i64, zone: Tz) -> Result<i64> {
 fn zone_types(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         [_, DataType::Timestamp(_, Some(_))] => Ok(vec![TEXT, time::timestamptz()]),
+        [_, own] if *own == timetz() => Ok(vec![TEXT, timetz()]),
         [_, DataType::Timestamp(_, None) | DataType::Date32 | DataType::Null] => Ok(vec![TEXT, time::timestamp()]),
         _ => Err(wrong_arguments("timezone", types)),
     }
@@ -330,12 +332,16 @@ fn zone_types(types: &[DataType]) -> Result<Vec<DataType>> {
 fn zone_result(types: &[DataType]) -> Result<DataType> {
     match types.get(1) {
         Some(DataType::Timestamp(_, Some(_))) => Ok(time::timestamp()),
+        Some(own) if *own == timetz() => Ok(timetz()),
         _ => Ok(time::timestamptz()),
     }
 }
 
 /// `AT TIME ZONE`: a local time becomes an instant, an instant a local time.
 fn timezone(args: &[ArrayRef]) -> Result<ArrayRef> {
+    if *arg(args, 1)?.data_type() == timetz() {
+        return super::timetz::in_zone(args);
+    }
     let (zones, times) = (texts(args, 0)?, values::<TimestampMicrosecondType>(args, 1)?);
     let zoned = matches!(arg(args, 1)?.data_type(), DataType::Timestamp(_, Some(_)));
     let moved = each::<TimestampMicrosecondType>(args, |row| {

@@ -18,6 +18,7 @@ use super::{each, texts, wrong, wrong_arguments};
 use crate::common::{Error, Result};
 use crate::expr::function::{Function, Returns, arg};
 use crate::types::time;
+use crate::types::timetz::{TimeTz, timetz};
 
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
@@ -69,6 +70,7 @@ fn coerce(types: &[DataType]) -> Result<Vec<DataType>> {
         DataType::Utf8 | DataType::Utf8View => time::timestamp(),
         DataType::Interval(_) | DataType::Duration(_) => INTERVAL,
         DataType::Time64(_) | DataType::Time32(_) => DataType::Time64(TimeUnit::Microsecond),
+        own if *own == timetz() => timetz(),
         _ => return Err(wrong_arguments("date_part", types)),
     };
     Ok(vec![DataType::Utf8, value])
@@ -155,6 +157,19 @@ fn read(args: &[ArrayRef], row: usize) -> Result<i128> {
         DataType::Interval(_) => {
             let v = value.as_primitive::<IntervalMonthDayNanoType>().value(row);
             of_interval(field, v.months.into(), v.days.into(), v.nanoseconds / 1000).ok_or_else(unfit)
+        }
+        own if *own == timetz() => {
+            let TimeTz { micros, east } = super::timetz::value(super::timetz::column(args, 1)?, row)?;
+            match field {
+                Field::Hour | Field::Minute | Field::Second | Field::Milliseconds | Field::Microseconds => {
+                    of_interval(field, 0, 0, micros).ok_or_else(unfit)
+                }
+                Field::Epoch => Ok(i128::from(micros) - i128::from(east) * ONE),
+                Field::Timezone => Ok(i128::from(east) * ONE),
+                Field::TimezoneHour => Ok(i128::from(east / 3600) * ONE),
+                Field::TimezoneMinute => Ok(i128::from(east / 60 % 60) * ONE),
+                _ => Err(unfit()),
+            }
         }
         _ => {
             let micros = value.as_primitive::<arrow::datatypes::Time64MicrosecondType>().value(row);

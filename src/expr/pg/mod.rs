@@ -5,6 +5,7 @@
 //! | `dates` | `to_char`, `to_date`, `to_timestamp`, `age`, `date_trunc`, `extract`, `make_*`, `justify_*`, `timezone` |
 //! | `math` | `div`, `mod`, `sign`, `width_bucket`, functions of degrees, … |
 //! | `text` | `format`, `quote_*`, `regexp_*`, `encode` of bytes, … |
+//! | `timetz` | casts and arithmetic of `TIMETZ` |
 //! | `operators` | operators that are functions here |
 //!
 //! Times without a zone are read as UTC where PostgreSQL takes the session's zone: a view has no session.
@@ -23,6 +24,7 @@ pub mod text_input;
 pub mod text_output;
 mod to_char;
 mod to_timestamp;
+pub mod timetz;
 
 use std::sync::Arc;
 
@@ -42,6 +44,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         regexp::functions(),
         text_input::functions(),
         text_output::functions().to_vec(),
+        timetz::functions(),
         sketch::functions().to_vec(),
     ]
     .concat()

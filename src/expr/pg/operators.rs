@@ -4,13 +4,14 @@ use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, cast, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::extract::function_of;
 use crate::common::Error;
 use crate::expr::{functions, marked_list};
 use crate::types::time;
+use crate::types::timetz::timetz;
 
 #[derive(Debug)]
 pub struct PgOperators;
@@ -28,6 +29,24 @@ impl ExprPlanner for PgOperators {
             }
             (BinaryOperator::Divide, (Kind::Interval, Kind::Number)) => {
                 call("interval_div", vec![left.clone(), right.clone()])?
+            }
+            (BinaryOperator::Plus, (Kind::TimeTz, Kind::Interval)) => {
+                call("timetz_plus", vec![left.clone(), right.clone()])?
+            }
+            (BinaryOperator::Plus, (Kind::Interval, Kind::TimeTz)) => {
+                call("timetz_plus", vec![right.clone(), left.clone()])?
+            }
+            (BinaryOperator::Minus, (Kind::TimeTz, Kind::Interval)) => {
+                let back = call("interval_mul", vec![right.clone(), lit(-1.0)])?;
+                call("timetz_plus", vec![left.clone(), back])?
+            }
+            (_, (Kind::TimeTz, Kind::Text)) => {
+                let right = cast(right.clone(), timetz());
+                return Ok(PlannerResult::Original(RawBinaryExpr { right, ..expr }));
+            }
+            (_, (Kind::Text, Kind::TimeTz)) => {
+                let left = cast(left.clone(), timetz());
+                return Ok(PlannerResult::Original(RawBinaryExpr { left, ..expr }));
             }
             // A date and an interval give a timestamp.
             (BinaryOperator::Plus, (Kind::Date, Kind::Interval)) => {
@@ -75,6 +94,8 @@ enum Kind {
     Interval,
     Number,
     Date,
+    TimeTz,
+    Text,
     List,
     Other,
 }
@@ -85,6 +106,8 @@ fn kind(expr: &Expr, schema: &DFSchema) -> Kind {
         Ok(DataType::Date32) => Kind::Date,
         Ok(DataType::List(_) | DataType::LargeList(_)) => Kind::List,
         Ok(t) if t.is_numeric() => Kind::Number,
+        Ok(t) if t.is_string() => Kind::Text,
+        Ok(t) if t == timetz() => Kind::TimeTz,
         _ => Kind::Other,
     }
 }

@@ -29,7 +29,7 @@ use crate::expr::{array_input, bytea, functions, rules};
 use crate::types::datetime_text::{self, Bad};
 use crate::types::styles::Styles;
 use crate::types::zone_rules::ZoneRules;
-use crate::types::{interval_text, number_text, time};
+use crate::types::{interval_text, number_text, time, timetz};
 
 const UTC: &str = "UTC";
 const TEXT_IN: &str = "text_in";
@@ -146,7 +146,12 @@ fn interval(args: &[ArrayRef]) -> Result<ArrayRef> {
 /// # Errors
 /// For a text that is no such value, as in a cast. Texts without a zone are in the type's.
 pub fn column(texts: &ArrayRef, data_type: &DataType, styles: &Styles) -> Option<Result<ArrayRef>> {
-    let (_, read) = reader(data_type)?;
+    let is_timetz = *data_type == timetz::timetz();
+    let read = match reader(data_type) {
+        Some((_, read)) => read,
+        None if is_timetz => any,
+        None => return None,
+    };
     let texts = match cast(texts, &DataType::Utf8) {
         Ok(texts) => texts,
         Err(e) => return Some(Err(e.into())),
@@ -157,6 +162,7 @@ pub fn column(texts: &ArrayRef, data_type: &DataType, styles: &Styles) -> Option
             read(&[Arc::clone(&texts), constant(zone), constant(&styles.to_string())])
                 .and_then(|instants| Ok(cast(&instants, data_type)?))
         }
+        _ if is_timetz => super::timetz::read_column(&texts, 0),
         DataType::Float32 => {
             self::read::<Float32Type>(&[texts], |text| number_text::float(text).map_err(|bad| bad.error("real", text)))
         }

@@ -29,6 +29,7 @@ use crate::expr::{functions, rules};
 use crate::types::number_text::{NUMERIC, without_zeros};
 use crate::types::styles::Styles;
 use crate::types::text;
+use crate::types::timetz;
 use crate::types::zone_rules::ZoneRules;
 
 pub const NAME: &str = "text_out";
@@ -80,6 +81,7 @@ pub fn is_own(data_type: &DataType) -> bool {
     data_type.is_floating()
         || data_type.is_temporal()
         || *data_type == DataType::Decimal128(NUMERIC.0, NUMERIC.1)
+        || *data_type == timetz::timetz()
         || matches!(data_type, DataType::List(_) | DataType::LargeList(_) | DataType::Struct(_))
 }
 
@@ -141,6 +143,7 @@ enum Form {
     Bytes,
     Date,
     Time,
+    TimeTz,
     Timestamp(Option<ZoneRules>),
     Interval,
     Duration,
@@ -160,6 +163,7 @@ impl Printer {
             DataType::Binary => Form::Bytes,
             DataType::Date32 => Form::Date,
             DataType::Time64(TimeUnit::Microsecond) => Form::Time,
+            own if *own == timetz::timetz() => Form::TimeTz,
             DataType::Timestamp(TimeUnit::Microsecond, zone) => {
                 Form::Timestamp(zone.as_ref().map(|zone| zone.parse()).transpose()?)
             }
@@ -201,6 +205,7 @@ impl Printer {
                 text::date(values.as_primitive::<Date32Type>().value(row), styles.dates, styles.order, out);
             }
             Form::Time => text::time(values.as_primitive::<Time64MicrosecondType>().value(row), out),
+            Form::TimeTz => text::timetz(super::timetz::value(values.as_fixed_size_binary(), row)?, out),
             Form::Timestamp(zone) => {
                 let value = values.as_primitive::<TimestampMicrosecondType>().value(row);
                 text::timestamp(value, zone.as_ref(), styles.dates, styles.order, out);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array,
-    Decimal256Array, DurationMicrosecondArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
-    IntervalMonthDayNanoArray, ListArray, StringArray, StringViewArray, StructArray, Time64MicrosecondArray,
-    TimestampMicrosecondArray,
+    Decimal256Array, DurationMicrosecondArray, FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array,
+    Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, StringArray, StringViewArray, StructArray,
+    Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
@@ -22,6 +22,7 @@ use super::{Format, binary};
 use crate::common::{Error, Result};
 use crate::types::number_text::{NUMERIC, without_zeros};
 use crate::types::styles::Styles;
+use crate::types::timetz::{TimeTz, timetz};
 use crate::types::zone_rules::ZoneRules;
 use crate::types::{text, uuid};
 
@@ -48,6 +49,7 @@ pub enum Column {
     BinaryView(BinaryViewArray),
     Date(Date32Array),
     Time(Time64MicrosecondArray),
+    TimeTz(FixedSizeBinaryArray),
     Timestamp(TimestampMicrosecondArray),
     TimestampTz(TimestampMicrosecondArray, ZoneRules),
     Interval(IntervalMonthDayNanoArray),
@@ -111,6 +113,7 @@ impl Column {
             DataType::LargeUtf8 => Self::new(&to(DataType::Utf8View)?)?,
             DataType::Utf8View => Self::Utf8View(array.as_string_view().clone()),
             DataType::Binary => Self::Binary(array.as_binary::<i32>().clone()),
+            own if *own == timetz() => Self::TimeTz(array.as_fixed_size_binary().clone()),
             DataType::FixedSizeBinary(_) | DataType::LargeBinary => Self::new(&to(DataType::BinaryView)?)?,
             DataType::BinaryView => Self::BinaryView(array.as_binary_view().clone()),
             DataType::Date32 => Self::Date(array.as_primitive::<Date32Type>().clone()),
@@ -197,6 +200,7 @@ impl Column {
             Self::BinaryView(a) => a.is_null(row),
             Self::Date(a) => a.is_null(row),
             Self::Time(a) => a.is_null(row),
+            Self::TimeTz(a) => a.is_null(row),
             Self::Timestamp(a) | Self::TimestampTz(a, _) => a.is_null(row),
             Self::Interval(a) => a.is_null(row),
             Self::Duration(a) => a.is_null(row),
@@ -227,6 +231,7 @@ impl Column {
             Self::BinaryView(a) => text::bytea(a.value(row), styles.bytes, out),
             Self::Date(a) => text::date(a.value(row), styles.dates, styles.order, out),
             Self::Time(a) => text::time(a.value(row), out),
+            Self::TimeTz(a) => text::timetz(timetz_of(a, row)?, out),
             Self::Timestamp(a) => text::timestamp(a.value(row), None, styles.dates, styles.order, out),
             Self::TimestampTz(a, zone) => {
                 text::timestamp(a.value(row), Some(zone), styles.dates, styles.order, out);
@@ -294,6 +299,11 @@ impl Column {
             Self::BinaryView(a) => out.put_slice(a.value(row)),
             Self::Date(a) => out.put_i32(binary::date(a.value(row))),
             Self::Time(a) => out.put_i64(a.value(row)),
+            Self::TimeTz(a) => {
+                let value = timetz_of(a, row)?;
+                out.put_i64(value.micros);
+                out.put_i32(-value.east);
+            }
             Self::Timestamp(a) | Self::TimestampTz(a, _) => out.put_i64(binary::timestamp(a.value(row))),
             Self::Interval(a) => {
                 let v = a.value(row);
@@ -314,6 +324,10 @@ impl Column {
         }
         Ok(())
     }
+}
+
+fn timetz_of(times: &FixedSizeBinaryArray, row: usize) -> Result<TimeTz> {
+    TimeTz::of_bytes(times.value(row)).ok_or_else(|| Error::corrupted("a TIMETZ of other than 12 bytes"))
 }
 
 fn padded(text: &str, length: usize, out: &mut BytesMut) {

@@ -7,6 +7,7 @@ use pgwire::api::Type;
 
 use crate::common::{Error, Result};
 use crate::types::pg_type;
+use crate::types::timetz::timetz;
 
 /// A type as RowDescription names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,7 @@ impl PgType {
             Type::INT2 => 2,
             Type::INT4 | Type::FLOAT4 | Type::DATE | Type::OID => 4,
             Type::INT8 | Type::FLOAT8 | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ => 8,
+            Type::TIMETZ => 12,
             Type::INTERVAL | Type::UUID => 16,
             _ => -1,
         };
@@ -55,10 +57,21 @@ pub fn pg_type(field: &FieldRef) -> Result<PgType> {
         Some(pg_type::PgType::Char(n)) => return Ok(PgType::of_length(&Type::BPCHAR, n)),
         Some(pg_type::PgType::Seconds(_)) | None => {}
     }
+    if is_timetz(field.data_type()) {
+        return Ok(PgType::of(if nested { &Type::TIMETZ_ARRAY } else { &Type::TIMETZ }));
+    }
     let plain = Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type())));
     match arrow_pg::datatypes::field_into_pg_type(&plain) {
         Ok(ty) => Ok(PgType::of(&ty)),
         Err(_) => Err(unsupported(field.name(), field.data_type())),
+    }
+}
+
+/// Whether it is TIMETZ, or an array of it, of which the crate knows nothing.
+fn is_timetz(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) => is_timetz(item.data_type()),
+        other => *other == timetz(),
     }
 }
 

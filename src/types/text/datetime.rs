@@ -7,6 +7,7 @@ use bytes::{BufMut, BytesMut};
 use super::Scratch;
 use crate::types::styles::{DateOrder, DateStyle};
 use crate::types::time::civil;
+use crate::types::timetz::TimeTz;
 use crate::types::zone_rules::ZoneRules;
 
 const DAY: i64 = 86_400_000_000;
@@ -40,6 +41,12 @@ pub fn time(micros: i64, out: &mut BytesMut) {
     let seconds = micros.div_euclid(1_000_000);
     let _ = write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
     fraction(micros.rem_euclid(1_000_000), out);
+}
+
+/// `12:34:56.5+02`.
+pub fn timetz(value: TimeTz, out: &mut BytesMut) {
+    time(value.micros, out);
+    offset(value.east.into(), out);
 }
 
 /// Microseconds since 1970, UTC; shown in the zone, with its offset or name.

@@ -13,7 +13,7 @@ use bytes::{BufMut, BytesMut};
 use super::styles::BytesStyle;
 use crate::common::Result;
 
-pub use self::datetime::{date, offset, time, timestamp};
+pub use self::datetime::{date, offset, time, timestamp, timetz};
 pub use self::interval::{interval, whole_days};
 pub use self::number::{FLOAT4, FLOAT8, decimal, float};
 

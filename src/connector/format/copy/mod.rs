@@ -32,6 +32,7 @@ use crate::types::copy::{CopyHeader, CopyOptions};
 use crate::types::pg_type::PgType;
 use crate::types::sql_name;
 use crate::types::styles::Styles;
+use crate::types::timetz::timetz;
 
 /// A piece is read once it has this much.
 const PIECE: usize = 1 << 20;
@@ -291,6 +292,7 @@ fn refusal(data_type: &DataType, text: &[u8]) -> (ErrorKind, String) {
         DataType::Binary => "bytea",
         DataType::Date32 => "date",
         DataType::Time64(_) => "time",
+        own if *own == timetz() => "time with time zone",
         DataType::Timestamp(_, None) => "timestamp",
         DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
         DataType::Interval(_) => "interval",
