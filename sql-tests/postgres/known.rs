@@ -6,9 +6,6 @@ pub fn reason(sql: &str, expected: &str, given: &str) -> Option<&'static str> {
     let numeric = sql.contains("::numeric");
     let special = ["nan", "inf"].iter().any(|word| sql.to_lowercase().contains(word));
     let inside = sql.contains("ARRAY[") || sql.contains("ROW(");
-    if sql.contains("timetz") && refused {
-        return Some("there is no TIMETZ");
-    }
     if numeric && special && refused {
         return Some("NUMERIC has neither NaN nor infinities");
     }

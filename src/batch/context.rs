@@ -17,7 +17,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, SpillFile, TaskContext};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, cast};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -41,6 +41,7 @@ use crate::sql::{ast, parse_query};
 use crate::state::StateStore;
 use crate::types::Epoch;
 use crate::types::styles::Styles;
+use crate::types::timetz::timetz;
 
 /// The database that clients see.
 pub const DATABASE: &str = "dev";
@@ -477,7 +478,12 @@ impl PublicSchema {
     fn defaults(&self, columns: &[Column]) -> DfResult<HashMap<String, Expr>> {
         let state = self.state()?;
         let given = columns.iter().filter_map(|c| Some((c, c.default.as_ref()?)));
-        given.map(|(c, text)| Ok((c.name.clone(), state.create_logical_expr(text, &DFSchema::empty())?))).collect()
+        let planned = |(c, text): (&Column, &String)| {
+            let expr = state.create_logical_expr(text, &DFSchema::empty())?;
+            // What DataFusion takes for no cast at all.
+            Ok((c.name.clone(), if c.data_type == timetz() { cast(expr, timetz()) } else { expr }))
+        };
+        given.map(planned).collect()
     }
 
     async fn view(&self, view: &View) -> DfResult<Arc<dyn TableProvider>> {

@@ -126,6 +126,10 @@ fn write_defaults(insert: &mut ast::Insert, table: &Table, snapshot: &Snapshot) 
                 }
                 _ => refuse(at)?,
             }
+            // What DataFusion takes for no cast at all.
+            if let Some(Some(column)) = columns.get(at) {
+                sql::types::as_timetz(value, &column.data_type);
+            }
         }
     }
     Ok(())

@@ -40,7 +40,7 @@ pub fn parse_query(sql: &str) -> Result<Box<ast::Query>> {
 
 /// What the parser does not know, in words that it knows.
 fn marked(tokens: &[TokenWithSpan], sql: &str) -> Result<Vec<TokenWithSpan>> {
-    changelog::with_marks(time_join::with_marks(with_plain_windows(tokens), sql)?, sql)
+    changelog::with_marks(time_join::with_marks(with_selects(with_plain_windows(tokens)), sql)?, sql)
 }
 
 /// Parses one expression, as the catalog keeps a column's default.
@@ -130,6 +130,37 @@ fn unknown(c: &mut Cursor) -> Result<Statement> {
     let word = c.peek().token.to_string().to_uppercase();
     c.with(Parser::parse_statement)?;
     Err(Error::not_supported(format!("{word} is not supported")).with_position(at))
+}
+
+/// `TABLE t` where a query may stand becomes `SELECT * FROM t`.
+fn with_selects(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    const BEFORE: [&str; 8] = ["AS", "UNION", "EXCEPT", "INTERSECT", "ALL", "DISTINCT", "EXPLAIN", "ANALYZE"];
+    if !tokens.iter().any(|t| is_word(&t.token, "TABLE")) {
+        return tokens;
+    }
+    let mut kept: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 4);
+    let mut before = Token::EOF;
+    let mut solid = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).skip(1);
+    for t in &tokens {
+        if matches!(t.token, Token::Whitespace(_)) {
+            kept.push(t.clone());
+            continue;
+        }
+        let named = solid.next().is_some_and(|next| matches!(next.token, Token::Word(_)));
+        let begins = match &before {
+            Token::EOF | Token::LParen | Token::RParen => true,
+            Token::Word(_) => BEFORE.iter().any(|word| is_word(&before, word)),
+            _ => false,
+        };
+        if named && begins && is_word(&t.token, "TABLE") {
+            let select = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
+            kept.extend(select.map(|token| TokenWithSpan { token, span: t.span }));
+        } else {
+            kept.push(t.clone());
+        }
+        before = t.token.clone();
+    }
+    kept
 }
 
 /// Whether a function of this name reads a table in partitions.

@@ -409,6 +409,22 @@ fn rewritten(sql: &str) -> crate::common::Result<String> {
 }
 
 #[test]
+fn table_stands_for_select() {
+    for (sql, expected) in [
+        ("TABLE t", "SELECT * FROM t"),
+        (
+            "(TABLE public.t) UNION ALL TABLE u ORDER BY 1",
+            "(SELECT * FROM public.t) UNION ALL SELECT * FROM u ORDER BY 1",
+        ),
+        ("WITH a AS (TABLE t) TABLE a LIMIT 1", "WITH a AS (SELECT * FROM t) SELECT * FROM a LIMIT 1"),
+        ("SELECT (SELECT count(*) FROM (TABLE t) AS x)", "SELECT (SELECT count(*) FROM (SELECT * FROM t) AS x)"),
+    ] {
+        assert_eq!(rewritten(sql).unwrap(), expected, "{sql}");
+    }
+    assert!(matches!(parse("CREATE TABLE c AS TABLE t").unwrap()[0].statement, Statement::CreateTableAs(_)));
+}
+
+#[test]
 fn every_tumble_dialect() {
     let start = "tumble_start(ts, INTERVAL '10 seconds')";
     let end = format!("({start} + INTERVAL '10 seconds')");

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
-use super::ast::{ArrayElemTypeDef, CharacterLength, DataType as Sql, ExactNumberInfo, ObjectName, TimezoneInfo};
+use super::ast::{
+    ArrayElemTypeDef, CastKind, CharacterLength, DataType as Sql, ExactNumberInfo, Expr, ObjectName, TimezoneInfo,
+    Value,
+};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::number_text::NUMERIC;
 use crate::types::pg_type::PgType;
@@ -110,6 +113,21 @@ fn custom(name: &ObjectName) -> Option<DataType> {
         "interval" => DataType::Interval(IntervalUnit::MonthDayNano),
         _ => return None,
     })
+}
+
+/// Casts a value to a type of TIMETZ or arrays of it; of others it stays.
+pub fn as_timetz(value: &mut Expr, to: &DataType) {
+    fn named(to: &DataType) -> Option<Sql> {
+        match to {
+            DataType::List(item) => {
+                Some(Sql::Array(ArrayElemTypeDef::SquareBracket(Box::new(named(item.data_type())?), None)))
+            }
+            other => (*other == timetz()).then_some(Sql::Time(None, TimezoneInfo::Tz)),
+        }
+    }
+    let Some(data_type) = named(to) else { return };
+    let expr = Box::new(std::mem::replace(value, Expr::value(Value::Null)));
+    *value = Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None };
 }
 
 fn decimal(digits: &ExactNumberInfo) -> Result<DataType> {

@@ -15,8 +15,10 @@ use datafusion::scalar::ScalarValue;
 use super::{each_row, elements, text_list, text_lists, wrong};
 use crate::common::{Error, ErrorKind, Result};
 use crate::expr::function::{Function, Returns};
+use crate::expr::text_output;
 use crate::types::json::{Object, Value, canonical, parse, quote};
 use crate::types::pg_type::PgType;
+use crate::types::styles::Styles;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let made = [
@@ -199,6 +201,7 @@ impl Source {
                     _ => ts,
                 })?)
             }
+            own if text_output::is_own(own) => Self::Texts(text_output::print(array, &Styles::default())?),
             _ => Self::Texts(formatted(array, |text| text)?),
         })
     }
