@@ -138,3 +138,47 @@ async fn the_log_tells_definitions_and_refused_log_ins_and_no_passwords() {
     }
     assert!(!log.contains("hidden"), "{log}");
 }
+
+#[tokio::test]
+async fn rules_are_read_again() {
+    let folder = Folder::new();
+    let settings = folder.file("weir.toml");
+    let rule = |user: &str, method: &str| {
+        format!(
+            "[[rules]]\ntype = \"host\"\ndatabase = \"all\"\nuser = \"{user}\"\naddress = \"all\"\nmethod = \"{method}\"\n"
+        )
+    };
+    std::fs::write(&settings, rule("all", "trust")).unwrap();
+    let server = Server::start(folder.path(), &Options { config: "weir.toml", ..Options::default() }).unwrap();
+    let port = server.port();
+    let root = connect(port, "root", "").await.unwrap();
+    root.batch_execute("CREATE USER guest").await.unwrap();
+    let guest = connect(port, "guest", "").await.unwrap();
+    assert_eq!(state(&guest, "SELECT pg_reload_conf()").await, "42501");
+
+    std::fs::write(&settings, rule("guest", "reject") + &rule("all", "trust")).unwrap();
+    assert!(root.query_one("SELECT pg_reload_conf()", &[]).await.unwrap().get::<_, bool>(0));
+    let refused = until(async || connect(port, "guest", "").await.err()).await;
+    assert!(refused.1.contains("a rule rejects the connection"), "{refused:?}");
+    // Who is in stays in.
+    assert_eq!(state(&guest, "SELECT 1").await, "00000");
+
+    // What cannot be used changes nothing.
+    std::fs::write(&settings, "[[rules]\n").unwrap();
+    let signal = Command::new("kill").args(["-HUP", &server.pid().to_string()]).status();
+    assert!(signal.is_ok_and(|s| s.success()));
+    until(async || server.log().contains("the rules stay as they were").then_some(())).await;
+    assert!(connect(port, "guest", "").await.is_err());
+    assert!(connect(port, "root", "").await.is_ok());
+}
+
+/// Asks until there is an answer.
+async fn until<T>(mut answer: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..600 {
+        match answer().await {
+            Some(answer) => return answer,
+            None => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    }
+    panic!("nothing came within half a minute");
+}

@@ -15,11 +15,11 @@ use tracing_subscriber::EnvFilter;
 use weir::common::config::Config;
 use weir::common::{Error, ErrorKind, Result, failpoint};
 use weir::database::Database;
-use weir::server::{Backend, Server};
+use weir::server::{Backend, Rules, Server};
 use weir::session::Session;
 use weir::types::Verifier;
 
-use self::settings::{Cli, Command};
+use self::settings::{Cli, Command, ServeArguments};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -27,9 +27,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve(arguments) => match arguments.settings() {
+        Command::Serve(arguments) => match arguments.clone().settings() {
             Ok(settings) => match start_log(&settings.log) {
-                Ok(()) => serve(settings.config).await.map(|()| ExitCode::SUCCESS),
+                Ok(()) => serve(settings.config, arguments).await.map(|()| ExitCode::SUCCESS),
                 Err(e) => Err(e),
             },
             Err(e) => Err(e),
@@ -49,11 +49,12 @@ async fn main() -> ExitCode {
 }
 
 /// Runs until SIGTERM or SIGINT; then tells the clients, and returns when they are gone.
-async fn serve(config: Config) -> Result<()> {
+async fn serve(config: Config, arguments: ServeArguments) -> Result<()> {
     failpoint::arm();
     let stop = stop_on_signal()?;
     // The port first: a second server must not touch the first one's data folder.
     let server = Server::bind(&config).await?;
+    reload_on_signal(server.rules(), arguments)?;
     let data = config.data_dir.display().to_string();
     let database = Database::open(config).await?;
     tracing::info!(address = %server.address(), %data, "ready for connections");
@@ -95,6 +96,20 @@ fn stop_on_signal() -> Result<CancellationToken> {
         stopping.cancel();
     });
     Ok(stop)
+}
+
+/// SIGHUP reads the settings again: the rules of who may connect count at once.
+fn reload_on_signal(rules: Rules, arguments: ServeArguments) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match arguments.clone().settings().and_then(|settings| rules.reload(&settings.config)) {
+                Ok(()) => tracing::info!("the rules were read again"),
+                Err(e) => tracing::error!(error = %e, hint = e.hint(), "the rules stay as they were"),
+            }
+        }
+    });
+    Ok(())
 }
 
 fn start_log(filter: &str) -> Result<()> {

@@ -32,7 +32,7 @@ pub enum Command {
 }
 
 /// Every setting may also stand in the environment or in the TOML file (there with `_` for `-`).
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ServeArguments {
     /// TOML file with settings.
     #[arg(long, env = "WEIR_CONFIG", value_name = "FILE")]

@@ -13,6 +13,7 @@ mod extended;
 mod frontend;
 mod params;
 mod rows;
+mod rules;
 mod scram;
 mod simple;
 mod startup;
@@ -33,6 +34,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::backend::{Backend, BackendSession};
+pub use self::rules::Rules;
 use self::startup::Door;
 use self::threads::Threads;
 use self::throttle::Throttle;
@@ -52,7 +54,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     max_connections: usize,
-    rules: Vec<Rule>,
+    rules: Rules,
     tls: Option<Arc<Tls>>,
     allow_plaintext: bool,
     log_in_limit: Duration,
@@ -75,12 +77,17 @@ impl Server {
             listener,
             address,
             max_connections: config.max_connections,
-            rules: config.rules.clone(),
+            rules: Rules::new(config),
             tls,
             allow_plaintext: config.allow_plaintext,
             log_in_limit: config.authentication_timeout,
             stop_limit: STOP_LIMIT,
         })
+    }
+
+    /// Who may connect, to be changed while it serves.
+    pub fn rules(&self) -> Rules {
+        self.rules.clone()
     }
 
     /// Where it listens: the port that was chosen when the settings ask for port 0.

@@ -20,11 +20,12 @@ use super::cancel::Registry;
 use super::connection::Connection;
 use super::error::{self, Fault, violation};
 use super::frontend::Body;
+use super::rules::Rules;
 use super::scram::{self, Exchange};
 use super::throttle::Throttle;
 use super::tls::{Encrypted, Tls};
 use super::wire::{Reader, Writer};
-use crate::common::access::{Method, Rule};
+use crate::common::access::Method;
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::{SessionId, Verifier};
 
@@ -36,7 +37,7 @@ const GSS: i32 = 80_877_104;
 /// What all connections share.
 pub struct Door<B> {
     pub backend: Arc<B>,
-    pub rules: Vec<Rule>,
+    pub rules: Rules,
     pub tls: Option<Arc<Tls>>,
     /// Connections beyond loopback need not be encrypted.
     pub allow_plaintext: bool,
@@ -188,14 +189,12 @@ impl<B: Backend> Door<B> {
     }
 
     fn method(&self, user: &str, database: &str, peer: &Peer) -> Option<Method> {
-        if !self.rules.is_empty() {
-            let rule = self.rules.iter().find(|r| r.matches(peer.address, peer.encrypted, database, user));
-            return rule.map(|r| r.method);
-        }
-        match self.backend.asks_passwords() || !peer.address.is_loopback() {
-            true => Some(Method::ScramSha256),
-            false => Some(Method::Trust),
-        }
+        self.rules.method(peer.address, peer.encrypted, database, user, || {
+            match self.backend.asks_passwords() || !peer.address.is_loopback() {
+                true => Method::ScramSha256,
+                false => Method::Trust,
+            }
+        })
     }
 
     /// SCRAM-SHA-256 (RFC 5802). A user that is not there, one without a password and a wrong password all look the

@@ -10,6 +10,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
+use rustix::process::{getpid, kill_process};
 
 use super::functions::{Scope, id, make};
 use super::live::Live;
@@ -83,7 +84,7 @@ pub fn rows(live: &Live) -> Vec<Row> {
     live.client.backends().into_iter().map(row).collect()
 }
 
-/// `pg_cancel_backend`, `pg_terminate_backend` and `pg_sleep`.
+/// `pg_cancel_backend`, `pg_terminate_backend`, `pg_reload_conf` and `pg_sleep`.
 pub fn functions(scope: &Scope) -> Vec<ScalarUDF> {
     let signals = [
         ("pg_cancel_backend", Signal::Cancel, "cancel query", "query is being canceled"),
@@ -112,10 +113,21 @@ pub fn functions(scope: &Scope) -> Vec<ScalarUDF> {
             })
         })
         .collect();
+    all.push(reload_conf(scope.clone()));
     all.push(
         AsyncScalarUDF::new(Arc::new(Sleep(Signature::exact(vec![DataType::Float64], Volatility::Volatile)))).into(),
     );
     all
+}
+
+/// `pg_reload_conf()`: tells the server to read the rules of who may connect again.
+fn reload_conf(scope: Scope) -> ScalarUDF {
+    make("pg_reload_conf", DataType::Boolean, Volatility::Volatile, move |_| {
+        if !scope.snapshot.is_superuser(&scope.client.user()) {
+            return Err(denied("permission denied for function pg_reload_conf").into());
+        }
+        Ok(kill_process(getpid(), rustix::process::Signal::HUP).is_ok().into())
+    })
 }
 
 /// `pg_sleep(seconds)`. Its answer is an empty text, where PostgreSQL has no value at all.
