@@ -4,6 +4,7 @@
 mod generate;
 mod moments;
 mod rank;
+mod recursive;
 mod rows;
 mod series;
 mod sinks;
@@ -34,6 +35,7 @@ fn views() -> Vec<View> {
     let views = [
         VIEWS,
         rank::VIEWS,
+        recursive::VIEWS,
         rows::VIEWS,
         moments::VIEWS,
         subqueries::VIEWS,

@@ -29,11 +29,11 @@ use crate::stream::letters::{Letters, dead_letters_schema, late_rows_schema};
 use crate::stream::operator::build::build as build_operator;
 use crate::stream::operator::sink::SinkOperator;
 use crate::stream::operator::{BuildContext, SourceWatermarks, StreamOperator};
-use crate::stream::pipeline::{Entry, OperatorStats, Pipeline, Stage};
+use crate::stream::pipeline::{Entry, Loop, OperatorStats, Pipeline, Stage};
 use crate::stream::pulse::Pulse;
 use crate::stream::source::SharedSource;
 use crate::stream::values::{ValuesLeaf, sent_schema};
-use crate::types::{ActorId, FragmentId, JobId, OperatorId};
+use crate::types::{ActorId, FragmentId, JobId, OperatorId, TableId};
 
 /// What every job is built from.
 #[derive(Clone)]
@@ -151,6 +151,9 @@ struct Shared {
 struct Parts {
     stages: Vec<Stage>,
     leaves: Vec<(Leaf, Option<EdgeSender>)>,
+    loops: Vec<Loop>,
+    /// Where the rows of recursive queries go back in, by their state tables.
+    work_tables: HashMap<TableId, Option<(usize, usize)>>,
     actor: usize,
     actors: usize,
     fragment: FragmentId,
@@ -272,7 +275,15 @@ impl Builder<'_> {
         outlets: Vec<Outlet>,
         shared: &Shared,
     ) -> Result<()> {
-        let mut parts = Parts { stages: Vec::new(), leaves: Vec::new(), actor, actors, fragment: fragment.id };
+        let mut parts = Parts {
+            stages: Vec::new(),
+            leaves: Vec::new(),
+            loops: Vec::new(),
+            work_tables: HashMap::new(),
+            actor,
+            actors,
+            fragment: fragment.id,
+        };
         self.node(&fragment.root, None, &mut parts, shared)?;
         // Stages were pushed parents first; the pipeline wants inputs first.
         parts.stages.reverse();
@@ -281,6 +292,12 @@ impl Builder<'_> {
         for stage in &mut parts.stages {
             stage.parent = flip(stage.parent);
         }
+        let loops = parts.loops.iter().map(|l| Loop {
+            stage: last - 1 - l.stage,
+            body: last - l.body.end..last - l.body.start,
+            entry: Entry(flip(l.entry.0)),
+        });
+        let loops = loops.collect();
         let mut barriers = Vec::new();
         let mut leaves = Vec::new();
         for (mut leaf, barrier) in parts.leaves {
@@ -300,7 +317,7 @@ impl Builder<'_> {
             id: ActorId(self.env.next_actor.fetch_add(1, Ordering::SeqCst)),
             job: self.job,
             leaves,
-            pipeline: Pipeline::new(actor, parts.stages, letters),
+            pipeline: Pipeline::new(actor, parts.stages, loops, letters),
             dispatcher: Dispatcher::new(self.job, actor, outlets),
             materializes: matches!(fragment.root.operator, Operator::Materialize(_)),
             events: self.env.events.clone(),
@@ -327,6 +344,10 @@ impl Builder<'_> {
             Operator::Source(read) => return self.source(node, read, parent, parts, shared),
             Operator::TableScan(read) => return self.scan(node, read, parent, parts),
             Operator::Values(values) => return self.values(node, values, parent, parts),
+            Operator::WorkTable { of } => {
+                parts.work_tables.insert(*of, parent);
+                return Ok(());
+            }
             _ => {}
         }
         let operator: Box<dyn StreamOperator> = match &node.operator {
@@ -352,7 +373,13 @@ impl Builder<'_> {
         let stage = parts.stages.len();
         parts.stages.push(Stage { id: node.id, operator, parent, stats: shared.stats[&node.id].clone() });
         for (port, input) in node.inputs.iter().enumerate() {
+            let first = parts.stages.len();
             self.node(input, Some((stage, port)), parts, shared)?;
+            if let Operator::Recursive(recursive) = &node.operator
+                && let Some(entry) = parts.work_tables.remove(&recursive.state)
+            {
+                parts.loops.push(Loop { stage, body: first..parts.stages.len(), entry: Entry(entry) });
+            }
         }
         Ok(())
     }

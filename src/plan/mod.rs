@@ -12,6 +12,7 @@ pub mod inflow;
 pub mod join;
 pub mod node;
 pub mod over;
+pub mod recursive;
 pub mod temporal_join;
 
 pub use asof_join::AsofJoin;
@@ -25,4 +26,5 @@ pub use node::{
     SessionWindow, SinkOp, SourceRead, TableRead, TemporalFilter, UnnestColumn, Values, WatermarkStep,
 };
 pub use over::{Frame, FrameBound, FrameUnits, OverWindow, Rank, RowOrder, SortColumn, TopN, WindowCall};
+pub use recursive::Recursive;
 pub use temporal_join::{Sent, TemporalJoin};

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{AsofJoin, Changelog, Expr, HashJoin, NetChanges, OverWindow, RowId, SortColumn, TemporalJoin, TopN};
+use super::{
+    AsofJoin, Changelog, Expr, HashJoin, NetChanges, OverWindow, Recursive, RowId, SortColumn, TemporalJoin, TopN,
+};
 pub use crate::expr::aggregate::AggMethod;
 use crate::types::{Conflict, JobId, OperatorId, TableId, TimeWindows, WatermarkLimits, WithOptions};
 
@@ -102,6 +104,11 @@ pub enum Operator {
     NetChanges(NetChanges),
     RowId(RowId),
     Changelog(Changelog),
+    Recursive(Recursive),
+    /// A leaf: the rows of the recursive query around it, told by its state table.
+    WorkTable {
+        of: TableId,
+    },
 }
 
 /// What an output column of Unnest is made of: input columns, by index.
@@ -343,6 +350,7 @@ impl Node {
             Operator::TemporalFilter(f) => tables.extend([(node.id, f.state), (node.id, f.clock)]),
             Operator::RowId(r) => tables.push((node.id, r.state)),
             Operator::Changelog(c) => tables.push((node.id, c.state)),
+            Operator::Recursive(r) => tables.push((node.id, r.state)),
             Operator::Materialize(m) => tables.push((node.id, m.table)),
             _ => {}
         });
@@ -367,6 +375,8 @@ impl Operator {
             Self::NetChanges(_) => "NetChanges",
             Self::RowId(_) => "RowId",
             Self::Changelog(_) => "Changelog",
+            Self::Recursive(_) => "Recursive",
+            Self::WorkTable { .. } => "WorkTable",
             Self::TimeWindows { .. } => "TimeWindows",
             Self::SessionWindow(_) => "SessionWindow",
             Self::GroupingSets { .. } => "GroupingSets",

@@ -51,6 +51,18 @@ impl TableSource for Relation {
     }
 }
 
+/// The rows of a recursive query, for its own term.
+pub(super) struct WorkTable {
+    pub name: String,
+    pub schema: SchemaRef,
+}
+
+impl TableSource for WorkTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
 impl<'a> Context<'a> {
     pub fn new(snapshot: &'a Snapshot) -> Self {
         Self { snapshot, config: config(), expr_planners: functions::expr_planners(), used: RefCell::default() }
@@ -159,6 +171,10 @@ impl TypePlanner for Types {
 impl ContextProvider for Context<'_> {
     fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
         Ok(Arc::new(self.relation(&name)?))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DfResult<Arc<dyn TableSource>> {
+        Ok(Arc::new(WorkTable { name: name.to_string(), schema }))
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {

@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,8 +16,8 @@ use parking_lot::Mutex;
 use super::letters::Letters;
 use super::message::{Barrier, Watermark};
 use super::operator::{Emitted, Output, StreamOperator};
-use crate::common::Result;
 use crate::common::clock::instant;
+use crate::common::{Error, Result};
 use crate::types::{OperatorId, StreamChunk};
 
 /// One operator with its place in the tree.
@@ -43,10 +44,20 @@ pub struct OperatorStats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry(pub Option<(usize, usize)>);
 
+/// A way back: what the stage feeds back enters at `entry`, and reaches it again through the stages of `body`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loop {
+    pub stage: usize,
+    pub body: Range<usize>,
+    pub entry: Entry,
+}
+
 /// The operators, inputs before parents.
 pub struct Pipeline {
     actor: usize,
     stages: Vec<Stage>,
+    loops: Vec<Loop>,
+    feedback: Option<StreamChunk>,
     /// What has left the root since it was last taken.
     pub output: Vec<Emitted>,
     /// Whether an operator wants another barrier, even if no data comes.
@@ -58,8 +69,8 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// `actor` is the actor's number within its fragment.
-    pub fn new(actor: usize, stages: Vec<Stage>, letters: Letters) -> Self {
-        Self { actor, stages, output: Vec::new(), unsettled: false, due: None, letters }
+    pub fn new(actor: usize, stages: Vec<Stage>, loops: Vec<Loop>, letters: Letters) -> Self {
+        Self { actor, stages, loops, feedback: None, output: Vec::new(), unsettled: false, due: None, letters }
     }
 
     pub fn chunk(&mut self, entry: Entry, chunk: StreamChunk) -> Result<()> {
@@ -70,15 +81,31 @@ impl Pipeline {
         self.deliver(entry.0, Emitted::Watermark(watermark))
     }
 
-    /// Ends the epoch: each operator emits what it has left, inputs before parents, then seals.
+    /// Ends the epoch: each operator emits what it has left, inputs before parents, round by round where there is a way
+    /// back; then all seal.
     pub fn barrier(&mut self, barrier: &Barrier) -> Result<()> {
         for index in 0..self.stages.len() {
             self.call(index, |operator, out| operator.on_barrier(barrier, out))?;
-            let stage = &mut self.stages[index];
+            while let Some(chunk) = self.feedback.take() {
+                self.go_round(index, chunk, barrier)?;
+            }
+        }
+        for stage in &mut self.stages {
             stage.operator.seal(barrier.epoch)?;
             stage.stats.memory_bytes.store(stage.operator.memory_bytes() as u64, Ordering::Relaxed);
         }
         self.letters.seal(barrier.epoch)
+    }
+
+    fn go_round(&mut self, index: usize, chunk: StreamChunk, barrier: &Barrier) -> Result<()> {
+        let way_back = self.loops.iter().find(|l| l.stage == index).cloned();
+        let Loop { body, entry, .. } =
+            way_back.ok_or_else(|| Error::internal("an operator feeds back without a way"))?;
+        self.chunk(entry, chunk)?;
+        for stage in body.chain([index]) {
+            self.call(stage, |operator, out| operator.on_barrier(barrier, out))?;
+        }
+        Ok(())
     }
 
     fn deliver(&mut self, to: Option<(usize, usize)>, emitted: Emitted) -> Result<()> {
@@ -104,6 +131,7 @@ impl Pipeline {
         let (parent, id) = (stage.parent, stage.id);
         self.letters.take(id, &mut out)?;
         self.unsettled |= out.unsettled;
+        self.feedback = self.feedback.take().or(out.feedback);
         self.due = self.due.into_iter().chain(out.due).min();
         for emitted in out.emitted {
             let stats = &self.stages[index].stats;

@@ -3,7 +3,7 @@
 //! The encoding is memcomparable (as in MyRocks, TiKV and RisingWave) and stable: keys on disk are compared with
 //! keys of later releases. Nulls sort last, as in PostgreSQL's ascending order.
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, ListArray, StructArray};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, DurationMicrosecondType, Float32Type,
@@ -30,7 +30,7 @@ pub fn vnode(distribution_key: &[u8]) -> u8 {
 /// Encodes the rows of `columns` (all of one length) into keys. With no columns every key is empty.
 ///
 /// # Errors
-/// `NotSupported` for a type that has no order to store (lists, structs, maps).
+/// `NotSupported` for a type that has no order to store (maps, unions).
 pub fn encode(columns: &[ArrayRef], rows: usize) -> Result<Keys> {
     let encoders = columns.iter().map(Encoder::new).collect::<Result<Vec<_>>>()?;
     let mut builder = BinaryBuilder::with_capacity(rows, rows * 10 * columns.len().max(1));
@@ -110,6 +110,9 @@ enum Encoder<'a> {
     Fixed(Vec<u64>, usize, &'a dyn Array),
     Wide(Vec<[u8; 32]>, usize, &'a dyn Array),
     Bytes(Vec<&'a [u8]>, &'a dyn Array),
+    /// The items, each behind a mark that there is one.
+    List(Box<Encoder<'a>>, &'a ListArray),
+    Struct(Vec<Encoder<'a>>, &'a StructArray),
 }
 
 impl<'a> Encoder<'a> {
@@ -234,6 +237,14 @@ impl<'a> Encoder<'a> {
                 let a = column.as_binary_view();
                 Self::Bytes((0..a.len()).map(|i| a.value(i)).collect(), column)
             }
+            DataType::List(_) => {
+                let list = column.as_list::<i32>();
+                Self::List(Box::new(Self::new(list.values())?), list)
+            }
+            DataType::Struct(_) => {
+                let fields = column.as_struct();
+                Self::Struct(fields.columns().iter().map(Self::new).collect::<Result<_>>()?, fields)
+            }
             other => {
                 return Err(Error::not_supported(format!("a column of type {other} cannot be part of a key"))
                     .with_hint("leave it out of PRIMARY KEY, GROUP BY and DISTINCT, or cast it to VARCHAR"));
@@ -248,6 +259,20 @@ impl<'a> Encoder<'a> {
             Self::Bool(a) if a.is_null(row) => key.push(NULL),
             Self::Bool(a) => key.extend_from_slice(&[NOT_NULL, a.value(row) as u8]),
             Self::Fixed(_, _, a) | Self::Wide(_, _, a) | Self::Bytes(_, a) if a.is_null(row) => key.push(NULL),
+            Self::List(_, a) if a.is_null(row) => key.push(NULL),
+            Self::Struct(_, a) if a.is_null(row) => key.push(NULL),
+            Self::List(items, a) => {
+                key.push(NOT_NULL);
+                for item in a.value_offsets()[row]..a.value_offsets()[row + 1] {
+                    key.push(1);
+                    items.append(item as usize, key);
+                }
+                key.push(0);
+            }
+            Self::Struct(fields, _) => {
+                key.push(NOT_NULL);
+                fields.iter().for_each(|field| field.append(row, key));
+            }
             Self::Fixed(values, width, _) => {
                 key.push(NOT_NULL);
                 key.extend_from_slice(&values[row].to_be_bytes()[8 - width..]);
@@ -326,6 +351,16 @@ mod tests {
         check_sorted(Arc::new(Float64Array::from(vec![f64::NEG_INFINITY, -1.5, 0.0, 1e-9, f64::INFINITY, f64::NAN])));
         check_sorted(Arc::new(StringArray::from(vec!["", "\0", "a", "aaaaaaaa", "aaaaaaaa\0", "aaaaaaaab", "b"])));
         check_sorted(Arc::new(Decimal128Array::from(vec![i128::MIN, -5, 0, 5, i128::MAX])));
+        let lists = [Some(vec![]), Some(vec![Some(1)]), Some(vec![Some(1), Some(-5)]), Some(vec![Some(1), None])];
+        let lists = lists.into_iter().chain([Some(vec![Some(2)]), Some(vec![None]), None]);
+        check_sorted(Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists)));
+        let fields = |n: i64, text: Option<&'static str>| (n, text);
+        let rows = [fields(1, Some("a")), fields(1, Some("ab")), fields(1, None), fields(2, Some(""))];
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.0)));
+        let texts: ArrayRef = Arc::new(rows.iter().map(|r| r.1).collect::<StringArray>());
+        let field = |name, data_type| Arc::new(arrow::datatypes::Field::new(name, data_type, true));
+        let fields = [(field("n", DataType::Int64), numbers), (field("t", DataType::Utf8), texts)];
+        check_sorted(Arc::new(StructArray::from(fields.to_vec())));
     }
 
     #[test]

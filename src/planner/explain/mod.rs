@@ -133,7 +133,8 @@ fn operator(n: &Node, graph: &FragmentGraph) -> String {
             }
         }
         Operator::NetChanges(net) => format!("{name} of an epoch, by {}", columns(&net.key, &n.schema)),
-        Operator::RowId(_) | Operator::Changelog(_) => name.to_string(),
+        Operator::Recursive(r) => format!("{name} {}", if r.distinct { "union" } else { "union all" }),
+        Operator::RowId(_) | Operator::Changelog(_) | Operator::WorkTable { .. } => name.to_string(),
         Operator::Sink(s) => format!("{name} {} ({})", s.name, columns(&s.columns, &n.schema)),
     }
 }

@@ -69,6 +69,7 @@ pub(super) fn of(n: &Node) -> Vec<State> {
             vec![State::new("rows whose time is yet to come", Freed::By("now()".into()))]
         }
         Operator::RowId(_) | Operator::Changelog(_) => vec![State::new("the next number", Freed::Bounded)],
+        Operator::Recursive(_) => vec![State::new("a row for each different row", retraction())],
         Operator::Materialize(m) if m.key.is_empty() => vec![State::new("one row", Freed::Bounded)],
         Operator::Materialize(_) => vec![State::new("the result", with_input(n.properties.append_only))],
         _ => Vec::new(),

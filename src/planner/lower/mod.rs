@@ -14,6 +14,7 @@ mod panes;
 mod lateness;
 mod over;
 mod project;
+mod recursive;
 mod scan;
 mod temporal;
 mod temporal_join;
@@ -75,6 +76,8 @@ pub(super) struct Lowerer<'a> {
     lateness: Option<i64>,
     /// An aggregation that emits on close was lowered.
     closes_windows: bool,
+    /// The recursive queries around what is lowered.
+    recursions: Vec<recursive::Open>,
     pub notices: Vec<String>,
 }
 
@@ -90,6 +93,7 @@ impl<'a> Lowerer<'a> {
             },
             lateness,
             closes_windows: false,
+            recursions: Vec::new(),
             notices: Vec::new(),
         }
     }
@@ -114,6 +118,7 @@ impl<'a> Lowerer<'a> {
     fn lower(&mut self, plan: &LogicalPlan) -> Result<Lowered> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::RecursiveQuery(query) => self.recursive(query),
             LogicalPlan::Values(values) => self.values(values),
             LogicalPlan::EmptyRelation(empty) => Ok(self.empty(empty)),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
@@ -250,9 +255,6 @@ fn is_event_time(data_type: &DataType) -> bool {
 
 fn unsupported(plan: &LogicalPlan) -> Error {
     let (what, hint) = match plan {
-        LogicalPlan::RecursiveQuery(_) => {
-            ("WITH RECURSIVE is not supported in streaming jobs yet", "use it in the SELECT that reads the view")
-        }
         LogicalPlan::Subquery(_) => (
             "this form of LATERAL is not supported in streaming jobs",
             "leave RIGHT and FULL joins, GROUPING SETS and limits that are no numbers out of it, or join with a subquery \

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::TableScan;
 
-use super::super::context::Relation;
+use super::super::context::{Relation, WorkTable};
 use super::{Lowered, Lowerer, plain, schema_of};
 use crate::catalog::def::Watermark;
 use crate::catalog::{Definition, Object, Source};
@@ -13,6 +13,9 @@ use crate::plan::{Distribution, Node, Operator, Properties, SourceRead, TableRea
 
 impl Lowerer<'_> {
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Lowered> {
+        if let Some(work) = scan.source.downcast_ref::<WorkTable>() {
+            return self.work_table(work, scan);
+        }
         let relation: &Relation = scan
             .source
             .downcast_ref()

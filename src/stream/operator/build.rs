@@ -12,6 +12,7 @@ use super::materialize::Materialize;
 use super::net_changes::NetChanges;
 use super::over_window::OverWindow;
 use super::project::Project;
+use super::recursive::Recursive;
 use super::row_id::RowId;
 use super::session_window::SessionWindow;
 use super::temporal_filter::TemporalFilter;
@@ -46,6 +47,7 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
         Operator::NetChanges(net) => Box::new(NetChanges::new(net.key.clone(), Arc::clone(&context.input))),
         Operator::RowId(ids) => Box::new(RowId::new(name, ids, &node.schema, context)?),
         Operator::Changelog(op) => Box::new(Changelog::new(op, &node.schema, context)?),
+        Operator::Recursive(op) => Box::new(Recursive::new(name, op, node, context)?),
         Operator::HashAgg(agg) => Box::new(HashAgg::new(name, agg, node, context)?),
         Operator::HashJoin(join) => Box::new(HashJoin::new(name, join, node, context)?),
         Operator::AsofJoin(join) => Box::new(AsofJoin::new(name, join, node, context)?),
@@ -64,6 +66,7 @@ pub fn build(node: &Node, context: &BuildContext<'_>) -> Result<Box<dyn StreamOp
         Operator::Source(_)
         | Operator::TableScan(_)
         | Operator::Values(_)
+        | Operator::WorkTable { .. }
         | Operator::Exchange { .. }
         | Operator::Sink(_) => {
             return Err(Error::internal(format!("{name} is not built from state alone")));

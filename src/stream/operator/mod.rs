@@ -18,6 +18,7 @@ mod net_changes;
 mod numbers;
 mod over_window;
 mod project;
+mod recursive;
 mod row_id;
 mod row_order;
 mod session_window;
@@ -82,6 +83,8 @@ pub struct Output {
     pub late_rows: Vec<LateRows>,
     /// Peers learn of this epoch only at the next barrier: one is wanted, even if no data comes.
     pub unsettled: bool,
+    /// Rows for the leaf of the operator's loop: when they have gone round, it meets the barrier again.
+    pub feedback: Option<StreamChunk>,
     /// When time alone will change something, in microseconds. Told at every barrier anew.
     pub due: Option<i64>,
 }
