@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
-use arrow::datatypes::Schema;
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow::datatypes::{Field, Schema};
 use async_trait::async_trait;
 use datafusion::catalog::{
-    CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider,
+    CatalogProvider, CatalogProviderList, MemTable, MemoryCatalogProviderList, SchemaProvider, TableProvider,
 };
 use datafusion::common::DFSchema;
 use datafusion::datasource::{TableType, ViewTable};
@@ -26,7 +27,7 @@ use parking_lot::Mutex;
 use super::access::{Failed, Indexes};
 use super::changed::CHANGED;
 use super::client::Client;
-use super::pg_catalog::{ClientTypes, Opened, PgCatalog, clock};
+use super::pg_catalog::{ClientTypes, Opened, PgCatalog, SEQUENCE_COLUMNS, clock};
 use super::styles::SessionStyles;
 use super::system::{SystemSchema, SystemTables};
 use super::table::EpochTable;
@@ -441,7 +442,7 @@ impl SchemaProvider for PublicSchema {
                 return Ok(changed);
             }
         }
-        let Some(object) = self.snapshot.get(name) else { return Ok(None) };
+        let Some(object) = self.snapshot.get(name) else { return self.sequence(name) };
         if let Definition::View(view) = &object.definition {
             let public = self.views.as_ref().map_or(self, |views| &views.public);
             return Ok(Some(public.view(view).await?));
@@ -464,11 +465,27 @@ impl SchemaProvider for PublicSchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.snapshot.get(name).is_some_and(|o| is_readable(&o.definition))
+        self.snapshot.get(name).is_some_and(|o| is_readable(&o.definition)) || self.snapshot.sequence(name).is_some()
     }
 }
 
 impl PublicSchema {
+    /// How far the sequence `name` is, as a table of one row.
+    fn sequence(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        let Some(sequence) = self.snapshot.sequence(name) else { return Ok(None) };
+        let counter = self.store.sequences.get(sequence.id, &sequence.range)?;
+        let reserve = i64::try_from(counter.reserve).unwrap_or(i64::MAX);
+        let fields = SEQUENCE_COLUMNS.map(|(name, data_type)| Field::new(name, data_type, false));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![counter.last])),
+            Arc::new(Int64Array::from(vec![reserve])),
+            Arc::new(BooleanArray::from(vec![counter.called])),
+        ];
+        let rows = RecordBatch::try_new(schema.clone(), columns)?;
+        Ok(Some(Arc::new(MemTable::try_new(schema, vec![vec![rows]])?)))
+    }
+
     fn state(&self) -> DfResult<Arc<SessionState>> {
         let state = self.state.get().and_then(Weak::upgrade);
         state.ok_or_else(|| DataFusionError::Internal("a table outside a session".into()))

@@ -49,7 +49,7 @@ pub async fn truncate(
     }
     let snapshot = services.catalog.snapshot();
     for sequence in ids.iter().filter(|_| restart).flat_map(|id| snapshot.sequences_of(*id)) {
-        services.store.sequences.set(sequence.id, Some(sequence.range.start))?;
+        services.store.sequences.set(sequence.id, sequence.range.start, false)?;
     }
     Ok(written)
 }
