@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock, Weak};
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
@@ -18,7 +19,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, SpillFile, TaskContext};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -302,6 +303,9 @@ impl BatchContext {
                         planner::check_reads(query, &self.planning.snapshot, &self.planning.user)?;
                     } else {
                         self.rewrite(query)?;
+                        if has_values(query) {
+                            return self.plan_insert_of(insert).await;
+                        }
                     }
                 }
                 ast::Statement::Insert(insert)
@@ -310,6 +314,22 @@ impl BatchContext {
         };
         let plan = self.planning.state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await;
         plan.map_err(|e| self.explain_missing(e))
+    }
+
+    /// An INSERT of a query with VALUES somewhere in it, which DataFusion would take for rows of the table: the query is
+    /// planned before.
+    async fn plan_insert_of(&self, mut insert: ast::Insert) -> Result<LogicalPlan> {
+        let Some(source) = insert.source.take() else { return Err(Error::internal("INSERT of nothing")) };
+        let plan = |statement| self.planning.state.statement_to_plan(DfStatement::Statement(Box::new(statement)));
+        let rows = plan(ast::Statement::Query(source)).await.map_err(|e| self.explain_missing(e))?;
+        let columns = rows.schema().columns();
+        let named = (1..).zip(columns).map(|(n, column)| Expr::Column(column).alias(format!("column{n}")));
+        let rows = LogicalPlanBuilder::from(rows.clone()).project(named.collect::<Vec<_>>())?.build()?;
+        insert.source = Some(parse_query(&format!("SELECT * FROM {CHANGED}"))?);
+        self.name_changed(Some(Arc::new(ViewTable::new(rows, None))));
+        let planned = plan(ast::Statement::Insert(insert)).await;
+        self.name_changed(None);
+        planned.map_err(|e| self.explain_missing(e))
     }
 
     /// Whether the client may do that.
@@ -387,6 +407,26 @@ impl BatchContext {
             },
         }
     }
+}
+
+/// Whether there is VALUES anywhere in a query.
+fn has_values(query: &ast::Query) -> bool {
+    struct Found;
+    impl ast::Visitor for Found {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+            if holds_values(&query.body) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    fn holds_values(body: &ast::SetExpr) -> bool {
+        match body {
+            ast::SetExpr::Values(_) => true,
+            ast::SetExpr::SetOperation { left, right, .. } => holds_values(left) || holds_values(right),
+            _ => false,
+        }
+    }
+    ast::Visit::visit(query, &mut Found).is_break()
 }
 
 struct Schemas(HashMap<String, Arc<dyn SchemaProvider>>);
