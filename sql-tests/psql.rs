@@ -32,12 +32,27 @@ fn meta_commands() {
         "CREATE VIEW v AS SELECT id FROM t",
         "CREATE SOURCE s (a BIGINT) WITH (connector = 'datagen')",
         "CREATE INDEX by_n ON m (n DESC) INCLUDE (name)",
+        "CREATE TABLE numbered (a SERIAL, b INT GENERATED ALWAYS AS IDENTITY)",
+        "CREATE SEQUENCE q AS SMALLINT CYCLE",
     ];
     let Some(made) = psql(server.port(), &setup) else { return };
-    assert_eq!(made, "CREATE_TABLE\nCREATE_MATERIALIZED_VIEW\nCREATE_VIEW\nCREATE_SOURCE\nCREATE_INDEX\n");
+    assert_eq!(
+        made,
+        "CREATE_TABLE\nCREATE_MATERIALIZED_VIEW\nCREATE_VIEW\nCREATE_SOURCE\nCREATE_INDEX\nCREATE_TABLE\nCREATE SEQUENCE\n"
+    );
     for (command, parts) in [
         ("\\d", &["public|m|materialized view|", "public|t|table|", "public|v|view|"][..]),
         ("\\dt", &["public|t|table|"]),
+        (
+            "\\ds",
+            &["public|numbered_a_seq|sequence|root", "public|numbered_b_seq|sequence|root", "public|q|sequence|root"],
+        ),
+        ("\\d numbered", &["a|integer||not null|nextval('numbered_a_seq'::regclass)"]),
+        ("\\d numbered", &["b|integer||not null|generated always as identity"]),
+        ("\\d q", &["Sequence \"public.q\"", "smallint|1|1|32767|1|yes|1"]),
+        ("\\d numbered_a_seq", &["integer|1|1|2147483647|1|no|1", "Owned by: public.numbered.a"]),
+        ("\\d numbered_b_seq", &["Sequence for identity column: public.numbered.b"]),
+        ("\\dp q", &["public|q|sequence|"]),
         ("\\dm", &["public|m|materialized view|"]),
         ("\\dv", &["public|v|view|"]),
         ("\\d t", &["id|integer|", "name|text|", "\"t_pkey\" PRIMARY KEY, btree (id)"]),

@@ -57,6 +57,12 @@ select id, amount from {{ ref('large_so_far') }}
 {% if is_incremental() %} where id > (select max(id) from {{ this }}) {% endif %}
 """,
     "seeds/city.csv": "shop,city\n1,Oslo\n2,Rome\n",
+    "snapshots/by_check.sql": """
+{% snapshot by_check %}
+{{ config(unique_key='id', strategy='check', check_cols=['amount'], target_schema='public') }}
+select id, shop, amount from {{ source('shop', 'sale') }}
+{% endsnapshot %}
+""",
     "models/best.sql": "select shop from {{ ref('per_shop') }} where total > 50",
 }
 
@@ -136,6 +142,21 @@ def increments():
 def increments_from_the_start():
     assert "ERROR=0" in dbt("run", "--full-refresh", "--select", "large_so_far")
     equal(sql("SELECT id, amount FROM large_so_far ORDER BY id"), [(1, 7), (2, 20), (3, 100), (4, 7), (5, 30)])
+
+
+@check
+def snapshots():
+    assert "ERROR=0" in dbt("snapshot")
+    now = sorted(sql("SELECT id, amount FROM sale"))
+    equal(sql("SELECT id, amount FROM by_check WHERE dbt_valid_to IS NULL ORDER BY id"), now)
+    sql("UPDATE sale SET amount = 8 WHERE id = 4")
+    sql("INSERT INTO sale VALUES (6, 2, 60)")
+    assert "ERROR=0" in dbt("snapshot")
+    equal(sql("SELECT amount, dbt_valid_to IS NULL FROM by_check WHERE id = 4 ORDER BY dbt_valid_from"),
+          [(7, False), (8, True)])
+    equal(sql("SELECT count(*) FROM by_check"), [(len(now) + 2,)])
+    assert "ERROR=0" in dbt("snapshot")
+    equal(sql("SELECT count(*) FROM by_check"), [(len(now) + 2,)])
 
 
 @check

@@ -318,6 +318,35 @@ async def async_connections():
 
 
 @check
+def generated_keys():
+    with connect() as c:
+        c.execute("CREATE TABLE pg3_keys (id SERIAL PRIMARY KEY, n INT)")
+        equal(c.execute("SELECT pg_get_serial_sequence('pg3_keys', 'id')").fetchone(), ("public.pg3_keys_id_seq",))
+    keys = []
+
+    def insert():
+        with connect() as c, c.pipeline():
+            cursors = [c.execute("INSERT INTO pg3_keys (n) VALUES (%s) RETURNING id", (n,)) for n in range(20)]
+            keys.extend(cursor.fetchone()[0] for cursor in cursors)
+
+    threads = [threading.Thread(target=insert) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    equal(sorted(keys), list(range(1, 81)))
+    with connect() as c:
+        with c.cursor().copy("COPY pg3_keys (n) FROM STDIN") as copy:
+            for n in range(20):
+                copy.write_row((n,))
+        equal(c.execute("SELECT count(DISTINCT id), max(id) FROM pg3_keys").fetchone(), (100, 100))
+        equal(c.execute("SELECT last_value, is_called FROM pg3_keys_id_seq").fetchone(), (100, True))
+        equal(c.execute("SELECT currval('pg3_keys_id_seq')").fetchone(), (100,))
+        c.execute("DROP TABLE pg3_keys")
+        raises("42P01", psycopg.errors.UndefinedTable, c.execute, "SELECT nextval('pg3_keys_id_seq')")
+
+
+@check
 def reconnects_after_a_restart():
     with connect() as c:
         c.execute("CREATE TABLE psycopg_kept (k int PRIMARY KEY)")

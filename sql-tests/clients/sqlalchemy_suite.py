@@ -44,7 +44,8 @@ def creates_and_reflects_tables():
         c.execute(sa.text("CREATE VIEW sa_view AS SELECT name FROM sa_item"))
     inspector = sa.inspect(ENGINE)
     assert "public" in inspector.get_schema_names()
-    equal([t for t in inspector.get_table_names() if t.startswith("sa_")], ["sa_item"])
+    equal([t for t in sorted(inspector.get_table_names()) if t.startswith("sa_")],
+          ["sa_identified", "sa_item", "sa_numbered", "sa_sequenced"])
     equal(inspector.get_view_names(), ["sa_view"])
     equal(inspector.get_materialized_view_names(), ["sa_names"])
     assert "SELECT name" in inspector.get_view_definition("sa_view")
@@ -96,6 +97,61 @@ def unit_of_work():
         equal(len(session.scalars(sa.select(Item).where(Item.name.in_(["n0", "n2"])).limit(5)).all()), 5)
         equal(session.execute(sa.select(Item.name, sa.func.sum(Item.price)).group_by(Item.name)
                               .order_by(Item.name)).all()[0][0], "n0")
+
+
+class Numbered(Base):
+    __tablename__ = "sa_numbered"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
+class Identified(Base):
+    __tablename__ = "sa_identified"
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True, start=10, increment=5), primary_key=True)
+    name: Mapped[str]
+
+
+class Sequenced(Base):
+    __tablename__ = "sa_sequenced"
+    id: Mapped[int] = mapped_column(sa.Sequence("sa_ids", start=100), primary_key=True)
+    name: Mapped[str]
+
+
+@check
+def generated_keys():
+    Base.metadata.create_all(ENGINE)
+    with Session(ENGINE) as session:
+        for kind, keys in [(Numbered, [1, 2, 3]), (Identified, [10, 15, 20]), (Sequenced, [100, 101, 102])]:
+            rows = [kind(name=f"n{i}") for i in range(3)]
+            session.add_all(rows)
+            session.flush()
+            equal([row.id for row in rows], keys)
+            session.commit()
+            equal(session.get(kind, keys[1]).name, "n1")
+            row = kind(name="alone")
+            session.add(row)
+            session.commit()
+            assert row.id > keys[-1]
+    with ENGINE.connect() as c:
+        assert c.scalar(sa.Sequence("sa_ids")) == 104
+
+
+@check
+def reflects_generated_keys():
+    inspector = sa.inspect(ENGINE)
+    equal([s for s in inspector.get_sequence_names() if s.startswith("sa_")],
+          ["sa_identified_id_seq", "sa_ids", "sa_numbered_id_seq"])
+    assert inspector.has_sequence("sa_ids") and not inspector.has_sequence("sa_nothing")
+    numbered = inspector.get_columns("sa_numbered")[0]
+    equal((numbered["autoincrement"], numbered["default"]), (True, "nextval('sa_numbered_id_seq'::regclass)"))
+    assert "identity" not in numbered
+    identified = inspector.get_columns("sa_identified")[0]
+    equal(identified["identity"], {"always": True, "start": 10, "increment": 5, "minvalue": 1,
+                                   "maxvalue": 2**63 - 1, "cache": 1, "cycle": False})
+    assert identified["autoincrement"] and identified["default"] is None
+    table = sa.Table("sa_numbered", sa.MetaData(), autoload_with=ENGINE)
+    with ENGINE.connect() as c:
+        assert c.execute(sa.insert(table).values(name="reflected")).inserted_primary_key[0] > 4
 
 
 @check

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock, Weak};
 
-use arrow::datatypes::Schema;
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow::datatypes::{Field, Schema};
 use async_trait::async_trait;
 use datafusion::catalog::{
-    CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider,
+    CatalogProvider, CatalogProviderList, MemTable, MemoryCatalogProviderList, SchemaProvider, TableProvider,
 };
 use datafusion::common::DFSchema;
 use datafusion::datasource::{TableType, ViewTable};
@@ -17,7 +19,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, SpillFile, TaskContext};
-use datafusion::logical_expr::{Expr, LogicalPlan, cast};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -26,7 +28,7 @@ use parking_lot::Mutex;
 use super::access::{Failed, Indexes};
 use super::changed::CHANGED;
 use super::client::Client;
-use super::pg_catalog::{ClientTypes, Opened, PgCatalog, clock};
+use super::pg_catalog::{ClientTypes, Opened, PgCatalog, SEQUENCE_COLUMNS, clock};
 use super::styles::SessionStyles;
 use super::system::{SystemSchema, SystemTables};
 use super::table::EpochTable;
@@ -302,6 +304,9 @@ impl BatchContext {
                         planner::check_reads(query, &self.planning.snapshot, &self.planning.user)?;
                     } else {
                         self.rewrite(query)?;
+                        if has_values(query) {
+                            return self.plan_insert_of(insert).await;
+                        }
                     }
                 }
                 ast::Statement::Insert(insert)
@@ -310,6 +315,22 @@ impl BatchContext {
         };
         let plan = self.planning.state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await;
         plan.map_err(|e| self.explain_missing(e))
+    }
+
+    /// An INSERT of a query with VALUES somewhere in it, which DataFusion would take for rows of the table: the query is
+    /// planned before.
+    async fn plan_insert_of(&self, mut insert: ast::Insert) -> Result<LogicalPlan> {
+        let Some(source) = insert.source.take() else { return Err(Error::internal("INSERT of nothing")) };
+        let plan = |statement| self.planning.state.statement_to_plan(DfStatement::Statement(Box::new(statement)));
+        let rows = plan(ast::Statement::Query(source)).await.map_err(|e| self.explain_missing(e))?;
+        let columns = rows.schema().columns();
+        let named = (1..).zip(columns).map(|(n, column)| Expr::Column(column).alias(format!("column{n}")));
+        let rows = LogicalPlanBuilder::from(rows.clone()).project(named.collect::<Vec<_>>())?.build()?;
+        insert.source = Some(parse_query(&format!("SELECT * FROM {CHANGED}"))?);
+        self.name_changed(Some(Arc::new(ViewTable::new(rows, None))));
+        let planned = plan(ast::Statement::Insert(insert)).await;
+        self.name_changed(None);
+        planned.map_err(|e| self.explain_missing(e))
     }
 
     /// Whether the client may do that.
@@ -389,6 +410,26 @@ impl BatchContext {
     }
 }
 
+/// Whether there is VALUES anywhere in a query.
+fn has_values(query: &ast::Query) -> bool {
+    struct Found;
+    impl ast::Visitor for Found {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+            if holds_values(&query.body) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    fn holds_values(body: &ast::SetExpr) -> bool {
+        match body {
+            ast::SetExpr::Values(_) => true,
+            ast::SetExpr::SetOperation { left, right, .. } => holds_values(left) || holds_values(right),
+            _ => false,
+        }
+    }
+    ast::Visit::visit(query, &mut Found).is_break()
+}
+
 struct Schemas(HashMap<String, Arc<dyn SchemaProvider>>);
 
 impl fmt::Debug for Schemas {
@@ -442,7 +483,7 @@ impl SchemaProvider for PublicSchema {
                 return Ok(changed);
             }
         }
-        let Some(object) = self.snapshot.get(name) else { return Ok(None) };
+        let Some(object) = self.snapshot.get(name) else { return self.sequence(name) };
         if let Definition::View(view) = &object.definition {
             let public = self.views.as_ref().map_or(self, |views| &views.public);
             return Ok(Some(public.view(view).await?));
@@ -465,11 +506,27 @@ impl SchemaProvider for PublicSchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.snapshot.get(name).is_some_and(|o| is_readable(&o.definition))
+        self.snapshot.get(name).is_some_and(|o| is_readable(&o.definition)) || self.snapshot.sequence(name).is_some()
     }
 }
 
 impl PublicSchema {
+    /// How far the sequence `name` is, as a table of one row.
+    fn sequence(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        let Some(sequence) = self.snapshot.sequence(name) else { return Ok(None) };
+        let counter = self.store.sequences.get(sequence.id, &sequence.range)?;
+        let reserve = i64::try_from(counter.reserve).unwrap_or(i64::MAX);
+        let fields = SEQUENCE_COLUMNS.map(|(name, data_type)| Field::new(name, data_type, false));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![counter.last])),
+            Arc::new(Int64Array::from(vec![reserve])),
+            Arc::new(BooleanArray::from(vec![counter.called])),
+        ];
+        let rows = RecordBatch::try_new(schema.clone(), columns)?;
+        Ok(Some(Arc::new(MemTable::try_new(schema, vec![vec![rows]])?)))
+    }
+
     fn state(&self) -> DfResult<Arc<SessionState>> {
         let state = self.state.get().and_then(Weak::upgrade);
         state.ok_or_else(|| DataFusionError::Internal("a table outside a session".into()))

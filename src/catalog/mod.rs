@@ -271,6 +271,20 @@ impl Catalog {
         self.change(self.snapshot().with_sequences(sequences), writes)
     }
 
+    /// Prepares the snapshot where `sequence` takes the place of the one named `before`, and `table` that of the table whose
+    /// default it is.
+    ///
+    /// # Errors
+    /// As [`Catalog::replace_all`].
+    pub fn rename_sequence(&self, before: &str, sequence: Sequence, tables: Vec<Object>) -> Result<Change> {
+        let mut writes = tables.iter().map(|o| Ok((object_key(o.id), Some(write(o)?)))).collect::<Result<Vec<_>>>()?;
+        writes.push((sequence_key(before), None));
+        writes.push((sequence_key(&sequence.name), Some(write(&sequence)?)));
+        let mut snapshot = self.snapshot().replacing(tables)?;
+        snapshot.sequences.remove(before);
+        self.change(snapshot.with_sequences([sequence]), writes)
+    }
+
     /// Prepares the snapshot without the sequences of these names.
     ///
     /// # Errors

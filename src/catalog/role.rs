@@ -73,7 +73,7 @@ pub enum Privilege {
     Delete,
     /// Of the schema: to make objects in it.
     Create,
-    /// Of the schema: to name objects in it. Of a secret: to make what uses it.
+    /// Of the schema: to name objects in it. Of a secret: to make what uses it. Of a sequence: to take its values.
     Usage,
 }
 
@@ -81,6 +81,7 @@ impl Privilege {
     pub const ON_RELATION: [Self; 4] = [Self::Insert, Self::Select, Self::Update, Self::Delete];
     pub const ON_SCHEMA: [Self; 2] = [Self::Usage, Self::Create];
     pub const ON_SECRET: [Self; 1] = [Self::Usage];
+    pub const ON_SEQUENCE: [Self; 3] = [Self::Select, Self::Update, Self::Usage];
 
     pub fn name(self) -> &'static str {
         match self {

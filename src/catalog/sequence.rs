@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::role::{Privilege, denied};
-use super::{Definition, Snapshot};
+use super::role::{Privilege, READ_ALL, denied};
+use super::{Acl, Definition, Object, Snapshot};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::JobId;
 use crate::types::sequence::SequenceRange;
@@ -19,6 +19,11 @@ pub struct Sequence {
     pub range: SequenceRange,
     /// The column that takes its values.
     pub owned_by: Option<OwnedBy>,
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// What others than the owner may.
+    #[serde(default)]
+    pub acl: Acl,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,12 +32,33 @@ pub struct OwnedBy {
     pub column: String,
     /// GENERATED ALWAYS: INSERT gives no value of its own.
     pub always: bool,
+    /// Of an IDENTITY column, not a SERIAL one.
+    #[serde(default)]
+    pub identity: bool,
 }
 
 impl Sequence {
     /// The default of a column that takes its values.
     pub fn default_text(&self) -> String {
-        format!("nextval('{}')", self.name.replace('\'', "''"))
+        default_text(&self.name)
+    }
+
+    /// The index of the column of `table` that it belongs to; a column may have got another name since.
+    pub fn column_of(&self, table: &Object) -> Option<usize> {
+        let by = self.owned_by.as_ref().filter(|by| by.table == table.id)?;
+        let columns = table.definition.columns();
+        let text = self.default_text();
+        let takes = columns.iter().position(|c| !c.hidden && c.default.as_ref() == Some(&text));
+        takes.or_else(|| columns.iter().position(|c| !c.hidden && c.name == by.column))
+    }
+}
+
+/// The default of a column that takes the values of the sequence `name`.
+fn default_text(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    match name.chars().all(plain) {
+        true => format!("nextval('{name}')"),
+        false => format!("nextval('\"{}\"')", name.replace('"', "\"\"").replace('\'', "''")),
     }
 }
 
@@ -48,6 +74,17 @@ impl Snapshot {
             Error::new(ErrorKind::UndefinedTable, format!("relation \"{name}\" does not exist"))
                 .with_hint("SHOW SEQUENCES lists the sequences")
         })
+    }
+
+    /// Who owns it: of a column's sequence the owner of the table.
+    pub fn sequence_owner<'s>(&'s self, sequence: &'s Sequence) -> &'s str {
+        let table = sequence.owned_by.as_ref().and_then(|by| self.by_id(by.table));
+        table.map_or(&sequence.owner, |table| &table.owner)
+    }
+
+    /// The sequence of the `index`th column of `table`.
+    pub fn sequence_of(&self, table: &Object, index: usize) -> Option<&Arc<Sequence>> {
+        self.sequences_of(table.id).find(|s| s.column_of(table) == Some(index))
     }
 
     /// In the order of names.
@@ -68,23 +105,36 @@ impl Snapshot {
         std::iter::once(name.clone()).chain(numbered).find(free).unwrap_or(name)
     }
 
-    /// Whether `role` may take values: its owner, and for a column's sequence who may insert into the table.
+    /// Whether `role` has the privilege: its owner has all, and who may insert into the table of a column's sequence may
+    /// use it.
+    pub fn may_sequence(&self, role: &str, privilege: Privilege, sequence: &Sequence) -> bool {
+        let table = sequence.owned_by.as_ref().and_then(|by| self.by_id(by.table));
+        let inserts = || table.is_some_and(|table| self.may(role, Privilege::Insert, table));
+        self.has_role(role, self.sequence_owner(sequence))
+            || self.granted(role, &sequence.acl, privilege)
+            || privilege == Privilege::Usage && inserts()
+            || privilege == Privilege::Select && self.is_member(role, READ_ALL)
+    }
+
+    /// Whether `role` has one of the privileges.
     ///
     /// # Errors
     /// `InsufficientPrivilege`.
-    pub fn check_sequence(&self, role: &str, sequence: &Sequence) -> Result<()> {
-        let table = sequence.owned_by.as_ref().and_then(|by| self.by_id(by.table));
-        let inserts = table.is_some_and(|table| self.may(role, Privilege::Insert, table));
-        match inserts || self.has_role(role, &sequence.owner) {
+    pub fn check_sequence(&self, role: &str, one_of: &[Privilege], sequence: &Sequence) -> Result<()> {
+        match one_of.iter().any(|p| self.may_sequence(role, *p, sequence)) {
             true => Ok(()),
-            false => Err(denied(format!("permission denied for sequence {}", sequence.name))),
+            false => {
+                let (name, first) = (&sequence.name, one_of.first().map_or("", |p| p.name()));
+                Err(denied(format!("permission denied for sequence {name}"))
+                    .with_hint(format!("its owner may GRANT {first} ON SEQUENCE {name} TO {role}")))
+            }
         }
     }
 
     /// # Errors
     /// `InsufficientPrivilege`.
     pub fn check_sequence_owner(&self, role: &str, sequence: &Sequence) -> Result<()> {
-        match self.has_role(role, &sequence.owner) {
+        match self.has_role(role, self.sequence_owner(sequence)) {
             true => Ok(()),
             false => Err(denied(format!("must be owner of sequence {}", sequence.name))),
         }
@@ -107,8 +157,9 @@ impl Snapshot {
         for name in names {
             let Some(sequence) = self.sequence(name) else { continue };
             let text = sequence.default_text();
+            let text = text.trim_end_matches(')');
             let uses = |definition: &Definition| {
-                definition.columns().iter().any(|c| c.default.as_ref().is_some_and(|d| d.contains(&text)))
+                definition.columns().iter().any(|c| c.default.as_ref().is_some_and(|d| d.contains(text)))
             };
             let users: Vec<_> = self.objects().filter(|o| uses(&o.definition)).map(|o| o.name.as_str()).collect();
             if !users.is_empty() {

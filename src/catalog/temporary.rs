@@ -44,6 +44,12 @@ impl Snapshot {
             Some(t) => self.temporary_of(t.session).find(|o| o.name == object.name),
             None => self.get(&object.name),
         };
+        if object.temporary.is_none() && self.sequence(&object.name).is_some() {
+            let message = format!("relation \"{}\" already exists", object.name);
+            return Err(
+                Error::new(ErrorKind::DuplicateTable, message).with_hint("a sequence has the name: choose another")
+            );
+        }
         match other {
             None => Ok(()),
             Some(other) => Err(Error::new(

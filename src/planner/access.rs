@@ -25,6 +25,16 @@ pub fn check_reads(query: &ast::Query, snapshot: &Snapshot, role: &str) -> Resul
             [.., schema, relation] if schema == PUBLIC => snapshot.get(relation),
             _ => None,
         };
+        let sequence = match parts.as_slice() {
+            [name] => snapshot.sequence(name),
+            [.., schema, name] if schema == PUBLIC => snapshot.sequence(name),
+            _ => None,
+        };
+        if let (None, Some(sequence)) = (object, sequence)
+            && let Err(e) = snapshot.check_sequence(role, &[Privilege::Select], sequence)
+        {
+            return ControlFlow::Break(e);
+        }
         match object.map_or(Ok(()), |object| snapshot.check(role, Privilege::Select, object)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => ControlFlow::Break(e),

@@ -237,7 +237,7 @@ fn definitions() {
         ("CREATE TABLE t1 (a INT, _row_id INT)", "42P17 the column name _row_id"),
         ("CREATE TABLE t1 (a INT, PRIMARY KEY (b))", "42703 column \"b\" of the primary key"),
         ("CREATE TABLE t1 (a INT, PRIMARY KEY (a, a))", "42701 column \"a\" is twice"),
-        ("CREATE TABLE t1 (a INT[] PRIMARY KEY)", "0A000 \"a\" of type List"),
+        ("CREATE TABLE t2 (a INT[] PRIMARY KEY)", "Materialize by a"),
         ("CREATE TABLE t1 (t TIMESTAMP, WATERMARK FOR t AS t)", "42P17 a table with a WATERMARK must be APPEND ONLY"),
         ("CREATE TABLE item (a INT)", "42P07 table \"item\" already exists"),
     ] {
@@ -309,7 +309,12 @@ fn errors_say_what_to_write() {
         ("SELECT auction, count(*) FROM bid", "42803", "GROUP BY"),
         ("SELECT nope(auction) FROM bid", "42883", "nope"),
         ("SELECT auction + channel FROM bid WHERE url + 1 > date_time", "42883", ""),
-        ("SELECT c.id FROM click c JOIN click d ON c.tags = d.tags", "0A000", "a join on \"tags\" of type List"),
+        (
+            "SELECT c.m FROM (SELECT map(make_array('a'), make_array(price)) AS m FROM bid) c
+             JOIN (SELECT map(make_array('a'), make_array(price)) AS m FROM bid) d ON c.m = d.m",
+            "0A000",
+            "a join on \"m\" of type Map",
+        ),
         ("SELECT auction FROM bid LIMIT -1", "22023", "LIMIT must be >= 0"),
         (
             "SELECT auction FROM bid FETCH FIRST ROW WITH TIES",
@@ -317,7 +322,11 @@ fn errors_say_what_to_write() {
             "WITH TIES cannot be specified without ORDER BY",
         ),
         ("SELECT auction FROM bid LIMIT 1 FETCH FIRST ROW ONLY", "42601", "multiple LIMIT"),
-        ("SELECT make_array(price) AS p FROM bid ORDER BY 1 LIMIT 3", "0A000", "rows cannot be kept in order of"),
+        (
+            "SELECT map(make_array('a'), make_array(price)) AS p FROM bid ORDER BY 1 LIMIT 3",
+            "0A000",
+            "rows cannot be kept in order of",
+        ),
         (
             "SELECT approx_median(price) OVER (ORDER BY price ROWS 1 PRECEDING) FROM bid",
             "0A000",
@@ -351,7 +360,11 @@ fn errors_say_what_to_write() {
             "0A000",
             "now() can only be compared",
         ),
-        ("SELECT tags, count(*) AS n FROM click GROUP BY tags", "0A000", "\"tags\" of type List"),
+        (
+            "SELECT map(make_array('a'), make_array(price)) AS m, count(*) AS n FROM bid GROUP BY 1",
+            "0A000",
+            "of type Map",
+        ),
         ("SELECT $1 FROM bid", "42P02", "$1"),
         ("SELECT count(*) FROM TUMBLE(bid, nope, INTERVAL '1' SECOND) GROUP BY window_start", "42703", "nope"),
         (

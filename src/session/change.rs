@@ -49,7 +49,7 @@ pub async fn truncate(
     }
     let snapshot = services.catalog.snapshot();
     for sequence in ids.iter().filter(|_| restart).flat_map(|id| snapshot.sequences_of(*id)) {
-        services.store.sequences.set(sequence.id, Some(sequence.range.start))?;
+        services.store.sequences.set(sequence.id, sequence.range.start, false)?;
     }
     Ok(written)
 }
@@ -248,7 +248,7 @@ fn affected(statement: &ast::Statement, table: &Table, named: &[Other]) -> Resul
         }
         _ => return Err(Error::internal("neither UPDATE nor DELETE")),
     };
-    let (Some(changed), Some(name)) = (changed, changed.and_then(changed_name)) else {
+    let (Some(changed), Some(name)) = (changed, changed.and_then(qualifier)) else {
         return Err(Error::not_supported("the statement writes something that is not a table"));
     };
     let condition = selection.as_ref().map_or(String::new(), |s| format!(" WHERE {s}"));
@@ -271,6 +271,16 @@ fn assignments(assignment: &ast::Assignment) -> Result<Vec<(&ast::ObjectName, &a
         (ast::AssignmentTarget::Tuple(_), _) => {
             Err(Error::not_supported("SET (a, b) = … takes a list of values").with_hint("write SET a = …, b = …"))
         }
+    }
+}
+
+/// What its columns are qualified with: its alias, or its name as it is written.
+fn qualifier(table: &ast::TableWithJoins) -> Option<String> {
+    match &table.relation {
+        ast::TableFactor::Table { name, alias, .. } => {
+            Some(alias.as_ref().map_or_else(|| name.to_string(), |alias| alias.name.to_string()))
+        }
+        _ => None,
     }
 }
 

@@ -182,6 +182,20 @@ pub async fn default_value(
     defaulted(expression.as_ref(), field, 1)
 }
 
+/// Whether INSERT can take it: a value of the column's type, or one that each row has another of.
+///
+/// # Errors
+/// Of the expression.
+pub async fn check_default(
+    services: &Arc<Services>,
+    client: &Arc<SessionClient>,
+    text: &str,
+    field: &Field,
+) -> Result<()> {
+    let expression = default_expression(services, client, text).await?;
+    if is_volatile(&expression) { Ok(()) } else { defaulted(expression.as_ref(), field, 1).map(|_| ()) }
+}
+
 impl CopyIn {
     /// Hands bytes on; waits while the thread is behind.
     ///

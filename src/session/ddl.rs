@@ -61,7 +61,7 @@ pub async fn run(services: &Arc<Services>, author: Author<'_>, text: &str, state
         Statement::CreateFunction(create) => ddl.create_function(create).await?,
         Statement::DropFunction { if_exists, names } => ddl.drop_functions(*if_exists, names).await?,
         Statement::CreateSequence(create) => ddl.create_sequence(create).await?,
-        Statement::RestartSequence { if_exists, name, value } => ddl.restart_sequence(name, *if_exists, *value).await?,
+        Statement::AlterSequence { if_exists, name, action } => ddl.alter_sequence(name, *if_exists, action).await?,
         Statement::DropSequence { if_exists, names } => ddl.drop_sequences(*if_exists, names).await?,
         Statement::CreateSecret { name, if_not_exists, value } => {
             ddl.create_secret(name, *if_not_exists, value).await?

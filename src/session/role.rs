@@ -169,6 +169,13 @@ impl Roles<'_> {
                 (_, true) => Some(format!("privileges for secret {}", s.name)),
                 _ => None,
             }));
+            needed.extend(self.snapshot.sequences().filter_map(|s| {
+                match (self.snapshot.sequence_owner(s) == name, s.acl.contains_key(&name)) {
+                    (true, _) => Some(format!("owner of sequence {}", s.name)),
+                    (_, true) => Some(format!("privileges for sequence {}", s.name)),
+                    _ => None,
+                }
+            }));
             needed
                 .extend(self.snapshot.schema_acl().contains_key(&name).then(|| "privileges for schema public".into()));
             if !needed.is_empty() {
@@ -226,9 +233,26 @@ impl Roles<'_> {
                     self.commit(self.services.catalog.put_secret(next)?).await?;
                 }
             }
-            Granted::OnObjects { privileges, names } => {
-                let privileges = named(privileges, &Privilege::ON_RELATION, "relation")?;
+            Granted::OnSequences { privileges, names } => {
                 for name in names {
+                    self.on_sequence(name, &grantees, privileges, grant.option, give).await?;
+                }
+            }
+            Granted::OnAllSequences { privileges } => {
+                let names: Vec<_> = self.snapshot.sequences().map(|s| s.name.clone()).collect();
+                for name in names {
+                    self.on_sequence(&name, &grantees, privileges, grant.option, give).await?;
+                }
+            }
+            Granted::OnObjects { privileges, names } => {
+                let words = privileges;
+                for name in names {
+                    // PostgreSQL's GRANT ON TABLE takes a sequence as well.
+                    if self.snapshot.get(name).is_none() && self.snapshot.sequence(name).is_some() {
+                        self.on_sequence(name, &grantees, words, grant.option, give).await?;
+                        continue;
+                    }
+                    let privileges = named(words, &Privilege::ON_RELATION, "relation")?;
                     let object = self.snapshot.find(name)?.clone();
                     self.on_object(&object, &grantees, &privileges, grant.option, give).await?;
                 }
@@ -242,6 +266,33 @@ impl Roles<'_> {
             }
         }
         Ok(if give { "GRANT" } else { "REVOKE" })
+    }
+
+    async fn on_sequence(
+        &mut self,
+        name: &str,
+        grantees: &[String],
+        words: &[String],
+        option: bool,
+        give: bool,
+    ) -> Result<()> {
+        let privileges = named(words, &Privilege::ON_SEQUENCE, "sequence")?;
+        let sequence = self.snapshot.find_sequence(name)?.clone();
+        let owner = self.snapshot.sequence_owner(&sequence).to_string();
+        let role = self.actor.current;
+        let passes = |p: &Privilege| {
+            sequence.acl.iter().any(|(to, held)| held.get(p) == Some(&true) && self.snapshot.is_member(role, to))
+        };
+        let owns = self.snapshot.has_role(role, &owner);
+        let held: Vec<_> = privileges.into_iter().filter(|p| owns || passes(p)).collect();
+        if held.is_empty() {
+            return Err(denied(format!("permission denied for sequence {name}")));
+        }
+        let mut next = sequence.as_ref().clone();
+        change(&mut next.acl, grantees, &held, option, give);
+        // What the owner has by itself is not written down.
+        next.acl.remove(&owner);
+        self.commit(self.services.catalog.put_sequences(vec![next])?).await
     }
 
     async fn on_object(
@@ -282,6 +333,13 @@ impl Roles<'_> {
     async fn comment(&mut self, comment: &Comment) -> Result<&'static str> {
         if comment.on == Commented::Secret {
             return self.comment_on_secret(comment).await;
+        }
+        if comment.on == Commented::Sequence {
+            let mut sequence = self.snapshot.find_sequence(&comment.name)?.as_ref().clone();
+            self.snapshot.check_sequence_owner(self.actor.current, &sequence)?;
+            sequence.comment = comment.text.clone().filter(|text| !text.is_empty());
+            self.commit(self.services.catalog.put_sequences(vec![sequence])?).await?;
+            return Ok("COMMENT");
         }
         let mut object = self.snapshot.find(&comment.name)?.as_ref().clone();
         let is = object.definition.kind();

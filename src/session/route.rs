@@ -68,7 +68,7 @@ impl Session {
                 }
                 Ok(Response::Done("TRUNCATE TABLE".into()))
             }
-            S::Maintain { tag } => Ok(Response::Done((*tag).into())),
+            S::Maintain { tag, notice } => self.done((tag, notice.iter().cloned().collect())),
             S::Explain { analyze, inner } => {
                 if *analyze {
                     self.see_own_writes().await?;
@@ -111,6 +111,17 @@ impl Session {
             }
             S::Begin => Ok(self.begin()),
             S::Commit | S::Rollback => Ok(self.end(matches!(parsed, S::Commit))),
+            S::Savepoint { .. } | S::ReleaseSavepoint { .. } | S::RollbackToSavepoint { .. }
+                if self.transaction == TransactionStatus::Idle =>
+            {
+                let what = match parsed {
+                    S::Savepoint { .. } => "SAVEPOINT",
+                    S::ReleaseSavepoint { .. } => "RELEASE SAVEPOINT",
+                    _ => "ROLLBACK TO SAVEPOINT",
+                };
+                let message = format!("{what} can only be used in transaction blocks");
+                Err(Error::new(ErrorKind::NoActiveTransaction, message))
+            }
             S::Savepoint { .. } => Ok(Response::Done("SAVEPOINT".into())),
             S::ReleaseSavepoint { .. } => Ok(Response::Done("RELEASE".into())),
             S::RollbackToSavepoint { .. } => {
@@ -209,7 +220,7 @@ impl Session {
             | S::Drop(_)
             | S::CreateFunction(_)
             | S::CreateSequence(_)
-            | S::RestartSequence { .. }
+            | S::AlterSequence { .. }
             | S::DropSequence { .. }
             | S::CreateSecret { .. }
             | S::AlterSecret { .. }

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use super::statement::{Alter, AlterAction, ObjectKind, Statement};
-use super::{create, role, utility};
+use super::{create, role, unsupported, utility};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::VNODES;
 
@@ -15,6 +15,9 @@ pub(super) fn alter(c: &mut Cursor) -> Result<Statement> {
     let if_exists = c.take(&["IF", "EXISTS"]);
     c.take(&["ONLY"]);
     let name = c.object_name()?;
+    if let (ObjectKind::Table, Some(error)) = (kind, unsupported::alter_table(c)) {
+        return Err(error);
+    }
     let action = if c.take(&["RENAME", "TO"]) {
         AlterAction::RenameTo(c.ident()?)
     } else if c.take(&["RENAME"]) {
@@ -34,8 +37,10 @@ pub(super) fn alter(c: &mut Cursor) -> Result<Statement> {
         add_column(c)?
     } else if c.at("DROP") && kind == ObjectKind::Table {
         drop_column(c)?
+    } else if c.take(&["ALTER"]) && kind == ObjectKind::Table {
+        alter_column(c)?
     } else {
-        let columns = if kind == ObjectKind::Table { ", ADD COLUMN, DROP COLUMN" } else { "" };
+        let columns = if kind == ObjectKind::Table { ", ADD COLUMN, DROP COLUMN, ALTER COLUMN" } else { "" };
         return Err(c.unexpected(&format!(
             "RENAME TO, RENAME COLUMN, OWNER TO, SET SCHEMA, SET PARALLELISM, SWAP WITH{columns}"
         )));
@@ -69,9 +74,12 @@ fn add_column(c: &mut Cursor) -> Result<AlterAction> {
     c.expect(&["ADD"])?;
     for word in ["CONSTRAINT", "PRIMARY", "UNIQUE", "FOREIGN", "CHECK", "EXCLUDE"] {
         if c.at(word) {
-            return Err(c
-                .not_supported(&format!("ADD {word} is not supported"))
-                .with_hint("a table's key is given when it is made: CREATE TABLE t (…, PRIMARY KEY (…))"));
+            return Err(c.not_supported(&format!("ADD {word} is not supported")).with_hint(match word {
+                "PRIMARY" | "CONSTRAINT" => {
+                    "a table's key is given when it is made: CREATE TABLE t (…, PRIMARY KEY (…))"
+                }
+                word => unsupported::constraint(word),
+            }));
         }
     }
     c.take(&["COLUMN"]);
@@ -84,6 +92,52 @@ fn add_column(c: &mut Cursor) -> Result<AlterAction> {
             .with_position(at));
     }
     Ok(AlterAction::AddColumn { if_not_exists, column })
+}
+
+/// `[COLUMN] name {SET DEFAULT value | DROP DEFAULT}`, after ALTER.
+fn alter_column(c: &mut Cursor) -> Result<AlterAction> {
+    c.take(&["COLUMN"]);
+    let column = c.ident()?;
+    if c.take(&["SET", "DEFAULT"]) {
+        let default = Some(c.with(Parser::parse_expr)?.to_string());
+        return Ok(AlterAction::SetDefault { column, default });
+    }
+    if c.take(&["DROP", "DEFAULT"]) {
+        return Ok(AlterAction::SetDefault { column, default: None });
+    }
+    let anew = "CREATE TABLE anew with it, INSERT INTO … SELECT … the rows, and ALTER TABLE … SWAP WITH";
+    let entries: [(&[&str], &str, &str); 8] = [
+        (
+            &["TYPE"],
+            "ALTER COLUMN … TYPE",
+            "ADD COLUMN with the type, UPDATE it, DROP COLUMN the old one, RENAME COLUMN",
+        ),
+        (
+            &["SET", "DATA", "TYPE"],
+            "ALTER COLUMN … TYPE",
+            "ADD COLUMN with the type, UPDATE it, DROP COLUMN the old one, RENAME COLUMN",
+        ),
+        (&["SET", "NOT", "NULL"], "SET NOT NULL", anew),
+        (&["DROP", "NOT", "NULL"], "DROP NOT NULL", anew),
+        (&["SET", "GENERATED"], "SET GENERATED", anew),
+        (
+            &["ADD", "GENERATED"],
+            "ADD GENERATED",
+            "CREATE SEQUENCE s, then ALTER TABLE t ALTER COLUMN c SET DEFAULT nextval('s')",
+        ),
+        (&["DROP", "IDENTITY"], "DROP IDENTITY", anew),
+        (&["DROP", "EXPRESSION"], "DROP EXPRESSION", "there are no generated columns"),
+    ];
+    for (words, name, hint) in entries {
+        let error = c.not_supported(&format!("{name} is not supported")).with_hint(hint);
+        if c.take(words) {
+            return Err(error);
+        }
+    }
+    if c.at("SET") || c.at("RESET") {
+        return Err(c.not_supported("storage parameters of columns are not supported").with_hint("leave them out"));
+    }
+    Err(c.unexpected("SET DEFAULT or DROP DEFAULT"))
 }
 
 fn drop_column(c: &mut Cursor) -> Result<AlterAction> {

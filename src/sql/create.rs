@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -11,7 +12,7 @@ use super::statement::{
     ColumnDef, CreateMaterializedView, CreateSink, CreateSource, CreateTable, CreateTableAs, CreateView, Emit,
     SinkTarget, Statement, WatermarkDef,
 };
-use super::{ast, function, index, interval, name, role, secret, sequence, types};
+use super::{ast, function, index, interval, name, role, secret, sequence, types, unsupported};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::{Conflict, OnCommit, OptionValue, WatermarkLimits, WithOptions};
 
@@ -156,8 +157,16 @@ fn table(c: &mut Cursor, temporary: bool) -> Result<Statement> {
             .with_hint("leave WITH out, or leave TEMPORARY out"));
     }
     let temporary = temporary.then(|| at_commit.unwrap_or_default());
-    if c.at("INCLUDE") {
-        return Err(c.not_supported("INCLUDE is not supported yet"));
+    for (word, hint) in [
+        ("INCLUDE", "leave it out: a connector's columns are those of its records"),
+        ("PARTITION", "leave it out: rows are kept in the order of the key"),
+        ("INHERITS", "a view with UNION ALL reads several tables as one"),
+        ("TABLESPACE", "leave it out: everything is in the data folder"),
+        ("USING", "leave it out"),
+    ] {
+        if c.at(word) {
+            return Err(c.not_supported(&format!("{word} of a table is not supported")).with_hint(hint));
+        }
     }
     Ok(Statement::CreateTable(CreateTable {
         name,
@@ -250,6 +259,14 @@ fn elements(c: &mut Cursor) -> Result<Elements> {
     Ok(elements)
 }
 
+/// Whether the word after the next is no type's name.
+fn is_table_name(c: &Cursor) -> bool {
+    let Token::Word(word) = c.peek_nth(1) else { return false };
+    let name = ast::ObjectName::from(vec![ast::Ident::new(&word.value)]);
+    let plain = word.keyword == Keyword::NoKeyword;
+    plain && types::arrow(&ast::DataType::Custom(name, Vec::new())).is_err()
+}
+
 fn element(c: &mut Cursor, elements: &mut Elements) -> Result<()> {
     let at = c.position();
     if c.take(&["WATERMARK", "FOR"]) {
@@ -269,12 +286,22 @@ fn element(c: &mut Cursor, elements: &mut Elements) -> Result<()> {
         let key = c.list(|c| c.ident())?;
         return set_primary_key(elements, key, at);
     }
-    for word in ["UNIQUE", "CHECK", "FOREIGN", "EXCLUDE"] {
-        if c.at(word) && (named || !matches!(c.peek_nth(1), Token::Word(_)) || word == "FOREIGN") {
+    for (word, name) in
+        [("UNIQUE", "a UNIQUE"), ("CHECK", "a CHECK"), ("FOREIGN", "a FOREIGN KEY"), ("EXCLUDE", "an EXCLUDE")]
+    {
+        let next = c.peek_nth(1);
+        let is_column = !named && matches!(next, Token::Word(_)) && !is_word(next, "KEY") && !is_word(next, "USING");
+        if c.at(word) && !is_column {
             return Err(c
-                .not_supported(&format!("a {word} constraint is not supported"))
-                .with_hint("leave it out; PRIMARY KEY and NOT NULL are checked"));
+                .not_supported(&format!("{name} constraint is not supported"))
+                .with_hint(unsupported::constraint(word)));
         }
+    }
+    // A column may have the name.
+    if c.at("LIKE") && matches!(c.peek_nth(2), Token::RParen | Token::Comma | Token::Word(_)) && is_table_name(c) {
+        return Err(c
+            .not_supported("LIKE is not supported")
+            .with_hint("write the columns, or CREATE TABLE u AS SELECT * FROM t WITH NO DATA"));
     }
     let (def, is_key) = column(c)?;
     let name = &def.name;
@@ -315,8 +342,15 @@ pub(super) fn column(c: &mut Cursor) -> Result<(ColumnDef, bool)> {
                 def.nullable = false;
             }
             other => {
-                return Err(Error::not_supported(format!("{other} on a column is not supported"))
-                    .with_hint("columns take NOT NULL, DEFAULT, PRIMARY KEY and GENERATED … AS IDENTITY")
+                let text = other.to_string();
+                let hint = match text.split([' ', '(']).next().unwrap_or_default() {
+                    word @ ("UNIQUE" | "CHECK" | "REFERENCES") => unsupported::constraint(word),
+                    "GENERATED" => "compute it in a view: CREATE VIEW v AS SELECT *, … AS c FROM t",
+                    "COLLATE" => "leave it out: text is ordered by its bytes",
+                    _ => "columns take NOT NULL, DEFAULT, PRIMARY KEY and GENERATED … AS IDENTITY",
+                };
+                return Err(Error::not_supported(format!("{text} on a column is not supported"))
+                    .with_hint(hint)
                     .with_position(at));
             }
         }
@@ -368,7 +402,13 @@ fn materialized_view(c: &mut Cursor, or_replace: bool) -> Result<Statement> {
     let options = plain(options(c)?)?;
     let between = take_emit(c)?;
     c.expect(&["AS"])?;
-    let (query, behind) = emitting_query(c)?;
+    let mut body = c.rest();
+    let with_data = cut(&mut body, &["WITH", "DATA"]);
+    if !with_data && cut(&mut body.clone(), &["WITH", "NO", "DATA"]) {
+        return Err(Error::not_supported("a materialized view has its rows at all times")
+            .with_hint("leave WITH NO DATA out; SET background_ddl = true fills it in the background"));
+    }
+    let (query, behind) = emitting_query(&mut c.fork(body))?;
     Ok(Statement::CreateMaterializedView(CreateMaterializedView {
         name,
         or_replace,
@@ -378,6 +418,19 @@ fn materialized_view(c: &mut Cursor, or_replace: bool) -> Result<Statement> {
         query,
         emit: before.or(between).or(behind).unwrap_or_default(),
     }))
+}
+
+/// Takes the words off the end of a statement.
+fn cut(body: &mut Vec<TokenWithSpan>, words: &[&str]) -> bool {
+    let solid = |(_, t): &(usize, &TokenWithSpan)| !matches!(t.token, Token::Whitespace(_) | Token::EOF);
+    let last: Vec<_> = body.iter().enumerate().filter(solid).rev().take(words.len()).collect();
+    let found =
+        last.len() == words.len() && last.iter().zip(words.iter().rev()).all(|((_, t), w)| is_word(&t.token, w));
+    let start = last.last().map_or(0, |(at, _)| *at);
+    if found {
+        body.truncate(start);
+    }
+    found
 }
 
 fn view(c: &mut Cursor, or_replace: bool) -> Result<Statement> {

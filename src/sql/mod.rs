@@ -40,6 +40,7 @@ mod parse;
 mod role;
 mod secret;
 mod sequence;
+mod unsupported;
 mod utility;
 #[cfg(test)]
 mod tests;

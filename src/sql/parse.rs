@@ -5,8 +5,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::cursor::{Cursor, is_word};
 use super::dialect::DIALECT;
-use super::statement::Statement;
-use super::{ast, changelog, copy, create, error, time_join, utility};
+use super::statement::{CreateMaterializedView, CreateSink, CreateTableAs, CreateView, Statement};
+use super::{ast, changelog, copy, create, error, time_join, unsupported, utility};
 use crate::common::{Error, Result};
 
 /// One statement and the text that it was parsed from, without the semicolon.
@@ -68,6 +68,23 @@ fn text<'a>(tokens: &[TokenWithSpan], sql: &'a str) -> Option<&'a str> {
 }
 
 pub(super) fn statement(c: &mut Cursor) -> Result<Statement> {
+    if let Some(statement) = unsupported::statement(c)? {
+        return Ok(statement);
+    }
+    let statement = known(c)?;
+    match &statement {
+        Statement::Query(query) => unsupported::check(query)?,
+        Statement::Insert(dml) | Statement::Update(dml) | Statement::Delete(dml) => unsupported::check(dml)?,
+        Statement::CreateTableAs(CreateTableAs { query, .. })
+        | Statement::CreateView(CreateView { query, .. })
+        | Statement::CreateMaterializedView(CreateMaterializedView { query, .. })
+        | Statement::CreateSink(CreateSink { query, .. }) => unsupported::check(query)?,
+        _ => {}
+    }
+    Ok(statement)
+}
+
+fn known(c: &mut Cursor) -> Result<Statement> {
     let Token::Word(first) = &c.peek().token else {
         if c.peek().token == Token::LParen {
             return query(c);
@@ -96,8 +113,9 @@ pub(super) fn query(c: &mut Cursor) -> Result<Statement> {
     let query = c.with(Parser::parse_query)?;
     match query.body.as_ref() {
         ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_) | ast::SetExpr::Merge(_) => {
-            Err(Error::not_supported("WITH before INSERT, UPDATE, DELETE or MERGE is not supported")
-                .with_hint("write INSERT INTO … WITH … SELECT …"))
+            Err(Error::not_supported("WITH before INSERT, UPDATE, DELETE or MERGE is not supported").with_hint(
+                "write INSERT INTO … WITH … SELECT …; UPDATE … FROM (SELECT …) AS q; DELETE … USING (SELECT …) AS q",
+            ))
         }
         _ => Ok(Statement::Query(query)),
     }

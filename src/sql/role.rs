@@ -173,8 +173,15 @@ fn granted(c: &mut Cursor) -> Result<Granted> {
     if c.take(&["SECRET"]) {
         return Ok(Granted::OnSecrets { privileges, names: object_names(c)? });
     }
+    if c.take(&["SEQUENCE"]) {
+        return Ok(Granted::OnSequences { privileges, names: object_names(c)? });
+    }
+    if c.take(&["ALL", "SEQUENCES", "IN", "SCHEMA"]) {
+        c.ident()?;
+        return Ok(Granted::OnAllSequences { privileges });
+    }
     if c.take(&["ALL"]) {
-        if ["TABLES", "SEQUENCES", "FUNCTIONS"].iter().all(|word| !c.take(&[word])) {
+        if ["TABLES", "FUNCTIONS"].iter().all(|word| !c.take(&[word])) {
             return Err(c.unexpected("TABLES IN SCHEMA"));
         }
         c.expect(&["IN", "SCHEMA"])?;
@@ -213,6 +220,8 @@ fn comment(c: &mut Cursor) -> Result<Statement> {
         }
     } else if c.take(&["SECRET"]) {
         (Commented::Secret, c.object_name()?, None)
+    } else if c.take(&["SEQUENCE"]) {
+        (Commented::Sequence, c.object_name()?, None)
     } else {
         (Commented::Object(utility::kind(c)?), c.object_name()?, None)
     };

@@ -2,10 +2,11 @@
 
 use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
-use super::statement::{ColumnSequence, CreateSequence, Statement};
-use super::{ast, types};
+use super::statement::{ColumnSequence, CreateSequence, SequenceAction, Statement};
+use super::{ast, role, types};
 use crate::common::{Error, ErrorKind, Result};
 use crate::types::sequence::{Given, SequenceRange};
 
@@ -19,7 +20,14 @@ pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
         false => i64::MAX,
     };
     let at = c.position();
-    let given = options(c)?;
+    let mut given = Given::default();
+    loop {
+        let before = c.position();
+        options(c, &mut given)?;
+        if !c.take(&["NO", "MINVALUE"]) && !c.take(&["NO", "MAXVALUE"]) && c.position() == before {
+            break;
+        }
+    }
     let range = SequenceRange::new(given, largest).map_err(|e| e.with_position(at))?;
     if c.take(&["OWNED", "BY"]) && !c.take(&["NONE"]) {
         return Err(c
@@ -33,19 +41,47 @@ pub(super) fn create(c: &mut Cursor) -> Result<Statement> {
 pub(super) fn alter(c: &mut Cursor) -> Result<Statement> {
     let if_exists = c.take(&["IF", "EXISTS"]);
     let name = c.object_name()?;
-    if !c.take(&["RESTART"]) {
-        return Err(c.unexpected("RESTART [WITH n]"));
+    let action = if c.take(&["RENAME", "TO"]) {
+        SequenceAction::RenameTo(c.ident()?)
+    } else if c.take(&["OWNER", "TO"]) {
+        SequenceAction::OwnerTo(role::role_name(c)?)
+    } else if c.take(&["SET", "SCHEMA"]) {
+        SequenceAction::SetSchema(c.ident()?)
+    } else {
+        change(c)?
+    };
+    Ok(Statement::AlterSequence { if_exists, name, action })
+}
+
+/// What CREATE SEQUENCE says, and `RESTART [[WITH] n]`, in any order.
+fn change(c: &mut Cursor) -> Result<SequenceAction> {
+    let (mut given, mut restart) = (Given::default(), None);
+    let start = c.position();
+    loop {
+        let at = c.position();
+        if c.take(&["RESTART"]) {
+            let with = c.take(&["WITH"]);
+            let number_next = matches!(c.peek().token, Token::Number(..) | Token::Minus);
+            restart = Some(if with || number_next { Some(number(c)?) } else { None });
+        }
+        options(c, &mut given)?;
+        if c.position() == at {
+            break;
+        }
     }
-    let with = c.take(&["WITH"]);
-    let value = if with || !c.at_end() { Some(number(c)?) } else { None };
-    Ok(Statement::RestartSequence { if_exists, name, value })
+    match c.position() == start || !c.at_end() {
+        true => Err(c.unexpected(
+            "RESTART [WITH n], INCREMENT, START, MINVALUE, MAXVALUE, [NO] CYCLE, RENAME TO, OWNER TO or SET SCHEMA",
+        )),
+        false => Ok(SequenceAction::Change { given, restart }),
+    }
 }
 
 /// After `DROP SEQUENCE`.
 pub(super) fn drop_sequences(c: &mut Cursor) -> Result<Statement> {
     let if_exists = c.take(&["IF", "EXISTS"]);
     let mut names = vec![c.object_name()?];
-    while c.take_token(&datafusion::sql::sqlparser::tokenizer::Token::Comma) {
+    while c.take_token(&Token::Comma) {
         names.push(c.object_name()?);
     }
     if !c.take(&["CASCADE"]) {
@@ -55,8 +91,7 @@ pub(super) fn drop_sequences(c: &mut Cursor) -> Result<Statement> {
 }
 
 /// In any order, as PostgreSQL takes them.
-fn options(c: &mut Cursor) -> Result<Given> {
-    let mut given = Given::default();
+fn options(c: &mut Cursor, given: &mut Given) -> Result<()> {
     loop {
         if c.take(&["INCREMENT"]) {
             c.take(&["BY"]);
@@ -72,9 +107,11 @@ fn options(c: &mut Cursor) -> Result<Given> {
             // How many are taken at a time is the server's affair.
             number(c)?;
         } else if c.take(&["CYCLE"]) {
-            given.cycle = true;
-        } else if !c.take(&["NO", "MINVALUE"]) && !c.take(&["NO", "MAXVALUE"]) && !c.take(&["NO", "CYCLE"]) {
-            return Ok(given);
+            given.cycle = Some(true);
+        } else if c.take(&["NO", "CYCLE"]) {
+            given.cycle = Some(false);
+        } else {
+            return Ok(());
         }
     }
 }
@@ -121,7 +158,11 @@ pub(super) fn serial(data_type: &ast::DataType) -> Option<ast::DataType> {
 
 /// What a SERIAL column of the type takes its values from.
 pub(super) fn of_serial(data_type: &DataType) -> Result<ColumnSequence> {
-    Ok(ColumnSequence { range: SequenceRange::new(Given::default(), largest(data_type)?)?, always: false })
+    Ok(ColumnSequence {
+        range: SequenceRange::new(Given::default(), largest(data_type)?)?,
+        always: false,
+        identity: false,
+    })
 }
 
 /// What an IDENTITY column of the type takes its values from.
@@ -139,10 +180,10 @@ pub(super) fn of_identity(
             Option::MaxValue(n) => given.max = n.as_ref().map(value).transpose()?,
             Option::StartWith(n, _) => given.start = Some(value(n)?),
             // It holds whether NO was said.
-            Option::Cycle(no) => given.cycle = !no,
+            Option::Cycle(no) => given.cycle = Some(!no),
             Option::Cache(_) => {}
         }
     }
     let range = SequenceRange::new(given, largest(data_type)?)?;
-    Ok(ColumnSequence { range, always: matches!(generated, ast::GeneratedAs::Always) })
+    Ok(ColumnSequence { range, always: matches!(generated, ast::GeneratedAs::Always), identity: true })
 }

@@ -7,7 +7,7 @@ use arrow::datatypes::DataType;
 use super::ast;
 pub use super::copy::Copy;
 use crate::types::pg_type::PgType;
-use crate::types::sequence::SequenceRange;
+use crate::types::sequence::{Given, SequenceRange};
 use crate::types::sql_function::SqlFunction;
 use crate::types::{Conflict, OnCommit, WatermarkLimits, WithOptions};
 
@@ -34,11 +34,10 @@ pub enum Statement {
         names: Vec<String>,
     },
     CreateSequence(CreateSequence),
-    RestartSequence {
+    AlterSequence {
         if_exists: bool,
         name: String,
-        /// `None` is where it began.
-        value: Option<i64>,
+        action: SequenceAction,
     },
     DropSequence {
         if_exists: bool,
@@ -180,6 +179,7 @@ pub enum Statement {
     /// What PostgreSQL's storage needs and this one does by itself.
     Maintain {
         tag: &'static str,
+        notice: Option<String>,
     },
     FetchCursor {
         name: String,
@@ -213,7 +213,7 @@ impl Statement {
             Self::AlterRole(r) => ("ALTER ROLE", r.name.clone()),
             Self::DropRole { names, .. } => ("DROP ROLE", names.join(", ")),
             Self::CreateSequence(c) => ("CREATE SEQUENCE", c.name.clone()),
-            Self::RestartSequence { name, .. } => ("ALTER SEQUENCE", name.clone()),
+            Self::AlterSequence { name, .. } => ("ALTER SEQUENCE", name.clone()),
             Self::DropSequence { names, .. } => ("DROP SEQUENCE", names.join(", ")),
             Self::CreateSecret { name, .. } => ("CREATE SECRET", name.clone()),
             Self::AlterSecret { name, .. } => ("ALTER SECRET", name.clone()),
@@ -290,6 +290,21 @@ pub struct ColumnSequence {
     pub range: SequenceRange,
     /// GENERATED ALWAYS.
     pub always: bool,
+    /// IDENTITY, not SERIAL.
+    pub identity: bool,
+}
+
+/// What ALTER SEQUENCE does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SequenceAction {
+    Change {
+        given: Given,
+        /// RESTART, with `None` where it began.
+        restart: Option<Option<i64>>,
+    },
+    RenameTo(String),
+    OwnerTo(String),
+    SetSchema(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -452,6 +467,11 @@ pub enum AlterAction {
         if_not_exists: bool,
         column: ColumnDef,
     },
+    /// SQL text; `None` is DROP DEFAULT.
+    SetDefault {
+        column: String,
+        default: Option<String>,
+    },
     DropColumn {
         if_exists: bool,
         name: String,
@@ -529,6 +549,13 @@ pub enum Granted {
         privileges: Vec<String>,
         names: Vec<String>,
     },
+    OnSequences {
+        privileges: Vec<String>,
+        names: Vec<String>,
+    },
+    OnAllSequences {
+        privileges: Vec<String>,
+    },
 }
 
 /// `COMMENT ON`.
@@ -547,6 +574,7 @@ pub enum Commented {
     /// Of whatever the object is.
     Column,
     Secret,
+    Sequence,
 }
 
 /// What `SHOW` lists.

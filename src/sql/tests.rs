@@ -366,7 +366,7 @@ fn errors_say_where() {
         ("CREATE SOURCE s (t TIMESTAMP, WATERMARK FOR t AS t + INTERVAL '1 s')", "0A000", 50, "WATERMARK FOR t AS"),
         ("CREATE SOURCE s (t TIMESTAMP, WATERMARK FOR t AS t - INTERVAL '1 month')", "22023", 50, "months"),
         ("SELECT 1 SELECT 2", "42601", 10, "at or near"),
-        ("DROP TRIGGER i", "42601", 6, "at or near \"TRIGGER\""),
+        ("DROP FROB i", "42601", 6, "at or near \"FROB\""),
         ("CREATE MATERIALIZED VIEW v AS SELECT 1 FROM t EMIT ON WINDOW", "42601", 47, "EMIT must be"),
         ("SET x", "42601", 6, "end of input"),
         (

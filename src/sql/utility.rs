@@ -45,7 +45,7 @@ pub(super) fn utility(c: &mut Cursor) -> Result<Option<Statement>> {
         truncate(c)?
     } else if let Some(tag) = ["VACUUM", "ANALYZE"].into_iter().find(|word| c.take(&[word])) {
         c.rest();
-        Statement::Maintain { tag }
+        Statement::Maintain { tag, notice: None }
     } else if c.take(&["CANCEL", "JOBS"]) || c.take(&["CANCEL", "JOB"]) {
         let mut ids = vec![job(c)?];
         while c.take_token(&Token::Comma) {

@@ -26,12 +26,26 @@ pub struct Sequences {
     counters: Mutex<HashMap<u32, Counter>>,
 }
 
+/// Where a sequence is, as `SELECT * FROM sequence` tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Counter {
-    /// The value that comes next; `None` behind the last.
-    next: Option<i64>,
+pub struct Counter {
+    /// The value that was taken last; the next one while none was.
+    pub last: i64,
+    pub called: bool,
     /// How many may be taken before more is written.
-    reserve: usize,
+    pub reserve: usize,
+    /// What the reserve was counted with: ALTER SEQUENCE changes it.
+    range: Option<SequenceRange>,
+}
+
+impl Counter {
+    fn at(last: i64, called: bool) -> Self {
+        Self { last, called, reserve: 0, range: None }
+    }
+
+    fn next(&self, range: &SequenceRange) -> Option<i64> {
+        if self.called { range.after(self.last) } else { Some(self.last) }
+    }
 }
 
 impl Sequences {
@@ -47,34 +61,44 @@ impl Sequences {
     pub fn take(&self, id: u32, range: &SequenceRange, count: usize) -> Result<Vec<i64>> {
         let mut counters = self.counters.lock();
         let mut counter = self.counter(&counters, id, range)?;
-        if counter.reserve < count {
+        if counter.reserve < count || counter.range != Some(*range) {
             let ahead = count + AHEAD;
-            let mut next = counter.next;
+            let mut written = counter;
             for _ in 0..ahead {
-                next = next.and_then(|value| range.after(value));
+                let Some(next) = written.next(range) else { break };
+                written = Counter::at(next, true);
             }
-            self.write(id, next)?;
-            counter.reserve = ahead;
+            self.write(id, written)?;
+            (counter.reserve, counter.range) = (ahead, Some(*range));
         }
         let mut taken = Vec::with_capacity(count);
-        while let Some(value) = counter.next.filter(|_| taken.len() < count) {
+        while let Some(value) = counter.next(range).filter(|_| taken.len() < count) {
             taken.push(value);
-            counter.next = range.after(value);
+            (counter.last, counter.called) = (value, true);
         }
         counter.reserve -= taken.len();
         counters.insert(id, counter);
         Ok(taken)
     }
 
-    /// What comes next, `None` for nothing.
+    /// As `setval`: the value was taken last, or with `called` false comes next.
     ///
     /// # Errors
     /// As [`Sequences::take`].
-    pub fn set(&self, id: u32, next: Option<i64>) -> Result<()> {
+    pub fn set(&self, id: u32, last: i64, called: bool) -> Result<()> {
         let mut counters = self.counters.lock();
-        self.write(id, next)?;
-        counters.insert(id, Counter { next, reserve: 0 });
+        let counter = Counter::at(last, called);
+        self.write(id, counter)?;
+        counters.insert(id, counter);
         Ok(())
+    }
+
+    /// How far it is.
+    ///
+    /// # Errors
+    /// As [`Sequences::take`].
+    pub fn get(&self, id: u32, range: &SequenceRange) -> Result<Counter> {
+        self.counter(&self.counters.lock(), id, range)
     }
 
     /// Removes what is left of sequences that were dropped.
@@ -96,7 +120,7 @@ impl Sequences {
     /// `Io`.
     pub fn close(&self) -> Result<()> {
         for (id, counter) in self.counters.lock().iter_mut().filter(|(_, c)| c.reserve > 0) {
-            self.write(*id, counter.next)?;
+            self.write(*id, *counter)?;
             counter.reserve = 0;
         }
         Ok(())
@@ -107,20 +131,22 @@ impl Sequences {
             return Ok(*counter);
         }
         let file = self.file(id);
-        let next = match fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|e| Error::corrupted(format!("the sequence in {}: {e}", file.display())))?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Some(range.start),
-            Err(e) => return Err(failed(&file, e)),
-        };
-        Ok(Counter { next, reserve: 0 })
+        match fs::read(&file) {
+            Ok(bytes) => {
+                let (last, called) = serde_json::from_slice(&bytes)
+                    .map_err(|e| Error::corrupted(format!("the sequence in {}: {e}", file.display())))?;
+                Ok(Counter::at(last, called))
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Counter::at(range.start, false)),
+            Err(e) => Err(failed(&file, e)),
+        }
     }
 
     /// On disk when it returns.
-    fn write(&self, id: u32, next: Option<i64>) -> Result<()> {
+    fn write(&self, id: u32, counter: Counter) -> Result<()> {
         let file = self.file(id);
         let new = file.with_extension("new");
-        let text = serde_json::to_vec(&next).map_err(|e| Error::internal(e.to_string()))?;
+        let text = serde_json::to_vec(&(counter.last, counter.called)).map_err(|e| Error::internal(e.to_string()))?;
         let write = || {
             fs::create_dir_all(&self.dir)?;
             let mut written = File::create(&new)?;
@@ -162,7 +188,8 @@ mod tests {
         crashed.close().unwrap();
         let stopped = sequences();
         assert_eq!(stopped.take(7, &range, 1).unwrap(), [next[0] + 1]);
-        stopped.set(7, Some(5)).unwrap();
+        stopped.set(7, 5, false).unwrap();
+        assert_eq!(stopped.get(7, &range).unwrap(), Counter::at(5, false));
         assert_eq!(stopped.take(7, &range, 100).unwrap(), (5..105).collect::<Vec<_>>());
         sequences().sweep(|id| id == 7);
         assert_eq!(sequences().take(7, &range, 1).unwrap(), [105 + AHEAD as i64]);
@@ -178,6 +205,7 @@ mod tests {
         let range = SequenceRange::new(given, i64::MAX).unwrap();
         assert_eq!(sequences.take(1, &range, 5).unwrap(), [1, 2, 3]);
         assert!(sequences.take(1, &range, 1).unwrap().is_empty());
+        assert_eq!(sequences.get(1, &range).unwrap().last, 3);
         let cycle = SequenceRange { cycle: true, ..range };
         assert_eq!(sequences.take(2, &cycle, 5).unwrap(), [1, 2, 3, 1, 2]);
     }

@@ -13,6 +13,13 @@ pub struct SequenceRange {
     pub max: i64,
     /// After its end it begins again at the other one.
     pub cycle: bool,
+    /// The largest value of its type.
+    #[serde(default = "largest")]
+    pub largest: i64,
+}
+
+fn largest() -> i64 {
+    i64::MAX
 }
 
 impl SequenceRange {
@@ -38,7 +45,22 @@ impl SequenceRange {
         if start < min || start > max {
             return bad(format!("START value ({start}) is not between {min} and {max}"));
         }
-        Ok(Self { start, increment, min, max, cycle: given.cycle })
+        Ok(Self { start, increment, min, max, cycle: given.cycle.unwrap_or(false), largest })
+    }
+
+    /// With what ALTER SEQUENCE says; the rest stays.
+    ///
+    /// # Errors
+    /// As [`SequenceRange::new`].
+    pub fn changed(&self, given: Given) -> Result<Self> {
+        let all = Given {
+            start: given.start.or(Some(self.start)),
+            increment: given.increment.or(Some(self.increment)),
+            min: given.min.or(Some(self.min)),
+            max: given.max.or(Some(self.max)),
+            cycle: given.cycle.or(Some(self.cycle)),
+        };
+        Self::new(all, self.largest)
     }
 
     /// The value after `value`; `None` behind the last one.
@@ -56,7 +78,7 @@ pub struct Given {
     pub increment: Option<i64>,
     pub min: Option<i64>,
     pub max: Option<i64>,
-    pub cycle: bool,
+    pub cycle: Option<bool>,
 }
 
 #[cfg(test)]
@@ -68,7 +90,7 @@ mod tests {
         let up = SequenceRange::new(Given::default(), i32::MAX.into()).unwrap();
         assert_eq!((up.start, up.min, up.max), (1, 1, i32::MAX.into()));
         assert_eq!((up.after(1), up.after(i32::MAX.into())), (Some(2), None));
-        let given = Given { increment: Some(-3), min: Some(-4), cycle: true, ..Given::default() };
+        let given = Given { increment: Some(-3), min: Some(-4), cycle: Some(true), ..Given::default() };
         let down = SequenceRange::new(given, i64::MAX).unwrap();
         assert_eq!((down.start, down.after(-1), down.after(-4)), (-1, Some(-4), Some(-1)));
         for (given, message) in [

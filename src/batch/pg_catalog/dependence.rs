@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! view --(its rule, 'i')--> view        rule --('n')--> each relation that the view reads
+//! sequence --('a', 'i' of an identity)--> its column
 //! index --('a')--> its table            key's index --('i')--> the key --('a')--> its table
 //! ```
 
 use super::indexes::user_indexes;
 use super::live::{self, Live};
-use super::oid;
 use super::row::Row;
+use super::{oid, sequence_tables};
 use crate::catalog::{Definition, Object};
 
 /// Of `pg_rewrite`: a row a view.
@@ -46,6 +47,14 @@ fn depends_on((class, id): (&str, i32), (on_class, on): (&str, i32), kind: &str)
     ]
 }
 
+/// The same, on a column.
+fn depends_on_column(on: (&str, i32), relation: i32, column: i16, kind: &str) -> Row {
+    let mut row = depends_on(on, ("pg_class", relation), kind);
+    row.retain(|(name, _)| *name != "refobjsubid");
+    row.push(("refobjsubid", i32::from(column).into()));
+    row
+}
+
 pub fn depends(live: &Live) -> Vec<Row> {
     const CLASS: &str = "pg_class";
     let mut rows = Vec::new();
@@ -65,6 +74,18 @@ pub fn depends(live: &Live) -> Vec<Row> {
         rows.push(depends_on(key, (CLASS, relation), "a"));
         rows.push(depends_on((CLASS, oid::key_index(relation)), key, "i"));
     }
+    for sequence in sequence_tables::seen(live.snapshot) {
+        let own = (CLASS, oid::sequence(sequence));
+        rows.push(depends_on(own, ("pg_namespace", oid::PUBLIC), "n"));
+        let Some((table, column, identity)) = sequence_tables::owner(live.snapshot, sequence) else { continue };
+        let table = oid::relation(table);
+        rows.push(depends_on_column(own, table, column, if identity { "i" } else { "a" }));
+        if !identity {
+            let default = ("pg_attrdef", oid::default(table, column));
+            rows.push(depends_on(default, own, "n"));
+            rows.push(depends_on_column(default, table, column, "a"));
+        }
+    }
     rows
 }
 
@@ -72,6 +93,15 @@ pub fn depends(live: &Live) -> Vec<Row> {
 pub fn descriptions(live: &Live) -> Vec<Row> {
     let comments =
         live.snapshot.objects().flat_map(|o| o.comments.iter().map(move |(column, text)| (o, *column, text)));
+    let of_sequences = sequence_tables::seen(live.snapshot).filter_map(|s| {
+        let row: Row = vec![
+            ("objoid", oid::sequence(s).into()),
+            ("classoid", oid::known("pg_class").into()),
+            ("objsubid", 0.into()),
+            ("description", s.comment.as_deref()?.into()),
+        ];
+        Some(row)
+    });
     comments
         .map(|(object, column, text)| -> Row {
             vec![
@@ -81,5 +111,6 @@ pub fn descriptions(live: &Live) -> Vec<Row> {
                 ("description", text.as_str().into()),
             ]
         })
+        .chain(of_sequences)
         .collect()
 }

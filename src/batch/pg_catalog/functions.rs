@@ -17,7 +17,7 @@ use datafusion::scalar::ScalarValue;
 use super::live::{self, Live, SystemRelation};
 use super::procs::{self, Function};
 use super::types::TypeNames;
-use super::{backends, oid, sequences, type_of, vectors};
+use super::{backends, oid, sequence_tables, sequences, type_of, vectors};
 use crate::batch::client::Client;
 use crate::batch::zone::Zone;
 use crate::catalog::{Privilege, Snapshot};
@@ -221,7 +221,12 @@ pub struct Scope {
 
 impl Scope {
     pub fn live(&self) -> Live<'_> {
-        Live { snapshot: &self.snapshot, system: &self.system, client: self.client.as_ref() }
+        Live {
+            snapshot: &self.snapshot,
+            system: &self.system,
+            client: self.client.as_ref(),
+            counters: &self.store.sequences,
+        }
     }
 
     /// Those that users wrote.
@@ -266,6 +271,16 @@ impl Scope {
             return Ok(wanted.any(|w| of_schema(w).is_some_and(|p| self.snapshot.may_in_schema(&user, p))).into());
         }
         let relation = self.relation_id(object)?;
+        if let Some(sequence) = relation.and_then(|relation| sequence_tables::find(&self.snapshot, relation)) {
+            let of_sequence = |word: String| known(&word, &Privilege::ON_SEQUENCE);
+            let owns = self.snapshot.has_role(&user, self.snapshot.sequence_owner(sequence));
+            let may = |p| self.snapshot.may_sequence(&user, p, sequence);
+            return Ok(wanted.any(|w| owns || of_sequence(w).is_some_and(may)).into());
+        }
+        if function == "has_sequence_privilege" {
+            let name = word(rest, 0).unwrap_or_default();
+            return Err(Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is not a sequence")).into());
+        }
         let object = relation.and_then(|relation| live::find(&self.snapshot, relation));
         // What is the server's own can be read, not changed.
         let may = |word: String| match (known(&word, &Privilege::ON_RELATION), object) {
@@ -384,10 +399,17 @@ pub fn scoped(scope: &Scope) -> Vec<ScalarUDF> {
             let column = if of_column { live::number(args.get(1)).unwrap_or(-1) } else { 0 };
             let object = id(args, 0).and_then(|relation| live::find(&s.snapshot, relation));
             let comment = usize::try_from(column).ok().and_then(|column| object?.comments.get(&column));
-            text(comment.map(String::as_str))
+            let sequence = id(args, 0).filter(|_| column == 0).and_then(|id| sequence_tables::find(&s.snapshot, id));
+            text(comment.or_else(|| sequence?.comment.as_ref()).map(String::as_str))
         }));
     }
-    for name in ["has_table_privilege", "has_any_column_privilege", "has_column_privilege", "has_schema_privilege"] {
+    for name in [
+        "has_table_privilege",
+        "has_any_column_privilege",
+        "has_column_privilege",
+        "has_schema_privilege",
+        "has_sequence_privilege",
+    ] {
         let s = scope.clone();
         all.push(function(name, DataType::Boolean, move |args| s.has_privilege(name, args)));
     }

@@ -8,14 +8,15 @@ use datafusion::scalar::ScalarValue;
 use super::indexes::user_indexes;
 use super::row::{Row, TABLEOID, XMIN, numbers};
 use super::types::PgType;
-use super::{backends, dependence, oid};
+use super::{backends, dependence, oid, sequence_tables};
 use crate::batch::client::Client;
 use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
 use crate::catalog::role::EVERYONE;
-use crate::catalog::{Definition, Object, Privilege, Role, Snapshot};
+use crate::catalog::{Acl, Definition, Object, Privilege, Role, Sequence, Snapshot};
 use crate::sql::name::TEMPORARY;
 use crate::sql::name::quote;
+use crate::state::Sequences;
 use crate::types::{OptionValue, pg_type};
 
 /// What the rows are made from.
@@ -24,6 +25,8 @@ pub struct Live<'a> {
     /// Tables of the schemas `weir` and `pg_catalog`: schema, name, id, columns.
     pub system: &'a [SystemRelation],
     pub client: &'a dyn Client,
+    /// How far sequences are.
+    pub counters: &'a Sequences,
 }
 
 pub struct SystemRelation {
@@ -39,12 +42,13 @@ pub struct Relation<'a> {
     pub name: String,
     /// As in `pg_class.relkind`.
     pub kind: &'static str,
-    owner: i32,
+    pub owner: i32,
     pub columns: Vec<Column<'a>>,
     /// Numbers of the key's columns, from 1.
     pub key: Vec<i16>,
     /// `None` for what is the server's own.
-    object: Option<&'a Object>,
+    pub(super) object: Option<&'a Object>,
+    pub(super) sequence: Option<&'a Sequence>,
 }
 
 pub struct Column<'a> {
@@ -53,23 +57,27 @@ pub struct Column<'a> {
     pub data_type: &'a DataType,
     pub mark: Option<pg_type::PgType>,
     pub nullable: bool,
-    pub default: Option<&'a str>,
+    pub default: Option<String>,
+    /// As in `pg_attribute.attidentity`.
+    pub identity: &'static str,
 }
 
-/// What is granted on an object, as PostgreSQL's `aclitem`s: `grantee=privileges/grantor`, `*` behind what may be granted
-/// on. The owner, whose privileges need no grant, is first.
-fn access(object: &Object) -> ScalarValue {
-    let letter = |p: &Privilege| match p {
+fn letter(p: &Privilege) -> &'static str {
+    match p {
         Privilege::Select => "r",
         Privilege::Insert => "a",
         Privilege::Update => "w",
         Privilege::Delete => "d",
         Privilege::Create => "C",
         Privilege::Usage => "U",
-    };
-    let owner = &object.owner;
-    let mut items = vec![format!("{owner}=arwd/{owner}")];
-    for (grantee, privileges) in object.acl.iter().filter(|(grantee, _)| *grantee != owner) {
+    }
+}
+
+/// What is granted, as PostgreSQL's `aclitem`s: `grantee=privileges/grantor`, `*` behind what may be granted
+/// on. The owner, whose privileges need no grant, is first.
+fn access(owner: &str, all: &str, acl: &Acl) -> ScalarValue {
+    let mut items = vec![format!("{owner}={all}/{owner}")];
+    for (grantee, privileges) in acl.iter().filter(|(grantee, _)| *grantee != owner) {
         let held: String =
             privileges.iter().flat_map(|(p, grantable)| [letter(p), if *grantable { "*" } else { "" }]).collect();
         let grantee = if grantee == EVERYONE { "" } else { grantee };
@@ -112,6 +120,8 @@ const ROWS: &[(&str, Maker)] = &[
     ("pg_namespace", |live| live.schemas()),
     ("pg_rewrite", |live| dependence::rules(live)),
     ("pg_roles", |live| live.roles()),
+    ("pg_sequence", |live| sequence_tables::parameters(live)),
+    ("pg_sequences", |live| sequence_tables::overview(live)),
     ("pg_settings", |live| live.settings()),
     ("pg_stat_activity", |live| backends::rows(live)),
     ("pg_tables", |live| live.tables()),
@@ -143,12 +153,14 @@ impl Live<'_> {
                     mark: None,
                     nullable: f.is_nullable(),
                     default: None,
+                    identity: "",
                 })
                 .collect(),
             key: Vec::new(),
             object: None,
+            sequence: None,
         });
-        objects.chain(system).collect()
+        objects.chain(sequence_tables::relations(self)).chain(system).collect()
     }
 
     fn object<'a>(&self, object: &'a Object) -> Option<Relation<'a>> {
@@ -159,7 +171,8 @@ impl Live<'_> {
             data_type: &c.data_type,
             mark: c.mark,
             nullable: c.nullable,
-            default: c.default.as_deref(),
+            default: sequence_tables::default(self.snapshot, object, c),
+            identity: sequence_tables::identity(self.snapshot, object, c),
         });
         Some(Relation {
             oid: oid::relation(object),
@@ -170,6 +183,7 @@ impl Live<'_> {
             columns: columns.collect(),
             key: key(definition),
             object: Some(object),
+            sequence: None,
         })
     }
 
@@ -189,21 +203,31 @@ impl Live<'_> {
                     ("relowner", relation.owner.into()),
                     ("relpersistence", if relation.schema == oid::TEMPORARY { "t" } else { "p" }.into()),
                     ("relispopulated", true.into()),
-                    ("relreplident", "d".into()),
                     ("reltuples", (-1.0).into()),
                     ("reloftype", 0.into()),
                 ]
             };
             let method = if matches!(relation.kind, "r" | "m") { oid::HEAP } else { 0 };
             let mut row = common(relation.oid, relation.name.clone(), relation.kind, method, relation.columns.len());
+            if relation.sequence.is_none() {
+                row.push(("relreplident", "d".into()));
+            }
             row.push(("relhasindex", (has_key || indexed).into()));
             if let Some(object) = relation.object.filter(|o| !o.acl.is_empty()) {
-                row.push(("relacl", access(object)));
+                row.push(("relacl", access(&object.owner, "arwd", &object.acl)));
+            }
+            if let Some(sequence) = relation.sequence {
+                row.push(("relreplident", "n".into()));
+                if !sequence.acl.is_empty() {
+                    row.push(("relacl", access(self.snapshot.sequence_owner(sequence), "rwU", &sequence.acl)));
+                }
             }
             rows.push(row);
             if has_key {
                 let index = key_name(&relation.name);
-                rows.push(common(oid::key_index(relation.oid), index, "i", oid::BTREE, relation.key.len()));
+                let mut row = common(oid::key_index(relation.oid), index, "i", oid::BTREE, relation.key.len());
+                row.push(("relreplident", "n".into()));
+                rows.push(row);
             }
         }
         rows.extend(user_indexes(self.snapshot).map(|i| i.class(self.role(&i.object.owner))));
@@ -224,7 +248,8 @@ impl Live<'_> {
             for (number, column) in (1..).zip(index.columns()) {
                 let Some(c) = index.column(column) else { continue };
                 let (name, data_type) = (c.name.as_str(), &c.data_type);
-                let column = Column { number, name, data_type, mark: c.mark, nullable: true, default: None };
+                let (mark, default, identity) = (c.mark, None, "");
+                let column = Column { number, name, data_type, mark, nullable: true, default, identity };
                 rows.push(attribute(index.oid(), number, &column));
             }
         }
@@ -240,7 +265,7 @@ impl Live<'_> {
                     ("oid", oid::default(relation, c.number).into()),
                     ("adrelid", relation.into()),
                     ("adnum", c.number.into()),
-                    ("adbin", c.default?.into()),
+                    ("adbin", c.default.as_deref()?.into()),
                 ])
             })
             .collect()
@@ -540,7 +565,7 @@ impl Live<'_> {
 }
 
 /// Where a user's object is.
-fn schema_of(object: &Object) -> i32 {
+pub(super) fn schema_of(object: &Object) -> i32 {
     if object.temporary.is_some() { oid::TEMPORARY } else { oid::PUBLIC }
 }
 
@@ -575,6 +600,7 @@ fn attribute(relation: i32, number: i16, c: &Column) -> Row {
         ("attcompression", "".into()),
         ("attnotnull", (!c.nullable).into()),
         ("atthasdef", c.default.is_some().into()),
+        ("attidentity", c.identity.into()),
         ("attislocal", true.into()),
     ]
 }

@@ -17,6 +17,7 @@ mod oid;
 mod procs;
 mod rewrite;
 mod row;
+mod sequence_tables;
 mod sequences;
 mod type_of;
 mod types;
@@ -58,6 +59,7 @@ use crate::state::StateStore;
 
 pub use functions::clock;
 pub use rewrite::known;
+pub use sequence_tables::COLUMNS as SEQUENCE_COLUMNS;
 pub use types::ClientTypes;
 
 /// Tables that tell of what Weir has not, so that PostgreSQL's own rows in them would be wrong.

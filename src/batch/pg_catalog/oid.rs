@@ -1,6 +1,6 @@
 //! Object ids: those of catalog objects follow from their job's id, so they last and are never used again.
 
-use crate::catalog::{Object, Role};
+use crate::catalog::{Object, Role, Sequence};
 
 /// The one database.
 pub const DATABASE: i32 = 5;
@@ -52,6 +52,11 @@ const KNOWN: &[(&str, i32)] = &[
 /// The relation itself. Four numbers belong to an object: the relation, its key's index, and the key as a constraint.
 pub fn relation(object: &Object) -> i32 {
     FIRST_USER.wrapping_add(object.id.0.wrapping_mul(4) as i32)
+}
+
+/// Sequences have their ids from the same counter as objects.
+pub fn sequence(sequence: &Sequence) -> i32 {
+    FIRST_USER.wrapping_add(sequence.id.wrapping_mul(4) as i32)
 }
 
 pub fn key_index(relation: i32) -> i32 {

@@ -22,6 +22,7 @@ use crate::sql::ast::{
 };
 use crate::sql::name::call;
 
+use super::sequences::PARAMETER;
 use super::vectors::Vectors;
 
 const SCHEMA: &str = "pg_catalog";
@@ -271,7 +272,10 @@ impl VisitorMut for Subqueries {
             {
                 else_result.as_deref().cloned().unwrap_or_else(null)
             }
-            Expr::Subquery(query) => match one_row(query) {
+            Expr::Case { conditions, .. } if conditions.iter().any(|when| is_json(&when.result)) => {
+                as_json(expr.clone())
+            }
+            Expr::Subquery(query) => match of_sequence(query).or_else(|| one_row(query)) {
                 Some(new) => new,
                 None => return ControlFlow::Continue(()),
             },
@@ -282,8 +286,8 @@ impl VisitorMut for Subqueries {
     }
 }
 
-/// `t.typtype = 'd'`, or `'c'`, and `a.attidentity != ''`: nobody can make a domain, a composite type or an identity
-/// column, and what is asked of them is more than DataFusion can answer.
+/// `t.typtype = 'd'`, or `'c'`: nobody can make a domain or a composite type, and what is asked of them is more than
+/// DataFusion can answer.
 fn never_holds(condition: &Expr) -> bool {
     let (left, op, right) = match condition {
         Expr::Nested(inner) => return never_holds(inner),
@@ -302,7 +306,6 @@ fn never_holds(condition: &Expr) -> bool {
         if matches!(&v.value, Value::SingleQuotedString(kind) if kind == "d" || kind == "c"));
     match op {
         BinaryOperator::Eq => kind && column.value.eq_ignore_ascii_case("typtype"),
-        BinaryOperator::NotEq => column.value.eq_ignore_ascii_case("attidentity"),
         _ => false,
     }
 }
@@ -389,6 +392,111 @@ fn one_row(query: &mut Query) -> Option<Expr> {
             else_result: None,
         },
     })
+}
+
+/// `(SELECT e FROM pg_sequence WHERE seqrelid = x AND …)` as `CASE WHEN … THEN e END`, where e asks the sequence x: it may
+/// name columns of the outer query, which no join of DataFusion's can follow.
+fn of_sequence(query: &Query) -> Option<Expr> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let [SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }] = select.projection.as_slice()
+    else {
+        return None;
+    };
+    let [from] = select.from.as_slice() else { return None };
+    let TableFactor::Table { name, alias, .. } = &from.relation else { return None };
+    let is_sequence = name.0.last()?.as_ident()?.value.eq_ignore_ascii_case("pg_sequence");
+    let plain = query.limit_clause.is_none() && query.fetch.is_none() && select.having.is_none();
+    if !is_sequence || !plain || !is_ungrouped(select) || contains_aggregate(value) {
+        return None;
+    }
+    let table = alias.as_ref().map_or("pg_sequence", |alias| alias.name.value.as_str());
+    let is_id = |expr: &Expr| own_field(expr, table).is_some_and(|field| field == "seqrelid");
+    let class = match from.joins.as_slice() {
+        [] => None,
+        [join] => Some(its_class(join, table)?),
+        _ => return None,
+    };
+    let (mut id, mut conditions) = (None, Vec::new());
+    for condition in conjuncts(select.selection.clone()?) {
+        // Of a sequence that always holds.
+        if class.as_ref().is_some_and(|class| condition.to_string() == format!("{class}.relkind = 'S'")) {
+            continue;
+        }
+        match condition {
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } if id.is_none() && is_id(&left) => id = Some(*right),
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } if id.is_none() && is_id(&right) => id = Some(*left),
+            other => conditions.push(other),
+        }
+    }
+    let id = id?;
+    let field = |name: &str| call(PARAMETER, vec![id.clone(), Expr::value(Value::SingleQuotedString(name.into()))]);
+    conditions.push(Expr::IsNotNull(Box::new(field("seqrelid"))));
+    let mut value = value.clone();
+    let mut condition = all(conditions)?;
+    for expr in [&mut value, &mut condition] {
+        let _ = ast::visit_expressions_mut(expr, |e| {
+            if let Some(name) = own_field(e, table) {
+                *e = match name.as_str() {
+                    "seqcycle" => Expr::Nested(Box::new(Expr::BinaryOp {
+                        left: Box::new(field(&name)),
+                        op: BinaryOperator::Eq,
+                        right: Box::new(number("1")),
+                    })),
+                    _ => field(&name),
+                };
+            }
+            ControlFlow::<()>::Continue(())
+        });
+    }
+    let is_json = value.to_string().starts_with("json_build_object(");
+    let case = Expr::Case {
+        case_token: ast::helpers::attached_token::AttachedToken::empty(),
+        end_token: ast::helpers::attached_token::AttachedToken::empty(),
+        operand: None,
+        conditions: vec![ast::CaseWhen { condition, result: value }],
+        else_result: None,
+    };
+    Some(if is_json { as_json(case) } else { case })
+}
+
+/// CASE forgets that its results are more than text.
+fn as_json(case: Expr) -> Expr {
+    call(JSON, vec![case])
+}
+
+fn is_json(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(f) if f.name.0.last().and_then(ObjectNamePart::as_ident).is_some_and(|i| i.value == JSON))
+}
+
+/// What a cast to JSON stands for.
+const JSON: &str = "json_in";
+
+/// What `JOIN pg_class c ON s.seqrelid = c.oid` calls the sequence's own row there.
+fn its_class(join: &ast::Join, table: &str) -> Option<String> {
+    let (ast::JoinOperator::Join(on) | ast::JoinOperator::Inner(on)) = &join.join_operator else { return None };
+    let ast::JoinConstraint::On(Expr::BinaryOp { left, op: BinaryOperator::Eq, right }) = on else { return None };
+    let TableFactor::Table { name, alias, .. } = &join.relation else { return None };
+    let is_class = name.0.last()?.as_ident()?.value.eq_ignore_ascii_case("pg_class");
+    let class = alias.as_ref().map_or("pg_class", |alias| alias.name.value.as_str());
+    let oid = |e: &Expr| {
+        matches!(e, Expr::CompoundIdentifier(parts) if matches!(parts.as_slice(),
+        [of, name] if of.value == class && name.value == "oid"))
+    };
+    let own = |e: &Expr| own_field(e, table).is_some_and(|field| field == "seqrelid");
+    (is_class && (own(left) && oid(right) || oid(left) && own(right))).then(|| class.to_string())
+}
+
+/// The column of `pg_sequence`, which is called `table`, that an expression is.
+fn own_field(expr: &Expr, table: &str) -> Option<String> {
+    let name = match expr {
+        Expr::Identifier(name) => name,
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [.., of, name] if of.value.eq_ignore_ascii_case(table) => name,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(name.value.to_lowercase()).filter(|name| name.starts_with("seq"))
 }
 
 fn is_ungrouped(select: &Select) -> bool {
@@ -538,6 +646,17 @@ mod tests {
             (
                 "SELECT NOT EXISTS (SELECT x FROM pg_class c WHERE c.oid = t.oid) FROM pg_type t",
                 "SELECT (SELECT count(1) FROM pg_catalog.pg_class c WHERE c.oid = t.oid) = 0 FROM pg_catalog.pg_type t",
+            ),
+            (
+                "SELECT (SELECT q.seqmin + a.b FROM pg_sequence q WHERE a.b <> 1 AND q.seqrelid = a.c) FROM pg_attribute a",
+                "SELECT CASE WHEN a.b <> 1 AND _sequence_parameter(a.c, 'seqrelid') IS NOT NULL \
+                 THEN _sequence_parameter(a.c, 'seqmin') + a.b END FROM pg_catalog.pg_attribute a",
+            ),
+            (
+                "SELECT (SELECT s.seqmin FROM pg_sequence s JOIN pg_class c ON s.seqrelid = c.\"oid\" \
+                 WHERE c.relkind = 'S' AND s.seqrelid = a.c) FROM pg_attribute a",
+                "SELECT CASE WHEN _sequence_parameter(a.c, 'seqrelid') IS NOT NULL \
+                 THEN _sequence_parameter(a.c, 'seqmin') END FROM pg_catalog.pg_attribute a",
             ),
             (
                 "SELECT (SELECT count(*) FROM pg_class) FROM pg_type",

@@ -43,6 +43,22 @@ const TABLES: &[(&str, &[(&str, DataType)])] = &[
             ("indexdef", DataType::Utf8),
         ],
     ),
+    (
+        "pg_sequences",
+        &[
+            ("schemaname", DataType::Utf8),
+            ("sequencename", DataType::Utf8),
+            ("sequenceowner", DataType::Utf8),
+            ("data_type", DataType::Utf8),
+            ("start_value", DataType::Int64),
+            ("min_value", DataType::Int64),
+            ("max_value", DataType::Int64),
+            ("increment_by", DataType::Int64),
+            ("cycle", DataType::Boolean),
+            ("cache_size", DataType::Int64),
+            ("last_value", DataType::Int64),
+        ],
+    ),
     ("pg_parameter_acl", &[("oid", DataType::Int32), ("parname", DataType::Utf8), ("paracl", DataType::Utf8)]),
     (
         "pg_user",

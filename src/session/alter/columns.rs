@@ -21,7 +21,7 @@ use super::{Altering, column, rebuild};
 use crate::catalog::{Added, Column, Definition, Object, Table};
 use crate::common::{Error, ErrorKind, Result};
 use crate::planner;
-use crate::session::copy::default_value;
+use crate::session::copy::{check_default, default_value};
 use crate::session::dml::{self, Written, wait_visible};
 use crate::session::inflow;
 use crate::sql::relation::Place;
@@ -141,9 +141,35 @@ impl Altering<'_> {
         rewording.without(&dropped);
         let changed = rewording.checked()?;
         let alone = self.alone(object).await?;
+        let sequence = self.snapshot.sequence_of(object, index).map(|s| s.name.clone());
         self.altered(object, changed, dropped).await?;
+        if let Some(sequence) = sequence {
+            self.services.commit(self.services.catalog.drop_sequences(&[sequence])?).await?;
+        }
         drop(alone);
         Ok(())
+    }
+
+    /// What INSERT takes from now on; rows that are there stay as they are.
+    pub(super) async fn set_default(&mut self, object: &Arc<Object>, name: &str, default: Option<&str>) -> Result<()> {
+        dml::writable(object)?;
+        let index = column(object, name)?;
+        inflow::check_no_sinks(&self.snapshot, object)?;
+        let owned = self.snapshot.sequence_of(object, index).and_then(|s| s.owned_by.as_ref());
+        if owned.is_some_and(|by| by.identity) {
+            let message = format!("column \"{name}\" of relation \"{}\" is an identity column", object.name);
+            return Err(Error::new(ErrorKind::Syntax, message).with_hint("its values come from its sequence"));
+        }
+        let mut next = object.as_ref().clone();
+        let Definition::Table(table) = &mut next.definition else { return Err(Error::internal("not a table")) };
+        if let Some(column) = table.columns.get_mut(index) {
+            if let Some(text) = default {
+                check_default(self.services, self.client, text, &column.field()).await?;
+            }
+            column.default = default.map(str::to_string);
+        }
+        next.sql = text::create_table(&next.name, table);
+        self.services.commit(self.services.catalog.replace(next)?).await
     }
 
     /// The table with other columns: its text and its plan.

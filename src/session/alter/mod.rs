@@ -81,6 +81,9 @@ pub async fn run(
         AlterAction::DropColumn { if_exists, name, cascade } => {
             altering.drop_column(&object, name, *if_exists, *cascade).await?;
         }
+        AlterAction::SetDefault { column, default } => {
+            altering.set_default(&object, column, default.as_deref()).await?;
+        }
         AlterAction::SetParallelism(actors) => altering.set_parallelism(&object, *actors).await?,
     }
     Ok((tag, altering.notices))
@@ -89,7 +92,10 @@ pub async fn run(
 impl Altering<'_> {
     /// PostgreSQL's ALTER TABLE names a view or an index as well, for what these have too.
     fn table_is_any(&mut self, alter: &Alter) {
-        let of_tables = matches!(alter.action, AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. });
+        let of_tables = matches!(
+            alter.action,
+            AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } | AlterAction::SetDefault { .. }
+        );
         let kind = self.snapshot.get(&alter.name).map(|o| o.definition.kind());
         if let Some(kind @ ("view" | "materialized view" | "index")) = kind
             && self.kind == "table"

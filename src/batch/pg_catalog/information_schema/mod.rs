@@ -14,9 +14,9 @@ use datafusion::scalar::ScalarValue;
 
 use super::functions::Scope;
 use super::live::{Column, Live, Relation, view_definition};
-use super::oid;
 use super::row::{self, Row};
 use super::types::{PgType, TypeNames};
+use super::{oid, sequence_tables};
 use crate::batch::context::DATABASE;
 use crate::catalog::{Definition, Object};
 
@@ -176,7 +176,7 @@ fn named(live: &Live, relation: &Relation) -> Row {
 fn columns(scope: &Scope) -> Vec<Row> {
     let live = &scope.live();
     let mut rows = Vec::new();
-    for relation in live.relations() {
+    for relation in live.relations().into_iter().filter(|r| r.kind != "S") {
         let writable = takes_dml(live, &relation);
         for column in &relation.columns {
             let mut row = named(live, &relation);
@@ -184,17 +184,16 @@ fn columns(scope: &Scope) -> Vec<Row> {
             row.extend([
                 ("column_name", column.name.into()),
                 ("ordinal_position", i32::from(column.number).into()),
-                ("column_default", ScalarValue::Utf8(column.default.map(str::to_string))),
+                ("column_default", ScalarValue::Utf8(column.default.clone())),
                 ("is_nullable", yes_no(column.nullable)),
                 ("udt_catalog", DATABASE.into()),
                 ("udt_schema", "pg_catalog".into()),
                 ("dtd_identifier", column.number.to_string().into()),
                 ("is_self_referencing", "NO".into()),
-                ("is_identity", "NO".into()),
-                ("identity_cycle", "NO".into()),
                 ("is_generated", "NEVER".into()),
                 ("is_updatable", yes_no(writable)),
             ]);
+            row.extend(sequence_tables::of_identity(live, relation.oid, column));
             rows.push(row);
         }
     }
@@ -268,7 +267,7 @@ fn tables(scope: &Scope) -> Vec<Row> {
         row.push(("is_typed", "NO".into()));
         row
     };
-    live.relations().into_iter().map(row).collect()
+    live.relations().into_iter().filter(|r| r.kind != "S").map(row).collect()
 }
 
 fn views(scope: &Scope) -> Vec<Row> {

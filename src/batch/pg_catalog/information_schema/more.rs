@@ -1,16 +1,17 @@
 //! The tables of `information_schema` that tell of functions, grants and what reads what; and those that are empty,
-//! because there is nothing of their kind: foreign keys, sequences, triggers, domains.
+//! because there is nothing of their kind: foreign keys, triggers, domains.
 
 use super::super::functions::Scope;
 use super::super::live::Live;
 use super::super::oid;
 use super::super::procs::Function;
 use super::super::row::Row;
+use super::super::sequence_tables;
 use super::{Table, constraint, named, takes_dml, yes_no};
 use crate::batch::context::DATABASE;
 use crate::catalog::def::PUBLIC;
 use crate::catalog::role::EVERYONE;
-use crate::catalog::{Definition, Object};
+use crate::catalog::{Definition, Object, Sequence};
 
 const GRANTS: &[&str] = &[
     "grantor",
@@ -121,9 +122,19 @@ pub const TABLES: &[Table] = &[
     ),
     (
         "sequences",
-        &["sequence_catalog", "sequence_schema", "sequence_name", "data_type", "start_value", "increment"],
-        &[],
-        none,
+        &[
+            "sequence_catalog",
+            "sequence_schema",
+            "sequence_name",
+            "data_type",
+            "start_value",
+            "minimum_value",
+            "maximum_value",
+            "increment",
+            "cycle_option",
+        ],
+        &["numeric_precision", "numeric_precision_radix", "numeric_scale"],
+        sequences,
     ),
     ("table_privileges", GRANTS, &[], grants),
     (
@@ -150,6 +161,17 @@ pub const TABLES: &[Table] = &[
         read_by_views,
     ),
 ];
+
+fn sequences(scope: &Scope) -> Vec<Row> {
+    let live = scope.live();
+    let named = |(sequence, mut row): (&Sequence, Row)| {
+        row.push(("sequence_catalog", DATABASE.into()));
+        row.push(("sequence_schema", PUBLIC.into()));
+        row.push(("sequence_name", sequence.name.as_str().into()));
+        row
+    };
+    sequence_tables::standard(&live).map(named).collect()
+}
 
 fn none(_: &Scope) -> Vec<Row> {
     Vec::new()
