@@ -38,7 +38,7 @@ fn meta_commands() {
     let Some(made) = psql(server.port(), &setup) else { return };
     assert_eq!(
         made,
-        "CREATE_TABLE\nCREATE_MATERIALIZED_VIEW\nCREATE_VIEW\nCREATE_SOURCE\nCREATE_INDEX\nCREATE_TABLE\nCREATE SEQUENCE\n"
+        "CREATE TABLE\nCREATE MATERIALIZED VIEW\nCREATE VIEW\nCREATE SOURCE\nCREATE INDEX\nCREATE TABLE\nCREATE SEQUENCE\n"
     );
     for (command, parts) in [
         ("\\d", &["public|m|materialized view|", "public|t|table|", "public|v|view|"][..]),
@@ -131,7 +131,7 @@ fn copy_both_ways() {
         &format!("\\copy (SELECT * FROM t ORDER BY id) to '{}' with (format csv, header)", to.display()),
     ];
     let Some(given) = psql(server.port(), &script) else { return };
-    assert_eq!(given, "CREATE_TABLE\nCOPY 2\nCOPY 2\n");
+    assert_eq!(given, "CREATE TABLE\nCOPY 2\nCOPY 2\n");
     assert_eq!(std::fs::read_to_string(&to).unwrap(), std::fs::read_to_string(&file).unwrap());
     std::fs::write(&file, "3,three\nx,four\n").unwrap();
     let given = psql(server.port(), &[&format!("\\copy t from '{from}' csv"), "SELECT count(*) FROM t"]).unwrap();

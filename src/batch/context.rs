@@ -73,6 +73,8 @@ impl BatchEnv {
         let options = config.options_mut();
         options.sql_parser.map_string_types_to_utf8view = false;
         options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+        // INSERT and SELECT of nothing but a subquery keep its order, as PostgreSQL does.
+        options.sql_parser.enable_subquery_sort_elimination = false;
         // What each part of a sort sets aside to merge: the default alone is more than a small limit.
         let reserved = &mut config.options_mut().execution.sort_spill_reservation_bytes;
         *reserved = (*reserved).min(memory_limit as usize / (4 * parallelism.max(1)));

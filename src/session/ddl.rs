@@ -154,7 +154,7 @@ impl Ddl<'_> {
         let _guard = self.services.ddl.lock().await;
         let snapshot = self.services.catalog.snapshot();
         if self.exists(&snapshot, &create.name, create.if_not_exists) {
-            return Ok("CREATE_SOURCE");
+            return Ok("CREATE SOURCE");
         }
         let id = self.services.catalog.next_job_id();
         self.may_create(&snapshot, None)?;
@@ -167,7 +167,7 @@ impl Ddl<'_> {
         let log = log_retention(&definition, Some(source.as_ref()));
         self.finish(self.object(id, &create.name, Vec::new(), definition), None, log).await?;
         self.start_ingest(id, &create.name, source)?;
-        Ok("CREATE_SOURCE")
+        Ok("CREATE SOURCE")
     }
 
     fn open(&self, id: JobId, name: &str, options: &WithOptions) -> Result<Arc<dyn connector::Source>> {
@@ -199,7 +199,7 @@ impl Ddl<'_> {
         };
         if there.is_some() && create.if_not_exists {
             self.notices.push(skipping(&create.name));
-            return Ok("CREATE_TABLE");
+            return Ok("CREATE TABLE");
         }
         if create.temporary.is_none() {
             self.may_create(&snapshot, None)?;
@@ -227,11 +227,11 @@ impl Ddl<'_> {
         if let Some(source) = source {
             self.start_ingest(id, &create.name, source)?;
         }
-        Ok("CREATE_TABLE")
+        Ok("CREATE TABLE")
     }
 
     async fn create_materialized_view(&mut self, create: &CreateMaterializedView) -> Result<&'static str> {
-        const TAG: &str = "CREATE_MATERIALIZED_VIEW";
+        const TAG: &str = "CREATE MATERIALIZED VIEW";
         let mut replaces = None;
         let id = {
             let _guard = self.services.ddl.lock().await;
@@ -292,7 +292,7 @@ impl Ddl<'_> {
         let snapshot = self.services.catalog.snapshot();
         let old = snapshot.get(&create.name).filter(|_| create.or_replace);
         if old.is_none() && self.exists(&snapshot, &create.name, create.if_not_exists) {
-            return Ok("CREATE_VIEW");
+            return Ok("CREATE VIEW");
         }
         self.may_create(&snapshot, Some(&create.query))?;
         let planned = planner::plan_view(&snapshot, &create.query, &create.columns)?;
@@ -301,7 +301,7 @@ impl Ddl<'_> {
             let id = self.services.catalog.next_job_id();
             let object = self.object(id, &create.name, planned.depends_on, Definition::View(definition));
             self.finish(object, None, None).await?;
-            return Ok("CREATE_VIEW");
+            return Ok("CREATE VIEW");
         };
         snapshot.check_owner(self.owner, old)?;
         let Definition::View(before) = &old.definition else {
@@ -324,7 +324,7 @@ impl Ddl<'_> {
         let change = self.services.catalog.replace(object)?;
         self.services.jobs.write_meta(change.writes, Vec::new()).await?;
         self.services.catalog.publish(change.snapshot);
-        Ok("CREATE_VIEW")
+        Ok("CREATE VIEW")
     }
 
     async fn create_sink(&mut self, create: &CreateSink) -> Result<&'static str> {
@@ -334,7 +334,7 @@ impl Ddl<'_> {
         let _guard = self.services.ddl.lock().await;
         let snapshot = self.services.catalog.snapshot();
         if self.exists(&snapshot, &create.name, create.if_not_exists) {
-            return Ok("CREATE_SINK");
+            return Ok("CREATE SINK");
         }
         self.may_create(&snapshot, Some(&create.query))?;
         snapshot.check_secrets(self.owner, &create.options)?;
@@ -352,7 +352,7 @@ impl Ddl<'_> {
         let sink = Sink { into: None, options: create.options.clone(), columns: planned.columns, graph };
         let object = self.object(id, &create.name, planned.depends_on, Definition::Sink(sink));
         self.finish(object, Some(planned.graph), None).await?;
-        Ok("CREATE_SINK")
+        Ok("CREATE SINK")
     }
 
     /// Drops views that are still being filled.
@@ -383,11 +383,11 @@ impl Ddl<'_> {
             }
         }
         drop_objects(self.services, dropped).await?;
-        Ok("CANCEL_JOBS")
+        Ok("CANCEL JOBS")
     }
 
     async fn create_index(&mut self, create: &CreateIndex) -> Result<&'static str> {
-        const TAG: &str = "CREATE_INDEX";
+        const TAG: &str = "CREATE INDEX";
         let id = {
             let _guard = self.services.ddl.lock().await;
             let snapshot = self.services.snapshot(self.client);
@@ -457,12 +457,12 @@ impl Ddl<'_> {
             drop_objects(self.services, ids).await?;
         }
         Ok(match kind {
-            "source" => "DROP_SOURCE",
-            "table" => "DROP_TABLE",
-            "materialized view" => "DROP_MATERIALIZED_VIEW",
-            "view" => "DROP_VIEW",
-            "index" => "DROP_INDEX",
-            _ => "DROP_SINK",
+            "source" => "DROP SOURCE",
+            "table" => "DROP TABLE",
+            "materialized view" => "DROP MATERIALIZED VIEW",
+            "view" => "DROP VIEW",
+            "index" => "DROP INDEX",
+            _ => "DROP SINK",
         })
     }
 }

@@ -39,7 +39,7 @@ impl Ddl<'_> {
         let change = self.services.catalog.put_function(Function { owner, sql, function })?;
         self.services.jobs.write_meta(change.writes, Vec::new()).await?;
         self.services.catalog.publish(change.snapshot);
-        Ok("CREATE_FUNCTION")
+        Ok("CREATE FUNCTION")
     }
 
     pub(super) async fn drop_functions(&mut self, if_exists: bool, names: &[String]) -> Result<&'static str> {
@@ -64,6 +64,6 @@ impl Ddl<'_> {
             self.services.jobs.write_meta(change.writes, Vec::new()).await?;
             self.services.catalog.publish(change.snapshot);
         }
-        Ok("DROP_FUNCTION")
+        Ok("DROP FUNCTION")
     }
 }

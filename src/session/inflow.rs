@@ -129,7 +129,7 @@ fn check_type(create: &CreateSink, planned: &PlannedSink) -> Result<()> {
 
 impl Ddl<'_> {
     pub(super) async fn create_sink_into(&mut self, create: &CreateSink, target: &SinkTarget) -> Result<&'static str> {
-        const TAG: &str = "CREATE_SINK";
+        const TAG: &str = "CREATE SINK";
         let table = {
             let _guard = self.services.ddl.lock().await;
             let snapshot = self.services.catalog.snapshot();

@@ -12,7 +12,7 @@ impl Ddl<'_> {
         if_not_exists: bool,
         Password(value): &Password,
     ) -> Result<&'static str> {
-        const TAG: &str = "CREATE_SECRET";
+        const TAG: &str = "CREATE SECRET";
         let _guard = self.services.ddl.lock().await;
         let snapshot = self.services.catalog.snapshot();
         self.may_create(&snapshot, None)?;
@@ -42,7 +42,7 @@ impl Ddl<'_> {
         if !users.is_empty() {
             self.notices.push(format!("the old value stays in use until the next start of: {}", users.join(", ")));
         }
-        Ok("ALTER_SECRET")
+        Ok("ALTER SECRET")
     }
 
     pub(super) async fn drop_secrets(&mut self, if_exists: bool, names: &[String]) -> Result<&'static str> {
@@ -63,7 +63,7 @@ impl Ddl<'_> {
             let change = self.services.catalog.drop_secrets(&gone)?;
             self.services.commit(change).await?;
         }
-        Ok("DROP_SECRET")
+        Ok("DROP SECRET")
     }
 }
 

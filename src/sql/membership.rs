@@ -10,11 +10,8 @@
 //! A condition of one value stays: the planner makes a join of it that knows the nulls. As a part of OR it does not know
 //! those of NOT IN.
 
-use std::ops::ControlFlow;
-
-use super::ast::{
-    BinaryOperator, Expr, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator, VisitMut, VisitorMut,
-};
+use super::ast::{BinaryOperator, Expr, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator};
+use super::own_level;
 use super::parse::{parse_expr, parse_query};
 
 /// The relation that the subquery becomes.
@@ -71,36 +68,14 @@ fn condition(expr: &mut Expr, whole: bool) {
 
 /// True, false or null.
 fn value(expr: &mut Expr) {
-    let _ = expr.visit(&mut Values { depth: 0 });
-}
-
-struct Values {
-    depth: usize,
-}
-
-impl VisitorMut for Values {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Expr::InSubquery { expr: left, subquery, negated } = expr
+    own_level::each_expr(expr, |expr| {
+        if let Expr::InSubquery { expr: left, subquery, negated } = expr
             && let Some(found) = Membership::of(left, subquery)
         {
             let made = found.value(*negated);
             replace(expr, made);
         }
-        ControlFlow::Continue(())
-    }
+    });
 }
 
 fn replace(expr: &mut Expr, text: Option<String>) {

@@ -36,6 +36,7 @@ mod grouping;
 mod index;
 mod membership;
 mod options;
+mod own_level;
 mod parse;
 mod role;
 mod secret;

@@ -24,9 +24,8 @@ use super::ast::{
     FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Subscript,
     UnaryOperator, Value, VisitMut, VisitorMut,
 };
-use super::name::call;
-use super::name::fold;
-use super::types;
+use super::name::{call, fold};
+use super::{own_level, types};
 use crate::types::pg_type::PgType;
 use crate::types::{interval_text, number_text};
 
@@ -43,7 +42,7 @@ impl VisitorMut for Rewriter {
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         super::membership::rewrite(select);
         for item in &mut select.projection {
-            let _ = item.visit(&mut ExistsAsValue { depth: 0 });
+            own_level::each_expr(item, exists_as_value);
         }
         if let GroupByExpr::Expressions(groups, _) = &mut select.group_by {
             for group in groups.iter_mut() {
@@ -64,35 +63,15 @@ impl VisitorMut for Rewriter {
     }
 }
 
-/// EXISTS among the columns, not in the subqueries there: in a condition it becomes a join, here it has to be a value.
-struct ExistsAsValue {
-    depth: usize,
-}
-
-impl VisitorMut for ExistsAsValue {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Expr::Exists { subquery, negated } = expr
-            && let Some(counted) = counted(subquery)
-        {
-            let zero = Box::new(Expr::Value(Value::Number("0".into(), false).with_empty_span()));
-            let op = if *negated { BinaryOperator::Eq } else { BinaryOperator::Gt };
-            let compared = Expr::BinaryOp { left: Box::new(Expr::Subquery(Box::new(counted))), op, right: zero };
-            *expr = Expr::Nested(Box::new(compared));
-        }
-        ControlFlow::Continue(())
+/// EXISTS among the columns: in a condition it becomes a join, here it has to be a value.
+fn exists_as_value(expr: &mut Expr) {
+    if let Expr::Exists { subquery, negated } = expr
+        && let Some(counted) = counted(subquery)
+    {
+        let zero = Box::new(Expr::Value(Value::Number("0".into(), false).with_empty_span()));
+        let op = if *negated { BinaryOperator::Eq } else { BinaryOperator::Gt };
+        let compared = Expr::BinaryOp { left: Box::new(Expr::Subquery(Box::new(counted))), op, right: zero };
+        *expr = Expr::Nested(Box::new(compared));
     }
 }
 

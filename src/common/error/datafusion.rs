@@ -326,6 +326,7 @@ fn type_name(arrow: &str) -> &str {
         "Timestamp" if arrow.contains('"') || arrow.contains("Some") => "timestamp with time zone",
         "Timestamp" => "timestamp",
         "Interval" | "Duration" => "interval",
+        "FixedSizeBinary" => "time with time zone",
         "Null" => "unknown",
         _ => arrow,
     }

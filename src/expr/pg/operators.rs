@@ -71,12 +71,18 @@ impl ExprPlanner for PgOperators {
             Ok(list) => return Ok(PlannerResult::Planned(list)),
             Err(exprs) => exprs,
         };
-        // DataFusion finds no common type of these two.
+        // DataFusion finds no common type of these and what an untyped literal has.
         let type_of = |e: &Expr| e.get_type(schema).ok();
-        if !exprs.iter().any(|e| type_of(e) == Some(DataType::Binary)) {
+        let items = [DataType::Binary, timetz()];
+        let Some(item) = items.into_iter().find(|item| exprs.iter().any(|e| type_of(e).as_ref() == Some(item))) else {
             return Ok(PlannerResult::Original(exprs));
-        }
-        let typed = |e: Expr| if type_of(&e) == Some(DataType::Null) { cast(e, DataType::Binary) } else { e };
+        };
+        let untyped = |e: &Expr| match type_of(e) {
+            Some(DataType::Null) => true,
+            Some(text) => text.is_string() && item == timetz(),
+            None => false,
+        };
+        let typed = |e: Expr| if untyped(&e) { cast(e, item.clone()) } else { e };
         Ok(PlannerResult::Planned(call("make_array", exprs.into_iter().map(typed).collect())?))
     }
 

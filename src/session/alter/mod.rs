@@ -53,12 +53,12 @@ pub async fn run(
     let kind = alter.kind.name();
     let mut altering = Altering { services, client, snapshot, actor, kind, notices: Vec::new() };
     let tag = match kind {
-        "source" => "ALTER_SOURCE",
-        "table" => "ALTER_TABLE",
-        "materialized view" => "ALTER_MATERIALIZED_VIEW",
-        "view" => "ALTER_VIEW",
-        "index" => "ALTER_INDEX",
-        _ => "ALTER_SINK",
+        "source" => "ALTER SOURCE",
+        "table" => "ALTER TABLE",
+        "materialized view" => "ALTER MATERIALIZED VIEW",
+        "view" => "ALTER VIEW",
+        "index" => "ALTER INDEX",
+        _ => "ALTER SINK",
     };
     if alter.if_exists && altering.snapshot.get(&alter.name).is_none() {
         return Ok((tag, vec![format!("relation \"{}\" does not exist, skipping", alter.name)]));
